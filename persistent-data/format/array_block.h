@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A block of an array: a header, then packed values. Which block of the array it is, is known only
+// to the btree over the array's blocks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "persistent-data/format/block.h"
+#include "persistent-data/format/le.h"
+
+namespace persistent_data {
+
+struct array_header {
+  le32 csum;
+  le32 max_entries;
+  le32 nr_entries;
+  le32 value_size;
+  le64 blocknr;
+};
+static_assert(sizeof(array_header) == 24);
+static_assert(offsetof(array_header, blocknr) == array_block_kind.blocknr_offset);
+
+// 1018 for le32, 509 for le64.
+constexpr std::uint32_t max_array_entries(std::uint32_t value_size) noexcept {
+  return static_cast<std::uint32_t>((block_size - sizeof(array_header)) / value_size);
+}
+static_assert(max_array_entries(4) == 1018 && max_array_entries(8) == 509);
+
+// Array blocks that an array of so many values has.
+constexpr std::uint64_t array_blocks_for(std::uint64_t nr_values,
+                                         std::uint32_t value_size) noexcept {
+  return (nr_values + max_array_entries(value_size) - 1) / max_array_entries(value_size);
+}
+
+// The shape of an array block whose checksum holds. nr_entries is how many values the block has to
+// have: all blocks of an array but the last are full.
+std::optional<flaw> check_array_block(const block&, std::uint32_t value_size,
+                                      std::uint32_t nr_entries);
+
+// The values of a block that check_array_block has accepted; borrows the block.
+template <class Value>
+std::span<const Value> array_values(const block& b) noexcept {
+  static_assert(alignof(Value) == 1);
+  return {reinterpret_cast<const Value*>(b.bytes.data() + sizeof(array_header)),
+          b.as<array_header>().nr_entries};
+}
+
+}  // namespace persistent_data

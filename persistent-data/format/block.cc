@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Verifying and sealing.
+#include "persistent-data/format/block.h"
+
+#include <algorithm>
+#include <cassert>
+#include <span>
+
+#include "persistent-data/format/checksum.h"
+
+namespace persistent_data {
+namespace {
+
+constexpr const block_kind* known_kinds[] = {&btree_node_kind, &array_block_kind,
+                                             &space_map_index_kind, &space_map_bitmap_kind};
+
+std::uint32_t unsalted_checksum(const block& b) noexcept {
+  return crc32c(std::span(b.bytes).subspan(sizeof(le32)));
+}
+
+std::uint64_t stored_number(const block_kind& kind, const block& b) noexcept {
+  le64 number;
+  std::memcpy(&number, b.bytes.data() + kind.blocknr_offset, sizeof number);
+  return number;
+}
+
+// A checksum that fails for one kind may hold for another: its salt tells which.
+flaw explain_bad_checksum(const block& b, std::uint32_t salt) {
+  if (is_zero(b)) return {fault::bad_checksum, "the block holds only zeros"};
+  for (const block_kind* kind : known_kinds)
+    if (kind->salt == salt)
+      return {fault::wrong_kind, fmt::format("the block holds {} (written for block {})",
+                                             kind->name, stored_number(*kind, b))};
+  return {fault::bad_checksum, "the checksum does not match the content"};
+}
+
+}  // namespace
+
+std::string_view name(fault what) noexcept {
+  switch (what) {
+    case fault::io_error: return "io-error";
+    case fault::bad_checksum: return "bad-checksum";
+    case fault::wrong_kind: return "wrong-kind";
+    case fault::wrong_place: return "wrong-place";
+    case fault::bad_shape: return "bad-shape";
+    case fault::bad_pointer: return "bad-pointer";
+    case fault::cross_linked: return "cross-linked";
+    case fault::missing: return "missing";
+    case fault::bad_value: return "bad-value";
+    case fault::count_too_low: return "count-too-low";
+    case fault::count_too_high: return "count-too-high";
+  }
+  return "unknown";
+}
+
+std::optional<flaw> verify(const block_kind& kind, const block& b, block_nr where) {
+  const std::uint32_t salt = unsalted_checksum(b) ^ b.as<le32>();
+  if (salt != kind.salt) return explain_bad_checksum(b, salt);
+  const std::uint64_t number = stored_number(kind, b);
+  if (number != where.value)
+    return flaw{fault::wrong_place,
+                fmt::format("the block holds {} that was written for block {}", kind.name, number)};
+  return {};
+}
+
+void seal(const block_kind& kind, block& b, block_nr where) noexcept {
+  assert(kind.blocknr_offset + sizeof(le64) <= block_size);
+  const le64 number = where.value;
+  std::memcpy(b.bytes.data() + kind.blocknr_offset, &number, sizeof number);
+  b.as<le32>() = unsalted_checksum(b) ^ kind.salt;
+}
+
+bool is_zero(const block& b) noexcept {
+  return std::all_of(b.bytes.begin(), b.bytes.end(), [](std::byte x) { return x == std::byte{0}; });
+}
+
+}  // namespace persistent_data

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A metadata block and what all kinds of blocks have in common: a checksum that is salted by the
+// kind, and the block's own number, by which a misdirected write is found.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "persistent-data/format/le.h"
+#include "persistent-data/format/strong.h"
+
+namespace persistent_data {
+
+inline constexpr std::size_t block_size = 4096;
+
+// A block of the metadata device: it starts at byte block_size * value.
+using block_nr = strong<struct metadata_block_tag, std::uint64_t>;
+
+// A space map has at most 255 bitmaps of 16,320 blocks; what lies behind is not used.
+inline constexpr std::uint64_t max_metadata_blocks = 255 * 16320;
+
+struct alignas(block_size) block {
+  std::array<std::byte, block_size> bytes;
+
+  template <class Layout>
+  const Layout& as() const noexcept {
+    static_assert(sizeof(Layout) <= block_size && alignof(Layout) == 1);
+    return *reinterpret_cast<const Layout*>(bytes.data());
+  }
+  template <class Layout>
+  Layout& as() noexcept {
+    static_assert(sizeof(Layout) <= block_size && alignof(Layout) == 1);
+    return *reinterpret_cast<Layout*>(bytes.data());
+  }
+};
+static_assert(sizeof(block) == block_size);
+
+// The kinds of blocks. The checksum is the first field of each; the number's place differs.
+struct block_kind {
+  std::string_view name;  // with its article, as messages say it
+  std::uint32_t salt;
+  std::size_t blocknr_offset;
+};
+
+inline constexpr block_kind btree_node_kind{"a btree node", 121107, 8};
+inline constexpr block_kind array_block_kind{"an array block", 595846735, 16};
+inline constexpr block_kind space_map_index_kind{"a space map index", 160478, 8};
+inline constexpr block_kind space_map_bitmap_kind{"a space map bitmap", 240779, 8};
+
+// The classes of what can be wrong. name() gives the word that programs can rely on.
+enum class fault {
+  io_error,       // could not be read
+  bad_checksum,   // the checksum does not match the content
+  wrong_kind,     // intact, but a block of another kind
+  wrong_place,    // intact, but written for another block
+  bad_shape,      // a count, a size, a flag or the order of keys contradicts the format
+  bad_pointer,    // points outside the device or at the superblock
+  cross_linked,   // reached twice where the format has one owner
+  missing,        // something that must be there is not
+  bad_value,      // a value that cannot be
+  count_too_low,  // the space map counts fewer references than there are
+  count_too_high  // the space map counts more references than there are: a leak
+};
+std::string_view name(fault) noexcept;
+
+struct flaw {
+  fault what;
+  std::string detail;  // in words, without the block's number: "the checksum is wrong"
+};
+
+// Checksum, kind and location, before any other field is trusted. Nothing: the block is intact.
+std::optional<flaw> verify(const block_kind&, const block&, block_nr);
+
+// Writes the block's number and its checksum: the last thing before it is written to disk.
+void seal(const block_kind&, block&, block_nr) noexcept;
+
+bool is_zero(const block&) noexcept;
+
+}  // namespace persistent_data

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Opening the metadata device.
+#include "persistent-data/io/block_device.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <thread>
+
+namespace persistent_data {
+namespace {
+
+std::string in_words(mode_t mode) {
+  if (S_ISDIR(mode)) return "a directory";
+  if (S_ISCHR(mode)) return "a character device";
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "of an unknown type";
+}
+
+}  // namespace
+
+block_device::block_device(std::string path, access how, engine_choice engine)
+    : path_(std::move(path)), engine_(engine) {
+  try {
+    open(how);
+    lock(how);
+    measure();
+  } catch (...) {
+    if (fd_ >= 0) ::close(fd_);
+    throw;
+  }
+}
+
+block_device::~block_device() { ::close(fd_); }
+
+void block_device::fail(const std::string& why) const {
+  throw device_error(fmt::format("{}: {}", path_, why));
+}
+
+void block_device::open(access how) {
+  struct stat status {};
+  if (::stat(path_.c_str(), &status) != 0) fail(std::strerror(errno));
+  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
+    fail(fmt::format("is {}; metadata is read from a block device or a regular file",
+                     in_words(status.st_mode)));
+  is_block_device_ = S_ISBLK(status.st_mode);
+  if (engine_ == engine_choice::automatic)
+    engine_ = is_block_device_ ? engine_choice::aio : engine_choice::sync;
+
+  // O_NONBLOCK: should the name have become a pipe meanwhile, do not wait for its writer.
+  int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+  if (is_block_device_ && how == access::exclusive) flags |= O_EXCL;
+  // A mapped device is written past the page cache, and so it has to be read.
+  const bool direct = is_block_device_ || engine_ == engine_choice::aio;
+  fd_ = ::open(path_.c_str(), direct ? flags | O_DIRECT : flags);
+  // Some file systems know no O_DIRECT; block devices all do.
+  if (fd_ < 0 && errno == EINVAL && !is_block_device_) fd_ = ::open(path_.c_str(), flags);
+  if (fd_ < 0 && errno == EBUSY)
+    fail(
+        "is in use: mounted, or held by device-mapper; stop its user first, or read the metadata "
+        "snapshot of a live device (--metadata-snapshot)");
+  if (fd_ < 0) fail(std::strerror(errno));
+}
+
+void block_device::lock(access how) const {
+  if (is_block_device_ || how == access::shared) return;
+  // File systems without locks are no reason not to read.
+  if (::flock(fd_, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    fail("is being written by another tool; wait until it has finished");
+}
+
+void block_device::measure() {
+  std::uint64_t bytes = 0;
+  if (is_block_device_) {
+    if (::ioctl(fd_, BLKGETSIZE64, &bytes) != 0)
+      fail(fmt::format("cannot tell its size: {}", std::strerror(errno)));
+  } else {
+    struct stat status {};
+    if (::fstat(fd_, &status) != 0) fail(std::strerror(errno));
+    if (!S_ISREG(status.st_mode)) fail("changed its type while it was opened");
+    bytes = static_cast<std::uint64_t>(status.st_size);
+  }
+  nr_blocks_ = bytes / block_size;
+  if (nr_blocks_ == 0)
+    fail(fmt::format("is too small: it has {} bytes, and metadata begins with a superblock of {}",
+                     bytes, block_size));
+}
+
+std::unique_ptr<io_engine> block_device::make_engine() const {
+  if (engine_ == engine_choice::aio)
+    if (auto engine = make_aio_engine(fd_)) return engine;
+  return make_sync_engine(fd_);
+}
+
+unsigned block_device::nr_workers() const noexcept {
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  // A thread waits while its reads are under way: two a core keep both the device and the cores busy.
+  return engine_ == engine_choice::aio ? 2 * cores : cores;
+}
+
+bool block_device::is_same_file(const std::string& path) const {
+  struct stat ours {}, theirs {};
+  if (::fstat(fd_, &ours) != 0 || ::stat(path.c_str(), &theirs) != 0) return false;
+  if (is_block_device_) return S_ISBLK(theirs.st_mode) && ours.st_rdev == theirs.st_rdev;
+  return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
+}  // namespace persistent_data

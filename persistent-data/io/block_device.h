@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The metadata device: a regular file or a block device, opened for reading.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+#include "persistent-data/format/block.h"
+#include "persistent-data/io/io_engine.h"
+
+namespace persistent_data {
+
+// What ends a command: the message names the device, what is wrong and, where there is one, the way
+// out.
+class device_error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+enum class access {
+  exclusive,  // nobody else may write meanwhile: refused while the device is mounted or mapped
+  shared      // for a metadata snapshot, which does not change while its device is live
+};
+
+enum class engine_choice {
+  automatic,  // aio with O_DIRECT for block devices, pread for files
+  sync,
+  aio
+};
+
+class block_device {
+ public:
+  // Throws device_error: not there, not readable, neither a file nor a block device, in use, or
+  // smaller than a block. A file is locked against the writers among these tools (flock); a block
+  // device is opened with O_EXCL where access is exclusive.
+  block_device(std::string path, access, engine_choice = engine_choice::automatic);
+  ~block_device();
+  block_device(const block_device&) = delete;
+  block_device& operator=(const block_device&) = delete;
+
+  const std::string& path() const noexcept { return path_; }
+
+  // Whole blocks on the device; at least 1. Metadata uses at most max_metadata_blocks of them.
+  std::uint64_t nr_blocks() const noexcept { return nr_blocks_; }
+
+  // A fresh engine for one thread; it must not outlive the device. Falls back to pread where the
+  // system has no room for another aio context.
+  std::unique_ptr<io_engine> make_engine() const;
+
+  // Threads that reading with one engine each keeps busy.
+  unsigned nr_workers() const noexcept;
+
+  // Is this file, by device and inode, the same as the one at path? False where path is not there.
+  bool is_same_file(const std::string& path) const;
+
+ private:
+  void open(access);
+  void lock(access) const;
+  void measure();
+  [[noreturn]] void fail(const std::string& why) const;
+
+  std::string path_;
+  engine_choice engine_;
+  int fd_ = -1;
+  bool is_block_device_ = false;
+  std::uint64_t nr_blocks_ = 0;
+};
+
+}  // namespace persistent_data

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Reads many blocks in large pieces: block numbers in, blocks out as they arrive.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "persistent-data/format/block.h"
+#include "persistent-data/io/io_engine.h"
+
+namespace persistent_data {
+
+// For one thread; with its buffers it takes less than depth() * 128 KiB.
+class read_queue {
+ public:
+  // nr_blocks: the device's size. A block at or past it arrives as an error.
+  read_queue(std::unique_ptr<io_engine>, std::uint64_t nr_blocks);
+  ~read_queue();
+
+  // index: of the block in what was wanted. data: nullptr where the block could not be read, and
+  // then error is the errno (ENODATA where the device ended early). data is valid during the call.
+  using arrival = std::function<void(std::size_t index, const block* data, int error)>;
+
+  // Reads each wanted block once for each time it is named, and returns when all have arrived. The
+  // order of arrival is the device's, not the caller's. An unreadable block does not take its
+  // neighbours with it.
+  void read(std::span<const block_nr> wanted, const arrival&);
+
+ private:
+  struct run;
+
+  void start(std::size_t slot, run);
+  void finish(std::size_t slot, std::int64_t result, const arrival&);
+  void read_singly(const run&, const arrival&);
+  std::int64_t read_block(block_nr, block*);
+  block* buffer(std::size_t slot) const noexcept;
+
+  // The engine goes first at the end: it waits for what is still on its way into the buffers.
+  std::unique_ptr<block[]> buffers_;
+  std::unique_ptr<io_engine> engine_;
+  std::uint64_t nr_blocks_;
+  std::vector<std::size_t> order_;  // of the wanted blocks, by block number
+  std::vector<run> under_way_;      // by slot
+  std::vector<std::size_t> free_slots_;
+  std::span<const block_nr> wanted_;
+};
+
+}  // namespace persistent_data

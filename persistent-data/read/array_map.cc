@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// From the tree over an array's blocks to their list.
+#include "persistent-data/read/array_map.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace persistent_data {
+
+std::optional<flaw> array_map::examine_block(std::uint64_t i, const persistent_data::block* data,
+                                             int error) const {
+  if (auto wrong = examine(array_block_kind, data, error, blocks_[i])) return wrong;
+  return check_array_block(*data, value_size_, static_cast<std::uint32_t>(values_of(i).size()));
+}
+
+// The tree's keys have to be 0, 1, 2, ...: what comes next is known all the time.
+class array_mapper {
+ public:
+  array_mapper(array_map& map, block_ledger& ledger, block_nr root, const damage_sink& sink)
+      : map_(map), ledger_(ledger), root_(root), sink_(sink) {}
+
+  void leaf(block_nr where, const node_view& node) {
+    for (std::uint32_t i = 0; i < node.size(); ++i) {
+      const std::uint64_t key = node.key(i);
+      if (key >= map_.nr_blocks()) return surplus(where, node, i);
+      missing(where, key);
+      assert(key == map_.blocks_.size());
+      add(where, node.value<le64>(i));
+    }
+  }
+
+  void lost(range keys) {
+    missing(root_, std::min(keys.begin, map_.nr_blocks()));
+    skip_to(std::min(keys.end, map_.nr_blocks()));
+  }
+
+  void damaged(const damage& d) const {
+    sink_({d.block, d.what, values({d.hidden.begin, std::min(d.hidden.end, map_.nr_blocks())})});
+  }
+
+  void finish() { missing(root_, map_.nr_blocks()); }
+
+ private:
+  range values(range blocks) const {
+    if (blocks.empty()) return {};
+    return {map_.values_of(blocks.begin).begin, map_.values_of(blocks.end - 1).end};
+  }
+
+  void add(block_nr where, std::uint64_t pointer) {
+    const block_nr block{pointer};
+    const std::uint64_t key = map_.blocks_.size();
+    if (auto wrong = examine(ledger_.reach(where, block), block)) {
+      sink_({where, std::move(*wrong), values({key, key + 1})});
+      map_.blocks_.push_back(block_nr{0});
+    } else {
+      map_.blocks_.push_back(block);
+    }
+  }
+
+  void missing(block_nr where, std::uint64_t key) {
+    const range gap{map_.blocks_.size(), key};
+    if (gap.empty()) return;
+    sink_({where,
+           {fault::missing, fmt::format("the array has {} blocks, and {} of them from index {} are "
+                                        "not in its tree",
+                                        map_.nr_blocks(), gap.size(), gap.begin)},
+           values(gap)});
+    skip_to(key);
+  }
+
+  // Blocks behind the array's end; referred to all the same.
+  void surplus(block_nr where, const node_view& node, std::uint32_t first) const {
+    for (std::uint32_t i = first; i < node.size(); ++i)
+      ledger_.reach(where, {node.value<le64>(i)});
+    sink_({where,
+           {fault::bad_shape, fmt::format("the array's tree has a block of index {}, and {} values "
+                                          "need only {}",
+                                          node.key(first), map_.nr_values(), map_.nr_blocks())},
+           {}});
+  }
+
+  void skip_to(std::uint64_t key) {
+    map_.blocks_.resize(std::max<std::uint64_t>(map_.blocks_.size(), key));
+  }
+
+  array_map& map_;
+  block_ledger& ledger_;
+  block_nr root_;
+  const damage_sink& sink_;
+};
+
+array_map map_array(btree_walk& walk, std::optional<block_nr> from, block_nr root,
+                    std::uint64_t nr_values, std::uint32_t value_size, const damage_sink& sink) {
+  array_map map(nr_values, value_size);
+  // Nothing may be sized by a count that the device cannot hold.
+  if (map.nr_blocks() > walk.ledger().nr_blocks()) {
+    sink({from.value_or(block_nr{0}),
+          {fault::bad_value,
+           fmt::format("an array of {} values needs {} blocks, and the metadata has {}", nr_values,
+                       map.nr_blocks(), walk.ledger().nr_blocks())},
+          {0, nr_values}});
+    return map;
+  }
+  array_mapper mapper(map, walk.ledger(), root, sink);
+  btree_events events;
+  events.leaf = [&](block_nr where, const node_view& node) { mapper.leaf(where, node); };
+  events.lost = [&](range keys) { mapper.lost(keys); };
+  events.damaged = [&](const damage& d) { mapper.damaged(d); };
+  walk.walk(from, root, sizeof(le64), events);
+  mapper.finish();
+  return map;
+}
+
+}  // namespace persistent_data

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Where the blocks of an array are: the tree over them, read and turned into a list.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "persistent-data/format/array_block.h"
+#include "persistent-data/format/block.h"
+#include "persistent-data/format/damage.h"
+#include "persistent-data/read/btree_walk.h"
+
+namespace persistent_data {
+
+class array_map {
+ public:
+  array_map() = default;
+  array_map(std::uint64_t nr_values, std::uint32_t value_size)
+      : nr_values_(nr_values), value_size_(value_size) {}
+
+  std::uint64_t nr_values() const noexcept { return nr_values_; }
+  std::uint32_t value_size() const noexcept { return value_size_; }
+  std::uint64_t nr_blocks() const noexcept { return array_blocks_for(nr_values_, value_size_); }
+
+  // The metadata block that holds the array's block i, i below nr_blocks(); nothing: it is lost, and
+  // the damage that hides it has been reported.
+  std::optional<block_nr> block(std::uint64_t i) const noexcept {
+    if (i >= blocks_.size() || blocks_[i].value == 0) return {};
+    return blocks_[i];
+  }
+
+  // The values that the array's block i holds.
+  range values_of(std::uint64_t i) const noexcept {
+    const std::uint64_t full = max_array_entries(value_size_);
+    return intersection({i * full, (i + 1) * full}, {0, nr_values_});
+  }
+
+  // What is wrong with the array's block i, as a read queue delivered it.
+  std::optional<flaw> examine_block(std::uint64_t i, const persistent_data::block* data,
+                                    int error) const;
+
+ private:
+  friend class array_mapper;  // fills it
+
+  std::uint64_t nr_values_ = 0;
+  std::uint32_t value_size_ = 1;
+  std::vector<block_nr> blocks_;
+};
+
+// Reads the tree of an array of nr_values values of value_size bytes. Each damage goes to the sink
+// once (hidden: values); the array's own blocks are noted in the ledger and not read.
+array_map map_array(btree_walk&, std::optional<block_nr> from, block_nr root,
+                    std::uint64_t nr_values, std::uint32_t value_size, const damage_sink&);
+
+}  // namespace persistent_data

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See block_ledger.h.
+#include "persistent-data/read/block_ledger.h"
+
+#include <algorithm>
+#include <cassert>
+#include <limits>
+
+namespace persistent_data {
+
+block_ledger::block_ledger(std::uint64_t nr_blocks, counting count)
+    : nr_blocks_(std::min(nr_blocks, max_metadata_blocks)),
+      reached_(nr_blocks_),
+      reached_before_(nr_blocks_),
+      references_(count == counting::yes ? nr_blocks_ : 0) {
+  if (!references_.empty()) references_[0] = 1;
+}
+
+reach_result block_ledger::reach(std::optional<block_nr> from, block_nr to) {
+  if (to.value == 0 || to.value >= nr_blocks_) return reach_result::outside;
+  const bool shared = from && reached_before_[from->value];
+  if (!references_.empty() && !shared &&
+      references_[to.value] < std::numeric_limits<std::uint32_t>::max())
+    ++references_[to.value];
+  if (reached_[to.value]) return reach_result::again;
+  reached_[to.value] = true;
+  return reach_result::first;
+}
+
+void block_ledger::next_view() {
+  for (std::size_t i = 0; i < reached_.size(); ++i)
+    if (reached_[i]) reached_before_[i] = true;
+  reached_.assign(reached_.size(), false);
+}
+
+std::uint32_t block_ledger::references(block_nr where) const {
+  assert(where.value < references_.size());
+  return references_[where.value];
+}
+
+}  // namespace persistent_data
