@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What bin/check, bin/demo, bin/run-tests and .ci/run share: Debian's packages, the build, and the
+# counting of tests. Sourced, from the top of the tree or anywhere.
+
+# shellcheck disable=SC2034  # used by those that source this
+build_packages=(autoconf g++ make libaio-dev libboost-iostreams-dev libcli11-dev libexpat1-dev
+  libfmt-dev libisal-dev xz-utils)
+# shellcheck disable=SC2034
+test_packages=(bats clang-format-14 libgmock-dev libgtest-dev mandoc)
+
+passed=0
+failed=0
+skipped=0
+
+# show COMMAND...: prints the command, then runs it.
+show() {
+  printf '$%s\n' "$(printf ' %q' "$@")"
+  "$@"
+}
+
+# install_packages PACKAGE...: those that are missing, with apt-get; asks the network only for them.
+install_packages() {
+  local installed package missing=() as_root=()
+  installed=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' "$@" 2>/dev/null)
+  for package; do
+    grep -qx "$package installed" <<<"$installed" || missing+=("$package")
+  done
+  ((${#missing[@]})) || return 0
+
+  [[ $(id -u) = 0 ]] || as_root=(sudo)
+  if ! command -v apt-get >/dev/null; then
+    echo "There is no apt-get here. Install what Debian calls ${missing[*]}," \
+      "then: autoconf && ./configure && make check" >&2
+  elif ! command -v "${as_root[@]:-true}" >/dev/null; then
+    echo "As root, then again: apt-get install ${missing[*]}" >&2
+  else
+    show "${as_root[@]}" apt-get -qq update &&
+      show "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
+        -o DPkg::Lock::Timeout=300 --no-install-recommends install "${missing[@]}" && return 0
+  fi
+  return 1
+}
+
+# build NAME TARGETS [CONFIGURE ARGUMENT...]: configures in build/NAME and makes the targets there; make
+# builds again only what the configuration changed.
+build() {
+  local dir=build/$1 targets=$2
+  shift 2
+  [[ configure -nt configure.ac ]] || show autoconf || return 1
+  mkdir -p "$dir" || return 1
+  # shellcheck disable=SC2086  # targets are words
+  (cd "$dir" && show ../../configure --quiet "$@") &&
+    show make --no-print-directory -C "$dir" -j"$(nproc)" $targets
+}
+
+# step NAME COMMAND...: one thing that passes or fails.
+step() {
+  local name=$1
+  shift
+  printf '\n== %s\n' "$name"
+  if "$@" </dev/null; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    echo "FAILED: $name"
+    return 1
+  fi
+}
+
+# counted COMMAND...: adds up what a command that ends in `report` has counted. One that fails without
+# having counted a failure died, and counts as one.
+counted() {
+  local totals p f s before=$failed status=0
+  totals=$(mktemp)
+  ERA_TOTALS=$totals "$@" </dev/null || status=$?
+  while read -r p f s; do
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  done <"$totals"
+  rm -f "$totals"
+  if ((status != 0 && failed == before)); then
+    failed=$((failed + 1))
+    echo "FAILED: $* (status $status)"
+  fi
+  ((status == 0))
+}
+
+# report: the closing line, or, for a caller that counts over several, its numbers in ERA_TOTALS.
+# Fails if any test did.
+report() {
+  local line="$passed passed, $failed failed"
+  ((skipped == 0)) || line+=", $skipped skipped"
+  if [[ -n ${ERA_TOTALS:-} ]]; then
+    echo "$passed $failed $skipped" >>"$ERA_TOTALS"
+    line="(${0##*/}: $line)"
+  fi
+  printf '\n%s\n' "$line"
+  ((failed == 0))
+}
