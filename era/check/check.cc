@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The order of the check, and the comparison of the space map with what was found.
+#include "era/check/check.h"
+
+#include <utility>
+
+#include "era/check/check_content.h"
+#include "persistent-data/read/space_map_reader.h"
+
+namespace era {
+namespace {
+
+using pd::fault;
+
+// A damaged node hides what it refers to: those blocks then look unused.
+bool hides_references(const finding& f) {
+  switch (f.what.what) {
+    case fault::io_error:
+    case fault::bad_checksum:
+    case fault::wrong_kind:
+    case fault::wrong_place:
+    case fault::bad_shape:
+    case fault::bad_pointer: return true;
+    default: return false;
+  }
+}
+
+class checker {
+ public:
+  checker(const pd::block_device& device, const check_scope& scope, const finding_sink& sink)
+      : device_(device),
+        scope_(scope),
+        sink_(sink),
+        queue_(device.make_engine(), device.nr_blocks()),
+        ledger_(device.nr_blocks(), pd::block_ledger::counting::yes),
+        walk_(queue_, ledger_) {}
+
+  check_summary check() {
+    summary_.nr_metadata_blocks = device_.nr_blocks();
+    const bool live_device = scope_.from == source::snapshot;
+    const auto sb = read_superblock(queue_, device_.nr_blocks(), superblock_location, live_device,
+                                    sink_);
+    if (!sb) return summary_;
+    summary_.live = view_summary{*sb, superblock_location};
+    if (live_device)
+      check_live_snapshot(*sb);
+    else if (!scope_.superblock_only)
+      check_all(*sb);
+    return summary_;
+  }
+
+ private:
+  void check_all(const superblock& sb) {
+    check_view(source::live, superblock_location, sb, *summary_.live);
+    const pd::space_map counts = pd::read_space_map(
+        walk_, sb.space_map, watched(damage_in({part::space_map}, sink_, 1, ledger_.nr_blocks())));
+    if (sb.metadata_snap != 0) check_snapshot(sb);
+    check_references(counts, sb);
+  }
+
+  // The live metadata changes while it is looked at: only its superblock and what the snapshot holds
+  // can be checked.
+  void check_live_snapshot(const superblock& sb) {
+    require_snapshot(device_, sb);
+    const pd::block_nr where{sb.metadata_snap};
+    const auto snap = read_snapshot_superblock(queue_, device_.nr_blocks(), sb, sink_);
+    if (!snap) return;
+    summary_.snapshot = view_summary{*snap, where};
+    if (scope_.superblock_only) return;
+    const metadata m = check_view(source::snapshot, where, *snap, *summary_.snapshot);
+    require_still_held(queue_, device_, m);
+  }
+
+  void check_snapshot(const superblock& sb) {
+    const pd::block_nr where{sb.metadata_snap};
+    const auto reached = ledger_.reach(std::nullopt, where);
+    if (reached == pd::reach_result::outside) return;  // reported with the superblock
+    if (reached == pd::reach_result::again)
+      sink_({{part::superblock, {}, true},
+             {where.value, where.value + 1},
+             {fault::cross_linked, "the block belongs to the live metadata, too"},
+             {}});
+    ledger_.next_view();
+    const auto snap = read_snapshot_superblock(queue_, device_.nr_blocks(), sb, sink_);
+    if (!snap) {
+      references_hidden_ = true;
+      return;
+    }
+    summary_.snapshot = view_summary{*snap, where};
+    check_view(source::snapshot, where, *snap, *summary_.snapshot);
+  }
+
+  metadata check_view(source from, pd::block_nr location, const superblock& sb,
+                      view_summary& summary) {
+    const finding_sink watch = [this](finding f) {
+      references_hidden_ = references_hidden_ || hides_references(f);
+      sink_(std::move(f));
+    };
+    metadata m = map_metadata(walk_, from, location, sb, watch);
+    check_content(m, device_, sink_);
+    summary.array_blocks = m.eras.nr_blocks();
+    for (const writeset& ws : m.writesets) {
+      summary.bitset_blocks += ws.bits.nr_blocks();
+      if (ws.where.what == part::writeset) ++summary.archived_writesets;
+    }
+    return m;
+  }
+
+  // Damage to the space map's own blocks, too, hides references.
+  pd::damage_sink watched(pd::damage_sink sink) {
+    return [this, sink = std::move(sink)](const pd::damage& d) {
+      if (d.what.what != fault::bad_value && d.what.what != fault::missing)
+        references_hidden_ = true;
+      sink(d);
+    };
+  }
+
+  void check_references(const pd::space_map& counts, const superblock& sb) {
+    summary_.blocks_in_use = sb.space_map.nr_allocated;
+    summary_.leaks_checked = !references_hidden_;
+    for (std::uint64_t b = 0; b < ledger_.nr_blocks(); ++b) {
+      const std::uint32_t found = ledger_.references({b});
+      if (b >= counts.nr_blocks()) {
+        // Where the space map could not be read at all, its absence has been reported.
+        if (found > 0 && counts.nr_blocks() > 0)
+          report(b, fault::count_too_low, "the block is in use, and past the space map's end");
+        continue;
+      }
+      const auto counted = counts.count({b});
+      if (!counted || *counted == found) continue;
+      if (*counted < found)
+        report(b, fault::count_too_low,
+               fmt::format("the space map counts {} references, and there are {}", *counted,
+                           found));
+      else if (!references_hidden_)
+        report(b, fault::count_too_high,
+               fmt::format("the space map counts {} references, and there are {}", *counted,
+                           found));
+    }
+  }
+
+  void report(std::uint64_t block, fault what, std::string detail) {
+    sink_({{part::reference_counts}, {block, block + 1}, {what, std::move(detail)}, {}});
+  }
+
+  const pd::block_device& device_;
+  const check_scope& scope_;
+  const finding_sink& sink_;
+  pd::read_queue queue_;
+  pd::block_ledger ledger_;
+  pd::btree_walk walk_;
+  check_summary summary_;
+  bool references_hidden_ = false;
+};
+
+}  // namespace
+
+check_summary check_metadata(const pd::block_device& device, const check_scope& scope,
+                             const finding_sink& sink) {
+  return checker(device, scope, sink).check();
+}
+
+}  // namespace era

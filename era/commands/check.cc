@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// era_check: checks all of the metadata, and says what is wrong and what that means.
+#include "era/check/check.h"
+
+#include <utility>
+
+#include "config.h"
+#include "era/commands/command_line.h"
+#include "era/commands/finding_text.h"
+#include "era/commands/output.h"
+#include "era/view/finding_groups.h"
+
+namespace era {
+namespace {
+
+struct options {
+  bool quiet = false;
+  bool superblock_only = false;
+  bool ignore_non_fatal = false;
+  bool metadata_snapshot = false;
+  bool json = false;
+};
+
+// "1 leaf", "2 leaves"
+std::string count(std::uint64_t n, const char* one, const char* many) {
+  return fmt::format("{} {}", n, n == 1 ? one : many);
+}
+
+std::string in_kib(std::uint32_t sectors) { return fmt::format("{} KiB", sectors / 2); }
+
+// What check found, as text: findings on stderr as they come, a summary on standard output.
+class text_report {
+ public:
+  text_report(const command_line& line, bool quiet) : line_(line), quiet_(quiet) {}
+
+  void add(const finding& f) {
+    if (!quiet_) line_.say(in_words(line_.device(), f));
+  }
+
+  void finish(const check_summary& s, std::uint64_t errors, std::uint64_t leaks) {
+    if (quiet_) return;
+    std::string text = fmt::format("{}: {} metadata blocks", line_.device(), s.nr_metadata_blocks);
+    if (s.blocks_in_use) text += fmt::format(", {} in use", *s.blocks_in_use);
+    text += '\n';
+    if (s.live) text += view("superblock", *s.live);
+    if (s.snapshot) text += view("metadata snapshot", *s.snapshot);
+    text += looked_at(s);
+    text += verdict(s, errors, leaks);
+    output("").write(text);
+  }
+
+ private:
+  static std::string view(const char* name, const view_summary& v) {
+    return fmt::format("{} (block {}): era {}, {} of {} ({} sectors) each\n", name, v.location,
+                       std::uint32_t{v.sb.current_era},
+                       count(v.sb.nr_blocks, "origin block", "origin blocks"),
+                       in_kib(v.sb.data_block_size), std::uint32_t{v.sb.data_block_size});
+  }
+
+  static std::string content(const view_summary& v, bool snapshot) {
+    if (v.array_blocks == 0 && v.bitset_blocks == 0 && v.archived_writesets == 0) return "";
+    return fmt::format(", {} ({}), {}{} ({})",
+                       snapshot ? "the snapshot's era array" : "era array",
+                       count(v.array_blocks, "block", "blocks"),
+                       count(v.archived_writesets, "archived writeset", "archived writesets"),
+                       !snapshot && v.sb.current_root != 0 ? " and the current one" : "",
+                       count(v.bitset_blocks, "block", "blocks"));
+  }
+
+  static std::string looked_at(const check_summary& s) {
+    std::string text = "looked at: superblock";
+    if (s.live) text += content(*s.live, false);
+    if (s.snapshot) text += content(*s.snapshot, true);
+    if (s.blocks_in_use) text += ", space map, reference counts";
+    if (s.blocks_in_use && !s.leaks_checked)
+      text += " (not for leaks: damaged blocks hide what they refer to)";
+    return text + '\n';
+  }
+
+  static std::string verdict(const check_summary& s, std::uint64_t errors, std::uint64_t leaks) {
+    if (errors + leaks == 0) return "found: nothing wrong\n";
+    const std::string found = fmt::format("found: {}, {}\n", count(errors, "error", "errors"),
+                                          count(leaks, "leak", "leaks"));
+    if (errors == 0)
+      return found + "next: nothing has to be done; leaked blocks stay unused\n";
+    if (!s.live)
+      return found + "next: is this the metadata device? If so, treat every block as changed\n";
+    return found +
+           "next: do not activate the device; keep a copy of it, and treat the blocks named above "
+           "as changed\n";
+  }
+
+  const command_line& line_;
+  bool quiet_;
+};
+
+// The same as one JSON document on standard output.
+class json_report {
+ public:
+  explicit json_report(const command_line& line) {
+    text_ = fmt::format("{{\"tool\":\"era_check\",\"version\":\"{}\",\"device\":{},\"findings\":[",
+                        ERA_TOOLS_VERSION, json_string(line.device()));
+  }
+
+  void add(const finding& f) {
+    if (!std::exchange(first_, false)) text_ += ',';
+    text_ += '\n' + in_json(f);
+    constexpr std::size_t large = 1 << 16;
+    if (text_.size() < large) return;
+    out_.write(text_);
+    text_.clear();
+  }
+
+  void finish(const check_summary& s, std::uint64_t errors, std::uint64_t leaks) {
+    text_ += fmt::format(
+        "],\n\"metadata_blocks\":{},\"blocks_in_use\":{},\"leaks_checked\":{},\n\"live\":{},\n"
+        "\"snapshot\":{},\n\"errors\":{},\"leaks\":{}}}\n",
+        s.nr_metadata_blocks, s.blocks_in_use ? fmt::to_string(*s.blocks_in_use) : "null",
+        s.leaks_checked, view(s.live), view(s.snapshot), errors, leaks);
+    out_.write(text_);
+  }
+
+ private:
+  static std::string view(const std::optional<view_summary>& v) {
+    if (!v) return "null";
+    return fmt::format(
+        "{{\"superblock\":{},\"current_era\":{},\"origin_blocks\":{},\"block_size\":{},"
+        "\"current_writeset\":{},\"archived_writesets\":{},\"era_array_blocks\":{},"
+        "\"bitset_blocks\":{}}}",
+        v->location, std::uint32_t{v->sb.current_era}, std::uint32_t{v->sb.nr_blocks},
+        std::uint32_t{v->sb.data_block_size}, v->sb.current_root != 0, v->archived_writesets,
+        v->array_blocks, v->bitset_blocks);
+  }
+
+  std::string text_;
+  output out_{""};
+  bool first_ = true;
+};
+
+template <class Report>
+int check(const command_line& line, const options& chosen, Report report) {
+  const check_scope scope{chosen.metadata_snapshot ? source::snapshot : source::live,
+                          chosen.superblock_only};
+  const auto access = chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive;
+  const pd::block_device device(line.device(), access, line.engine());
+
+  std::uint64_t errors = 0, leaks = 0;
+  finding_groups groups([&](const finding& f) {
+    ++(f.fatal() ? errors : leaks);
+    report.add(f);
+  });
+  const check_summary summary =
+      check_metadata(device, scope, [&](finding f) { groups.add(std::move(f)); });
+  groups.flush();
+  report.finish(summary, errors, leaks);
+  return errors > 0 || (leaks > 0 && !chosen.ignore_non_fatal) ? exit_failure : exit_success;
+}
+
+}  // namespace
+
+int check_command(int argc, char** argv) {
+  command_line line("era_check", "Checks dm-era metadata, all of it.", "[options] {device|file}");
+  options chosen;
+  line.app().add_flag("-q,--quiet", chosen.quiet, "Print no findings and no summary");
+  line.app().add_flag("--super-block-only", chosen.superblock_only, "Check only the superblock");
+  line.app().add_flag("--ignore-non-fatal-errors", chosen.ignore_non_fatal,
+                      "Exit with 0 where only leaked blocks were found");
+  line.app().add_flag("--metadata-snapshot", chosen.metadata_snapshot,
+                      "Check what the metadata snapshot reaches; the device may be live");
+  line.app().add_flag("--json", chosen.json, "Print findings and summary as one JSON document");
+  line.add_device();
+  return line.run(argc, argv, [&] {
+    return chosen.json && !chosen.quiet ? check(line, chosen, json_report(line))
+                                        : check(line, chosen, text_report(line, chosen.quiet));
+  });
+}
+
+}  // namespace era

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// era_dump: prints metadata as XML.
+#include "era/dump/dump.h"
+
+#include "era/commands/command_line.h"
+#include "era/commands/finding_text.h"
+#include "era/commands/output.h"
+#include "era/view/finding_groups.h"
+
+namespace era {
+namespace {
+
+struct options {
+  dump_options dump;
+  bool metadata_snapshot = false;
+  std::string output;
+};
+
+int dump(const command_line& line, const options& chosen) {
+  const source from = chosen.metadata_snapshot ? source::snapshot : source::live;
+  const auto access = chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive;
+  const pd::block_device device(line.device(), access, line.engine());
+  if (device.is_same_file(chosen.output))
+    throw output_error(fmt::format("{}: is the metadata itself; name another output", chosen.output));
+
+  bool damaged = false, foreign = false;
+  finding_groups report([&](const finding& f) { line.say(in_words(device.path(), f)); });
+  const finding_sink sink = [&](finding f) {
+    damaged = true;
+    foreign = foreign || (f.where.what == part::superblock && f.what.what == pd::fault::wrong_kind);
+    report.add(std::move(f));
+  };
+  const auto refuse = [&] {
+    report.flush();
+    if (foreign) return exit_failure;
+    line.say(fmt::format("{}: is damaged: not dumped, since a dump would lack what damage hides; "
+                         "see all of it with era_check, or salvage the rest with era_dump --repair",
+                         device.path()));
+    return exit_failure;
+  };
+
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  const auto m = open_metadata(queue, device, from, sink);
+  if (!m || damaged) return refuse();
+  output out(chosen.output);
+  const text_sink write = [&](std::string_view text) { out.write(text); };
+  if (!dump_metadata(*m, device, chosen.dump, write, sink)) return refuse();
+  require_still_held(queue, device, *m);
+  out.commit();
+  return exit_success;
+}
+
+}  // namespace
+
+int dump_command(int argc, char** argv) {
+  command_line line("era_dump", "Prints dm-era metadata as XML.", "[options] {device|file}");
+  options chosen;
+  line.app().add_flag("--logical", chosen.dump.logical,
+                      "Fold all writesets, the current one too, into the era array");
+  line.app().add_flag("--metadata-snapshot", chosen.metadata_snapshot,
+                      "Dump the metadata snapshot; the device may be live");
+  line.app()
+      .add_option("-o,--output", chosen.output, "Write to a file instead of standard output")
+      ->option_text("FILE");
+  line.app().add_flag("--compact", chosen.dump.compact,
+                      "Write runs of blocks instead of single ones");
+  line.add_device();
+  return line.run(argc, argv, [&] { return dump(line, chosen); });
+}
+
+}  // namespace era

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// era_tools: all commands in one program. It is called by a command's own name (a link era_check) or
+// with the command as its first argument (era_tools check).
+#include <cstring>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "config.h"
+#include "era/commands/command_line.h"
+
+namespace {
+
+struct command {
+  std::string_view name;
+  int (*run)(int argc, char** argv);
+  std::string_view purpose;
+};
+
+constexpr command commands[] = {
+    {"check", era::check_command, "check all of the metadata"},
+    {"dump", era::dump_command, "print the metadata as XML"},
+};
+
+const command* find(std::string_view name) {
+  for (const command& c : commands)
+    if (c.name == name) return &c;
+  return nullptr;
+}
+
+void print_usage(std::FILE* to) {
+  fmt::print(to, "Usage: era_tools COMMAND [options] {{device|file}}\n\nCommands:\n");
+  for (const command& c : commands) fmt::print(to, "  {:<12}{}\n", c.name, c.purpose);
+  fmt::print(to, "\nEach is a command of its own, too: era_check. See its --help and manual page.\n");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string_view self = argc > 0 ? argv[0] : "";
+  if (const auto slash = self.rfind('/'); slash != self.npos) self.remove_prefix(slash + 1);
+  if (self.starts_with("era_"))
+    if (const command* c = find(self.substr(std::strlen("era_")))) return c->run(argc, argv);
+
+  const std::string_view word = argc > 1 ? argv[1] : "";
+  if (const command* c = find(word)) return c->run(argc - 1, argv + 1);
+  if (word == "-h" || word == "--help") {
+    print_usage(stdout);
+    return era::exit_success;
+  }
+  if (word == "-V" || word == "--version") {
+    fmt::print("era_tools (era-tools) {}\n", ERA_TOOLS_VERSION);
+    return era::exit_success;
+  }
+  if (!word.empty()) fmt::print(stderr, "era_tools: there is no command '{}'\n", word);
+  print_usage(stderr);
+  return era::exit_failure;
+}

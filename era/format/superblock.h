@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The era superblock: block 0, and the metadata snapshot's copy of it elsewhere.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "persistent-data/format/block.h"
+#include "persistent-data/format/le.h"
+#include "persistent-data/format/space_map.h"
+#include "persistent-data/format/strong.h"
+
+namespace era {
+
+namespace pd = persistent_data;
+
+// 0: never written. The first era is 1.
+using era_nr = pd::strong<struct era_tag, std::uint32_t>;
+// A block of the device whose writes are tracked; it has data_block_size sectors.
+using origin_block = pd::strong<struct origin_block_tag, std::uint32_t>;
+
+// The kernel tracks fewer than 2^31 blocks.
+inline constexpr std::uint32_t max_origin_blocks = 0x7fffffff;
+
+inline constexpr pd::block_kind superblock_kind{"a superblock", 146538381, 8};
+inline constexpr pd::block_nr superblock_location{0};
+inline constexpr std::uint64_t superblock_magic = 2126579579;
+inline constexpr std::uint32_t superblock_version = 1;
+inline constexpr std::uint32_t sectors_per_metadata_block = 8;
+
+struct superblock {
+  pd::le32 csum;
+  pd::le32 flags;  // the kernel writes 0, some other writers set clean_shutdown; nothing reads it
+  pd::le64 blocknr;
+  unsigned char uuid[16];
+  pd::le64 magic;
+  pd::le32 version;
+  pd::disk_sm_root space_map;
+  unsigned char space_map_unused[128 - sizeof(pd::disk_sm_root)];
+  pd::le32 data_block_size;  // sectors
+  pd::le32 metadata_block_size;
+  pd::le32 nr_blocks;  // origin blocks
+  pd::le32 current_era;
+  pd::le32 current_nr_bits;
+  pd::le64 current_root;  // the current writeset's bitset; 0: there is none, it is archived
+  pd::le64 writeset_tree_root;
+  pd::le64 era_array_root;
+  pd::le64 metadata_snap;  // the block of the snapshot's superblock; 0: none
+};
+static_assert(sizeof(superblock) == 224);
+static_assert(offsetof(superblock, blocknr) == superblock_kind.blocknr_offset);
+static_assert(offsetof(superblock, magic) == 32);
+static_assert(offsetof(superblock, space_map) == 44);
+static_assert(offsetof(superblock, data_block_size) == 172);
+static_assert(offsetof(superblock, current_root) == 192);
+static_assert(offsetof(superblock, metadata_snap) == 216);
+
+inline constexpr std::uint32_t clean_shutdown = 1;
+
+// Is this an era superblock of a version that is known? Everything else about it may be wrong.
+std::optional<pd::flaw> verify_superblock(const pd::block&, pd::block_nr where);
+
+// What is implausible in a superblock that verify_superblock has accepted, each field against the
+// others and against the device's size in blocks. Not for what a snapshot's copy does not hold: its
+// space map and its current writeset are not looked at where is_copy is set.
+std::vector<pd::flaw> check_superblock(const superblock&, std::uint64_t nr_metadata_blocks,
+                                       bool is_copy);
+
+// What a block 0 that is no era superblock seems to be instead, for a message: "it is XML: …"; with
+// the way out where there is one. Nothing: cannot tell.
+std::optional<std::string> recognize(const pd::block&);
+
+}  // namespace era

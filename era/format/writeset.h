@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A value of the writeset tree: an archived writeset, under its era as the key.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "persistent-data/format/array_block.h"
+#include "persistent-data/format/le.h"
+
+namespace era {
+
+namespace pd = persistent_data;
+
+struct writeset_value {
+  pd::le32 nr_bits;  // blocks that the origin had in that era
+  pd::le64 root;     // a bitset: an array of le64 words, bit i in word i / 64 at i % 64
+};
+static_assert(sizeof(writeset_value) == 12 && offsetof(writeset_value, root) == 4);
+
+inline constexpr std::uint32_t bits_per_word = 64;
+
+// One block of a bitset covers as many origin blocks as 32 blocks of the era array: a stripe.
+inline constexpr std::uint32_t bits_per_bitset_block =
+    pd::max_array_entries(sizeof(pd::le64)) * bits_per_word;
+inline constexpr std::uint32_t eras_per_array_block = pd::max_array_entries(sizeof(pd::le32));
+inline constexpr std::uint32_t array_blocks_per_stripe = 32;
+static_assert(bits_per_bitset_block == 32576);
+static_assert(array_blocks_per_stripe * eras_per_array_block == bits_per_bitset_block);
+
+constexpr std::uint64_t bitset_words(std::uint64_t nr_bits) noexcept {
+  return (nr_bits + bits_per_word - 1) / bits_per_word;
+}
+
+}  // namespace era

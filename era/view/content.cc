@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See content.h.
+#include "era/view/content.h"
+
+#include <algorithm>
+
+namespace era {
+
+pd::range array_position::origin_blocks() const noexcept {
+  const pd::range values = map->values_of(index);
+  if (where.what == part::era_array) return values;
+  return {values.begin * bits_per_word, values.end * bits_per_word};
+}
+
+content_reader::content_reader(const pd::block_device& device)
+    : queue_(device.make_engine(), device.nr_blocks()) {}
+
+void content_reader::read(std::span<const array_position> positions, const visitor& look,
+                          std::vector<finding>& findings) {
+  wanted_.clear();
+  places_.clear();
+  for (std::size_t k = 0; k < positions.size(); ++k)
+    if (const auto block = positions[k].map->block(positions[k].index)) {
+      wanted_.push_back(*block);
+      places_.push_back(k);
+    }
+  found_.clear();
+  queue_.read(wanted_, [&](std::size_t w, const pd::block* data, int error) {
+    const std::size_t k = places_[w];
+    const array_position& at = positions[k];
+    if (auto wrong = at.map->examine_block(at.index, data, error))
+      found_.push_back({k,
+                        {at.where,
+                         {wanted_[w].value, wanted_[w].value + 1},
+                         std::move(*wrong),
+                         at.origin_blocks()}});
+    else if (auto content = look(k, *data))
+      found_.push_back({k, std::move(*content)});
+  });
+  std::sort(found_.begin(), found_.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (auto& [k, f] : found_) findings.push_back(std::move(f));
+}
+
+}  // namespace era

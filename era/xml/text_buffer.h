@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A text that is made at memory speed: room is asked for once for many lines, and they are written
+// without further checks.
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string_view>
+
+namespace era {
+
+class text_buffer {
+ public:
+  std::size_t size() const noexcept { return size_; }
+  std::string_view view() const noexcept { return {data_.get(), size_}; }
+  void clear() noexcept { size_ = 0; }
+
+  // Room for so many bytes behind the text, to be written and then given to written_to().
+  char* room(std::size_t bytes) {
+    if (capacity_ - size_ < bytes) grow(size_ + bytes);
+    return data_.get() + size_;
+  }
+  void written_to(const char* end) noexcept {
+    size_ = static_cast<std::size_t>(end - data_.get());
+    assert(size_ <= capacity_);
+  }
+
+  void append(std::string_view text) {
+    char* to = room(text.size());
+    std::memcpy(to, text.data(), text.size());
+    written_to(to + text.size());
+  }
+
+ private:
+  void grow(std::size_t needed) {
+    const std::size_t capacity = std::max(needed, 2 * capacity_);
+    std::unique_ptr<char[]> data(new char[capacity]);
+    if (size_ > 0) std::memcpy(data.get(), data_.get(), size_);
+    data_ = std::move(data);
+    capacity_ = capacity;
+  }
+
+  std::unique_ptr<char[]> data_;
+  std::size_t size_ = 0, capacity_ = 0;
+};
+
+// A number as decimal text that counts up in place.
+class decimal_counter {
+ public:
+  explicit decimal_counter(std::uint64_t value) noexcept { set(value); }
+
+  void set(std::uint64_t value) noexcept {
+    char* p = digits_ + sizeof digits_;
+    do {
+      *--p = static_cast<char>('0' + value % 10);
+      value /= 10;
+    } while (value != 0);
+    begin_ = p;
+  }
+
+  void increment() noexcept {
+    char* p = digits_ + sizeof digits_ - 1;
+    while (p >= begin_ && *p == '9') *p-- = '0';
+    if (p < begin_) {
+      begin_ = p;
+      *p = '0';
+    }
+    ++*p;
+  }
+
+  std::string_view text() const noexcept {
+    return {begin_, static_cast<std::size_t>(digits_ + sizeof digits_ - begin_)};
+  }
+
+ private:
+  char digits_[24];  // 2^64 has 20
+  char* begin_;
+};
+
+}  // namespace era

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Metadata as XML, in the dialect of thin-provisioning-tools, byte for byte; and its compact form,
+// in which neighbours with the same value are one element. The functions append pieces of the
+// document to a text; who calls them in which order makes the document:
+//
+//   superblock
+//     [writeset, its bits or its marked ranges]...
+//     era_array, its eras or their ranges
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "era/format/superblock.h"
+#include "era/xml/text_buffer.h"
+#include "persistent-data/format/le.h"
+
+namespace era::xml {
+
+// The uuid is always written empty, as the existing tools do.
+void begin_superblock(text_buffer&, const superblock&);
+void end_superblock(text_buffer&);
+
+void begin_writeset(text_buffer&, era_nr, std::uint32_t nr_bits);
+void end_writeset(text_buffer&);
+
+void begin_era_array(text_buffer&);
+void end_era_array(text_buffer&);
+
+// A <bit> for each of the bits [blocks.begin, blocks.end); words[0] holds the first of them as its
+// lowest bit, so that blocks.begin is a multiple of 64.
+void bits(text_buffer&, pd::range blocks, std::span<const pd::le64> words);
+
+// An <era> for each value; first: the origin block of the first.
+void eras(text_buffer&, origin_block first, std::span<const std::uint32_t> values);
+
+// Compact: origin blocks [begin, end) that were marked, and such that have one era.
+void marked(text_buffer&, pd::range blocks);
+void era_range(text_buffer&, pd::range blocks, era_nr);
+
+}  // namespace era::xml
