@@ -84,7 +84,9 @@ class text_report {
     if (errors == 0)
       return found + "next: nothing has to be done; leaked blocks stay unused\n";
     if (!s.live)
-      return found + "next: is this the metadata device? If so, treat every block as changed\n";
+      return found +
+             "next: make sure that this is the metadata device; if it is, do not activate it, and "
+             "treat every block as changed\n";
     return found +
            "next: do not activate the device; keep a copy of it, and treat the blocks named above "
            "as changed\n";

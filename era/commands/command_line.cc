@@ -43,7 +43,6 @@ void command_line::add_device() {
       ->transform(CLI::CheckedTransformer(engines))
       ->group("");  // for tests: not in the help
   app_.add_option("device", device_, "The metadata device, or a file with its content")
-      ->required()
       ->option_text("{device|file}");
 }
 
@@ -54,6 +53,11 @@ int command_line::run(int argc, char** argv, const std::function<int()>& command
     return app_.exit(asked) == 0 ? exit_success : exit_failure;
   } catch (const CLI::ParseError& e) {
     say(e.what());
+    fmt::print(stderr, "Try '{} --help'.\n", name_);
+    return exit_failure;
+  }
+  if (device_.empty()) {
+    say("no device was named; it takes a metadata device, or a file with its content");
     fmt::print(stderr, "Try '{} --help'.\n", name_);
     return exit_failure;
   }

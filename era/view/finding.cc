@@ -46,6 +46,8 @@ std::string meaning(const finding& f) {
       return "the kernel may overwrite metadata that is in use: do not activate the device";
     default: break;
   }
+  if (f.where.what == part::superblock && f.what.what == pd::fault::wrong_kind)
+    return "there is no era metadata here";
   if (f.where.what == part::superblock)
     return f.hidden.empty() ? "what the metadata says of the device cannot be trusted"
                             : "which blocks were written, and when, is unknown";
