@@ -20,8 +20,10 @@ bool hides_references(const finding& f) {
     case fault::wrong_kind:
     case fault::wrong_place:
     case fault::bad_shape:
-    case fault::bad_pointer: return true;
-    default: return false;
+    case fault::bad_pointer:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -38,8 +40,8 @@ class checker {
   check_summary check() {
     summary_.nr_metadata_blocks = device_.nr_blocks();
     const bool live_device = scope_.from == source::snapshot;
-    const auto sb = read_superblock(queue_, device_.nr_blocks(), superblock_location, live_device,
-                                    sink_);
+    const auto sb =
+        read_superblock(queue_, device_.nr_blocks(), superblock_location, live_device, sink_);
     if (!sb) return summary_;
     summary_.live = view_summary{*sb, superblock_location};
     if (live_device)
@@ -58,8 +60,8 @@ class checker {
     check_references(counts, sb);
   }
 
-  // The live metadata changes while it is looked at: only its superblock and what the snapshot holds
-  // can be checked.
+  // The live metadata changes while it is looked at: only its superblock and what the snapshot
+  // holds can be checked.
   void check_live_snapshot(const superblock& sb) {
     require_snapshot(device_, sb);
     const pd::block_nr where{sb.metadata_snap};
@@ -129,13 +131,13 @@ class checker {
       const auto counted = counts.count({b});
       if (!counted || *counted == found) continue;
       if (*counted < found)
-        report(b, fault::count_too_low,
-               fmt::format("the space map counts {} references, and there are {}", *counted,
-                           found));
+        report(
+            b, fault::count_too_low,
+            fmt::format("the space map counts {} references, and there are {}", *counted, found));
       else if (!references_hidden_)
-        report(b, fault::count_too_high,
-               fmt::format("the space map counts {} references, and there are {}", *counted,
-                           found));
+        report(
+            b, fault::count_too_high,
+            fmt::format("the space map counts {} references, and there are {}", *counted, found));
     }
   }
 

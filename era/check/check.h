@@ -30,7 +30,7 @@ struct check_summary {
   std::uint64_t nr_metadata_blocks = 0;
   std::optional<view_summary> live, snapshot;  // as far as they could be opened
   std::optional<std::uint64_t> blocks_in_use;  // by the space map, where it was checked
-  bool leaks_checked = false;  // not when damaged trees hide what they refer to
+  bool leaks_checked = false;                  // not when damaged trees hide what they refer to
 };
 
 // Findings come one at a time, ungrouped, in a fixed order. Throws no_snapshot where a snapshot is

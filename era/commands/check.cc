@@ -59,8 +59,7 @@ class text_report {
 
   static std::string content(const view_summary& v, bool snapshot) {
     if (v.array_blocks == 0 && v.bitset_blocks == 0 && v.archived_writesets == 0) return "";
-    return fmt::format(", {} ({}), {}{} ({})",
-                       snapshot ? "the snapshot's era array" : "era array",
+    return fmt::format(", {} ({}), {}{} ({})", snapshot ? "the snapshot's era array" : "era array",
                        count(v.array_blocks, "block", "blocks"),
                        count(v.archived_writesets, "archived writeset", "archived writesets"),
                        !snapshot && v.sb.current_root != 0 ? " and the current one" : "",
@@ -81,8 +80,7 @@ class text_report {
     if (errors + leaks == 0) return "found: nothing wrong\n";
     const std::string found = fmt::format("found: {}, {}\n", count(errors, "error", "errors"),
                                           count(leaks, "leak", "leaks"));
-    if (errors == 0)
-      return found + "next: nothing has to be done; leaked blocks stay unused\n";
+    if (errors == 0) return found + "next: nothing has to be done; leaked blocks stay unused\n";
     if (!s.live)
       return found +
              "next: make sure that this is the metadata device; if it is, do not activate it, and "

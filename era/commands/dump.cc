@@ -21,7 +21,8 @@ int dump(const command_line& line, const options& chosen) {
   const auto access = chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive;
   const pd::block_device device(line.device(), access, line.engine());
   if (device.is_same_file(chosen.output))
-    throw output_error(fmt::format("{}: is the metadata itself; name another output", chosen.output));
+    throw output_error(
+        fmt::format("{}: is the metadata itself; name another output", chosen.output));
 
   bool damaged = false, foreign = false;
   finding_groups report([&](const finding& f) { line.say(in_words(device.path(), f)); });
@@ -33,9 +34,10 @@ int dump(const command_line& line, const options& chosen) {
   const auto refuse = [&] {
     report.flush();
     if (foreign) return exit_failure;
-    line.say(fmt::format("{}: is damaged: not dumped, since a dump would lack what damage hides; "
-                         "see all of it with era_check, or salvage the rest with era_dump --repair",
-                         device.path()));
+    line.say(
+        fmt::format("{}: is damaged: not dumped, since a dump would lack what damage hides; "
+                    "see all of it with era_check, or salvage the rest with era_dump --repair",
+                    device.path()));
     return exit_failure;
   };
 

@@ -33,22 +33,32 @@ std::string range_in_json(pd::range r) {
 // What a finding's hidden range counts, as the name of a JSON field.
 std::string_view hidden_name(part what) {
   switch (what) {
-    case part::writeset_tree: return "eras";
+    case part::writeset_tree:
+      return "eras";
     case part::space_map:
-    case part::reference_counts: return "counts_of_metadata_blocks";
-    default: return "origin_blocks";
+    case part::reference_counts:
+      return "counts_of_metadata_blocks";
+    default:
+      return "origin_blocks";
   }
 }
 
 std::string_view name(part what) {
   switch (what) {
-    case part::superblock: return "superblock";
-    case part::writeset_tree: return "writeset-tree";
-    case part::writeset: return "writeset";
-    case part::current_writeset: return "current-writeset";
-    case part::era_array: return "era-array";
-    case part::space_map: return "space-map";
-    case part::reference_counts: return "reference-counts";
+    case part::superblock:
+      return "superblock";
+    case part::writeset_tree:
+      return "writeset-tree";
+    case part::writeset:
+      return "writeset";
+    case part::current_writeset:
+      return "current-writeset";
+    case part::era_array:
+      return "era-array";
+    case part::space_map:
+      return "space-map";
+    case part::reference_counts:
+      return "reference-counts";
   }
   return "unknown";
 }
@@ -56,17 +66,15 @@ std::string_view name(part what) {
 }  // namespace
 
 std::string in_words(const std::string& path, const finding& f) {
-  const std::string blocks =
-      f.blocks.size() == 1 ? fmt::format("metadata block {}", f.blocks.begin)
-                           : fmt::format("metadata blocks {} to {}", f.blocks.begin,
-                                         f.blocks.end - 1);
+  const std::string blocks = f.blocks.size() == 1 ? fmt::format("metadata block {}", f.blocks.begin)
+                                                  : fmt::format("metadata blocks {} to {}",
+                                                                f.blocks.begin, f.blocks.end - 1);
   return fmt::format("{}: {}: {}: {}; {}", path, blocks, in_words(f.where), f.what.detail,
                      meaning(f));
 }
 
 std::string in_json(const finding& f) {
-  const bool of_an_era =
-      f.where.what == part::writeset || f.where.what == part::current_writeset;
+  const bool of_an_era = f.where.what == part::writeset || f.where.what == part::current_writeset;
   return fmt::format(
       "{{\"fatal\":{},\"kind\":\"{}\",\"part\":\"{}\",\"snapshot\":{},\"era\":{},"
       "\"metadata_blocks\":{},\"hidden\":{{\"{}\":{}}},\"what\":{},\"meaning\":{}}}",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// era_tools: all commands in one program. It is called by a command's own name (a link era_check) or
-// with the command as its first argument (era_tools check).
+// era_tools: all commands in one program. It is called by a command's own name (a link era_check)
+// or with the command as its first argument (era_tools check).
 #include <cstring>
 #include <string_view>
 
@@ -31,7 +31,8 @@ const command* find(std::string_view name) {
 void print_usage(std::FILE* to) {
   fmt::print(to, "Usage: era_tools COMMAND [options] {{device|file}}\n\nCommands:\n");
   for (const command& c : commands) fmt::print(to, "  {:<12}{}\n", c.name, c.purpose);
-  fmt::print(to, "\nEach is a command of its own, too: era_check. See its --help and manual page.\n");
+  fmt::print(to,
+             "\nEach is a command of its own, too: era_check. See its --help and manual page.\n");
 }
 
 }  // namespace

@@ -18,9 +18,10 @@ class output_error : public std::runtime_error {
 
 class output {
  public:
-  // path: empty or "-" for standard output. A regular file, or one that is not there yet, is written
-  // under a temporary name in the same directory and takes its name in commit(): an earlier file
-  // stays until then. Anything else (a device, a pipe) is written directly. Throws output_error.
+  // path: empty or "-" for standard output. A regular file, or one that is not there yet, is
+  // written under a temporary name in the same directory and takes its name in commit(): an earlier
+  // file stays until then. Anything else (a device, a pipe) is written directly. Throws
+  // output_error.
   explicit output(const std::string& path);
 
   // What was not committed goes away; so it does when a signal ends the program.

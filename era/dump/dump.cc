@@ -46,8 +46,7 @@ void collect_marked(std::span<const pd::le64> words, pd::range blocks, run_colle
       bit += skip;
       word >>= skip;
       const auto length = static_cast<unsigned>(std::countr_one(word));
-      const pd::range run =
-          pd::intersection({first + bit, first + bit + length}, {0, blocks.end});
+      const pd::range run = pd::intersection({first + bit, first + bit + length}, {0, blocks.end});
       if (!run.empty()) runs.add({run, 1});
       bit += length;
       word = length < bits_per_word ? word >> length : 0;

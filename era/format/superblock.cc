@@ -51,9 +51,9 @@ class checker {
       add(fault::bad_value,
           fmt::format("the block size is {} sectors; it is a multiple of 8 above 0", block_size));
     if (sb_.metadata_block_size != sectors_per_metadata_block)
-      add(fault::bad_value, fmt::format("the metadata block size is {} sectors, not {}",
-                                        std::uint32_t{sb_.metadata_block_size},
-                                        sectors_per_metadata_block));
+      add(fault::bad_value,
+          fmt::format("the metadata block size is {} sectors, not {}",
+                      std::uint32_t{sb_.metadata_block_size}, sectors_per_metadata_block));
     if (nr_blocks > max_origin_blocks)
       add(fault::bad_value,
           fmt::format("{} origin blocks; there can be {}", nr_blocks, max_origin_blocks));
@@ -68,9 +68,8 @@ class checker {
     if (sb_.current_root != 0) {
       root("current writeset", sb_.current_root);
       if (sb_.current_nr_bits > max_origin_blocks)
-        add(fault::bad_value,
-            fmt::format("the current writeset has {} bits; there can be {}",
-                        std::uint32_t{sb_.current_nr_bits}, max_origin_blocks));
+        add(fault::bad_value, fmt::format("the current writeset has {} bits; there can be {}",
+                                          std::uint32_t{sb_.current_nr_bits}, max_origin_blocks));
       if (sb_.current_era == 0)
         add(fault::bad_value, "the current era is 0, and there is a current writeset");
     }
@@ -86,8 +85,9 @@ class checker {
     if (block == 0)
       add(fault::bad_pointer, fmt::format("the {} has no block", what));
     else if (block >= nr_metadata_blocks_)
-      add(fault::bad_pointer, fmt::format("the {} is said to be in block {}, and the metadata has {}",
-                                          what, block, nr_metadata_blocks_));
+      add(fault::bad_pointer,
+          fmt::format("the {} is said to be in block {}, and the metadata has {}", what, block,
+                      nr_metadata_blocks_));
   }
 
   const superblock& sb_;
@@ -130,7 +130,10 @@ std::optional<std::string> recognize(const pd::block& b) {
       text.starts_with("<?xml") || text.starts_with("<superblock") || text.starts_with("<!--"))
     return "it is XML, not binary metadata; era_restore turns XML into metadata";
   if (starts_with(b, "\x1f\x8b")) return "it is compressed (gzip); unpack it first";
-  if (starts_with(b, "\xfd" "7zXZ")) return "it is compressed (xz); unpack it first";
+  if (starts_with(b,
+                  "\xfd"
+                  "7zXZ"))
+    return "it is compressed (xz); unpack it first";
   if (starts_with(b, "\x28\xb5\x2f\xfd")) return "it is compressed (zstd); unpack it first";
   if (sb.magic == 27022010) return "it is the metadata of a thin pool; see thin_check(8)";
   if (sb.magic == 1623043) return "it is the metadata of a cache; see cache_check(8)";

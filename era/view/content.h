@@ -34,9 +34,9 @@ class content_reader {
   explicit content_reader(const pd::block_device&);
 
   // Reads the blocks at the positions as one batch. look: called for each block whose shape is
-  // sound, with its place in positions, in the order of arrival; it may return what is wrong with the
-  // content. That and all damage is added to findings in the order of positions. Blocks that their
-  // array's map has lost are passed over: their damage was reported with the map.
+  // sound, with its place in positions, in the order of arrival; it may return what is wrong with
+  // the content. That and all damage is added to findings in the order of positions. Blocks that
+  // their array's map has lost are passed over: their damage was reported with the map.
   using visitor = std::function<std::optional<finding>(std::size_t k, const pd::block&)>;
   void read(std::span<const array_position> positions, const visitor& look,
             std::vector<finding>& findings);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Damage in the terms of era metadata: which part of it, and which origin blocks or eras it touches.
+// Damage in the terms of era metadata: which part of it, and which origin blocks or eras it
+// touches.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Findings that say the same of neighbouring blocks, made one: a device with a hole has one line, not
-// thousands.
+// Findings that say the same of neighbouring blocks, made one: a device with a hole has one line,
+// not thousands.
 #pragma once
 
 #include <optional>

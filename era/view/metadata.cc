@@ -76,7 +76,9 @@ class writeset_mapper {
       const era_nr era{static_cast<std::uint32_t>(node.key(i))};
       // Each has a bitset of its own: there cannot be more of them than blocks.
       if (entries_.size() == walk_.ledger().nr_blocks()) {
-        sink_({tree_, at(where), {fault::bad_shape, "there are more writesets than blocks"},
+        sink_({tree_,
+               at(where),
+               {fault::bad_shape, "there are more writesets than blocks"},
                {node.key(i), std::uint64_t{m_.sb.current_era} + 1}});
         return;
       }
@@ -84,21 +86,26 @@ class writeset_mapper {
     }
   }
 
-  // The current writeset is archived under current_era; while there is one (and in a snapshot, which
-  // was taken with one) the tree holds only older eras. Writesets are kept whatever is wrong: what
-  // they list was written.
+  // The current writeset is archived under current_era; while there is one (and in a snapshot,
+  // which was taken with one) the tree holds only older eras. Writesets are kept whatever is wrong:
+  // what they list was written.
   bool plausible_era(pd::block_nr where, std::uint64_t era) {
     const std::uint64_t current = m_.sb.current_era;
     if (era == 0) {
-      sink_({tree_, at(where), {fault::bad_value, "there is a writeset of era 0; the first era is 1"},
+      sink_({tree_,
+             at(where),
+             {fault::bad_value, "there is a writeset of era 0; the first era is 1"},
              {0, 1}});
     } else if (era > current) {
-      sink_({tree_, at(where),
-             {fault::bad_value, fmt::format("there is a writeset of era {}, and the current era is {}",
-                                            era, current)},
-             {era, era + 1}});
+      sink_(
+          {tree_,
+           at(where),
+           {fault::bad_value,
+            fmt::format("there is a writeset of era {}, and the current era is {}", era, current)},
+           {era, era + 1}});
     } else if (era == current && (m_.in_snapshot() || m_.sb.current_root != 0)) {
-      sink_({tree_, at(where),
+      sink_({tree_,
+             at(where),
              {fault::bad_value,
               fmt::format("there is an archived writeset of era {}, which is still the current one",
                           era)},
@@ -111,7 +118,8 @@ class writeset_mapper {
            pd::block_nr root) {
     const place where{what, era, m_.in_snapshot()};
     if (nr_bits > max_origin_blocks)
-      sink_({where, at(from.value_or(m_.location)),
+      sink_({where,
+             at(from.value_or(m_.location)),
              {fault::bad_value,
               fmt::format("it has {} bits; there can be {}", nr_bits, max_origin_blocks)},
              {0, m_.sb.nr_blocks}});
@@ -200,9 +208,10 @@ std::optional<metadata> open_metadata(pd::read_queue& queue, const pd::block_dev
 
 void require_snapshot(const pd::block_device& device, const superblock& live) {
   if (live.metadata_snap == 0)
-    throw no_snapshot(fmt::format("{}: holds no metadata snapshot; take one with: dmsetup message "
-                                  "DEVICE 0 take_metadata_snap",
-                                  device.path()));
+    throw no_snapshot(
+        fmt::format("{}: holds no metadata snapshot; take one with: dmsetup message "
+                    "DEVICE 0 take_metadata_snap",
+                    device.path()));
 }
 
 void require_still_held(pd::read_queue& queue, const pd::block_device& device, const metadata& m) {

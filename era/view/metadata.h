@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// An opened piece of metadata, live or snapshot: its superblock, its writesets and its era array, as
-// far as the trees go. What the arrays hold is read by content.h and stripe.h.
+// An opened piece of metadata, live or snapshot: its superblock, its writesets and its era array,
+// as far as the trees go. What the arrays hold is read by content.h and stripe.h.
 #pragma once
 
 #include <cstdint>
@@ -66,12 +66,13 @@ std::optional<superblock> read_snapshot_superblock(pd::read_queue&,
 metadata map_metadata(pd::btree_walk&, source, pd::block_nr location, const superblock&,
                       const finding_sink&);
 
-// Superblock, then trees, for commands that want nothing else. Nothing where the superblock cannot be
-// used, which is a finding. Throws no_snapshot.
-std::optional<metadata> open_metadata(pd::read_queue&, const pd::block_device&, source, const finding_sink&);
+// Superblock, then trees, for commands that want nothing else. Nothing where the superblock cannot
+// be used, which is a finding. Throws no_snapshot.
+std::optional<metadata> open_metadata(pd::read_queue&, const pd::block_device&, source,
+                                      const finding_sink&);
 
-// After all reading from a metadata snapshot: throws no_snapshot where it is not held any more, since
-// what was read may then be anything. Does nothing for live metadata.
+// After all reading from a metadata snapshot: throws no_snapshot where it is not held any more,
+// since what was read may then be anything. Does nothing for live metadata.
 void require_still_held(pd::read_queue&, const pd::block_device&, const metadata&);
 
 }  // namespace era

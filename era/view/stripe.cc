@@ -13,8 +13,7 @@ namespace {
 void raise(std::span<std::uint32_t> eras, std::span<const pd::le64> words, era_nr era) {
   for (std::size_t w = 0; w < words.size(); ++w) {
     for (std::uint64_t word = words[w]; word != 0; word &= word - 1) {
-      const std::size_t bit =
-          w * bits_per_word + static_cast<std::size_t>(std::countr_zero(word));
+      const std::size_t bit = w * bits_per_word + static_cast<std::size_t>(std::countr_zero(word));
       if (bit >= eras.size()) return;
       eras[bit] = std::max(eras[bit], era.value);
     }
@@ -53,7 +52,8 @@ std::span<const std::uint32_t> stripe_folder::fold(std::uint64_t stripe,
   for (std::uint64_t i = first; i < end; ++i)
     positions_.push_back({&array, metadata_.place_of(part::era_array), i, 0});
   for (const writeset& ws : metadata_.writesets)
-    if (what_ == fold_what::everything && stripe < ws.bits.nr_blocks()) positions_.push_back({&ws.bits, ws.where, stripe, ws.nr_bits});
+    if (what_ == fold_what::everything && stripe < ws.bits.nr_blocks())
+      positions_.push_back({&ws.bits, ws.where, stripe, ws.nr_bits});
 
   // Blocks arrive in any order: the newest era is the same in all of them.
   const auto take = [&](std::size_t k, const pd::block& b) -> std::optional<finding> {

@@ -31,8 +31,8 @@ class stripe_folder {
 
   // The era of each origin block of the stripe: the newest of its value in the era array and of the
   // writesets that have it, the current one included. Valid until the next call. Where findings are
-  // added, or where the metadata's maps have lost blocks, it is incomplete: what damage hides counts
-  // as never written here, and the caller must not pass it on.
+  // added, or where the metadata's maps have lost blocks, it is incomplete: what damage hides
+  // counts as never written here, and the caller must not pass it on.
   std::span<const std::uint32_t> fold(std::uint64_t stripe, std::vector<finding>& findings);
 
  private:

@@ -11,6 +11,8 @@ namespace {
 
 // The longest line: an era of ten digits for a block of ten digits.
 constexpr std::size_t max_line = 64;
+// The longest line of the compact form: three numbers of up to 20 digits.
+constexpr std::size_t max_run_line = 128;
 
 // Copies may write past the text that they are for, up to this many bytes past its begin.
 constexpr std::size_t piece = 32;
@@ -28,6 +30,9 @@ constexpr fixed_text bit_end[] = {std::string_view("\" value=\"false\"/>\n"),
                                   std::string_view("\" value=\"true\"/>\n")};
 constexpr fixed_text era_begin = std::string_view("    <era block=\"");
 constexpr fixed_text era_middle = std::string_view("\" era=\"");
+constexpr fixed_text marked_begin = std::string_view("    <marked block_begin=\"");
+constexpr fixed_text range_begin = std::string_view("    <range block_begin=\"");
+constexpr fixed_text len = std::string_view("\" len=\"");
 constexpr fixed_text line_end = std::string_view("\"/>\n");
 
 char* put(char* to, const fixed_text& text) {
@@ -38,6 +43,10 @@ char* put(char* to, const fixed_text& text) {
 char* put(char* to, std::string_view digits) {
   std::memcpy(to, digits.data(), digits.size());
   return to + digits.size();
+}
+
+char* put(char* to, const fmt::format_int& number) {
+  return put(to, std::string_view(number.data(), number.size()));
 }
 
 // A block number that counts up: its digits are kept in a buffer from which a fixed size is copied.
@@ -134,12 +143,23 @@ void eras(text_buffer& text, origin_block first, std::span<const std::uint32_t> 
 }
 
 void marked(text_buffer& text, pd::range blocks) {
-  append(text, "    <marked block_begin=\"{}\" len=\"{}\"/>\n", blocks.begin, blocks.size());
+  char* to = text.room(max_run_line + piece);
+  to = put(to, marked_begin);
+  to = put(to, fmt::format_int(blocks.begin));
+  to = put(to, len);
+  to = put(to, fmt::format_int(blocks.size()));
+  text.written_to(put(to, line_end));
 }
 
 void era_range(text_buffer& text, pd::range blocks, era_nr era) {
-  append(text, "    <range block_begin=\"{}\" len=\"{}\" era=\"{}\"/>\n", blocks.begin,
-         blocks.size(), era);
+  char* to = text.room(max_run_line + piece);
+  to = put(to, range_begin);
+  to = put(to, fmt::format_int(blocks.begin));
+  to = put(to, len);
+  to = put(to, fmt::format_int(blocks.size()));
+  to = put(to, era_middle);
+  to = put(to, fmt::format_int(era.value));
+  text.written_to(put(to, line_end));
 }
 
 }  // namespace era::xml
