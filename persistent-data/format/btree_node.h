@@ -66,8 +66,8 @@ class node_view {
   const Value& value(std::uint32_t i) const noexcept {
     static_assert(alignof(Value) == 1);
     assert(i < size() && header().value_size == sizeof(Value));
-    return reinterpret_cast<const Value*>(
-        bytes_ + sizeof(node_header) + header().max_entries * sizeof(le64))[i];
+    return reinterpret_cast<const Value*>(bytes_ + sizeof(node_header) +
+                                          header().max_entries * sizeof(le64))[i];
   }
 
   block_nr child(std::uint32_t i) const noexcept { return {value<le64>(i)}; }

@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 
-
 #include "persistent-data/format/block.h"
 #include "persistent-data/format/le.h"
 

@@ -102,12 +102,14 @@ std::unique_ptr<io_engine> block_device::make_engine() const {
 
 unsigned block_device::nr_workers() const noexcept {
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  // A thread waits while its reads are under way: two a core keep both the device and the cores busy.
+  // A thread waits while its reads are under way: two a core keep both the device and the cores
+  // busy.
   return engine_ == engine_choice::aio ? 2 * cores : cores;
 }
 
 bool block_device::is_same_file(const std::string& path) const {
-  struct stat ours {}, theirs {};
+  struct stat ours {
+  }, theirs{};
   if (::fstat(fd_, &ours) != 0 || ::stat(path.c_str(), &theirs) != 0) return false;
   if (is_block_device_) return S_ISBLK(theirs.st_mode) && ours.st_rdev == theirs.st_rdev;
   return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;

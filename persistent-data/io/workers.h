@@ -71,9 +71,9 @@ class ordered_queue {
 }  // namespace detail
 
 // new_worker() is called once in each thread and returns what makes that thread's items:
-// Result worker(std::size_t item). use(item, Result) is called in this thread, for item 0, 1, ... up
-// to items - 1. At most 2 * nr_workers results wait. What either throws ends the work and is thrown
-// here. Where there is one item or one worker, no thread is started.
+// Result worker(std::size_t item). use(item, Result) is called in this thread, for item 0, 1, ...
+// up to items - 1. At most 2 * nr_workers results wait. What either throws ends the work and is
+// thrown here. Where there is one item or one worker, no thread is started.
 template <class NewWorker, class Use>
 void in_order(unsigned nr_workers, std::size_t items, NewWorker new_worker, Use use) {
   using worker_type = decltype(new_worker());

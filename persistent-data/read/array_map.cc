@@ -70,8 +70,7 @@ class array_mapper {
 
   // Blocks behind the array's end; referred to all the same.
   void surplus(block_nr where, const node_view& node, std::uint32_t first) const {
-    for (std::uint32_t i = first; i < node.size(); ++i)
-      ledger_.reach(where, {node.value<le64>(i)});
+    for (std::uint32_t i = first; i < node.size(); ++i) ledger_.reach(where, {node.value<le64>(i)});
     sink_({where,
            {fault::bad_shape, fmt::format("the array's tree has a block of index {}, and {} values "
                                           "need only {}",

@@ -23,8 +23,8 @@ class array_map {
   std::uint32_t value_size() const noexcept { return value_size_; }
   std::uint64_t nr_blocks() const noexcept { return array_blocks_for(nr_values_, value_size_); }
 
-  // The metadata block that holds the array's block i, i below nr_blocks(); nothing: it is lost, and
-  // the damage that hides it has been reported.
+  // The metadata block that holds the array's block i, i below nr_blocks(); nothing: it is lost,
+  // and the damage that hides it has been reported.
   std::optional<block_nr> block(std::uint64_t i) const noexcept {
     if (i >= blocks_.size() || blocks_[i].value == 0) return {};
     return blocks_[i];

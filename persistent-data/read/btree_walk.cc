@@ -21,11 +21,13 @@ std::optional<flaw> examine(const block_kind& kind, const block* data, int error
 
 std::optional<flaw> examine(reach_result reached, block_nr pointer) {
   switch (reached) {
-    case reach_result::first: return {};
+    case reach_result::first:
+      return {};
     case reach_result::again:
       return flaw{fault::cross_linked,
                   fmt::format("it points to block {}, which something else owns", pointer)};
-    case reach_result::outside: break;
+    case reach_result::outside:
+      break;
   }
   if (pointer.value == 0) return flaw{fault::bad_pointer, "it points to the superblock"};
   return flaw{fault::bad_pointer,
@@ -120,9 +122,7 @@ void btree_walk::visit(const child& from, std::size_t slot, unsigned depth) {
 // Does a sound node fit where it was found?
 std::optional<flaw> btree_walk::examine_place(const child& from, const node_view& node,
                                               unsigned depth) const {
-  const auto wrong = [](std::string detail) {
-    return flaw{fault::bad_shape, std::move(detail)};
-  };
+  const auto wrong = [](std::string detail) { return flaw{fault::bad_shape, std::move(detail)}; };
   if (node.is_leaf() != (kind_ == level_kind::leaves))
     return wrong(node.is_leaf() ? "a leaf on a level of internal nodes"
                                 : "an internal node on a level of leaves");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Walks a btree level by level, so that every level is one sorted batch of reads, and hands over its
-// leaves in the order of their keys.
+// Walks a btree level by level, so that every level is one sorted batch of reads, and hands over
+// its leaves in the order of their keys.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +39,9 @@ class btree_walk {
   btree_walk(read_queue&, block_ledger&);
   ~btree_walk();
 
-  // from: the block that holds the pointer to the root, nothing for a superblock. Every reference is
-  // noted in the ledger, and no block is entered twice, so that a walk ends whatever is on the disk.
+  // from: the block that holds the pointer to the root, nothing for a superblock. Every reference
+  // is noted in the ledger, and no block is entered twice, so that a walk ends whatever is on the
+  // disk.
   void walk(std::optional<block_nr> from, block_nr root, std::uint32_t leaf_value_size,
             const btree_events&);
 

@@ -164,9 +164,9 @@ class space_map_reader {
         const std::uint64_t key = node.key(i);
         const std::uint32_t count = node.value<le32>(i);
         if (key >= map_.nr_blocks_)
-          return report(where, fault::bad_value,
-                        fmt::format("the tree of large counts has block {}, past the metadata's end",
-                                    key));
+          return report(
+              where, fault::bad_value,
+              fmt::format("the tree of large counts has block {}, past the metadata's end", key));
         if (count < count_in_tree)
           report(where, fault::bad_value,
                  fmt::format("the tree of large counts says {} for block {}; it holds counts of {} "
@@ -187,9 +187,10 @@ class space_map_reader {
     for (const auto& bitmap : map_.bitmaps_)
       if (!bitmap) return;
     if (nr_allocated != allocated_)
-      report({0}, fault::bad_value,
-             fmt::format("the superblock says that {} blocks are in use, and the space map counts {}",
-                         nr_allocated, allocated_));
+      report(
+          {0}, fault::bad_value,
+          fmt::format("the superblock says that {} blocks are in use, and the space map counts {}",
+                      nr_allocated, allocated_));
   }
 
   btree_walk& walk_;

@@ -35,9 +35,9 @@ class space_map {
 };
 
 // Reads the space map that a superblock's root describes and checks it against itself: the free
-// counts, the lower bounds, nr_allocated, the counts that are in the tree and those that are said to
-// be. Damage goes to the sink (hidden: metadata blocks whose counts are lost); the space map's own
-// blocks are noted in the ledger.
+// counts, the lower bounds, nr_allocated, the counts that are in the tree and those that are said
+// to be. Damage goes to the sink (hidden: metadata blocks whose counts are lost); the space map's
+// own blocks are noted in the ledger.
 space_map read_space_map(btree_walk&, const disk_sm_root&, const damage_sink&);
 
 }  // namespace persistent_data
