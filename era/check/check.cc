@@ -20,10 +20,8 @@ bool hides_references(const finding& f) {
     case fault::wrong_kind:
     case fault::wrong_place:
     case fault::bad_shape:
-    case fault::bad_pointer:
-      return true;
-    default:
-      return false;
+    case fault::bad_pointer: return true;
+    default: return false;
   }
 }
 

@@ -33,32 +33,22 @@ std::string range_in_json(pd::range r) {
 // What a finding's hidden range counts, as the name of a JSON field.
 std::string_view hidden_name(part what) {
   switch (what) {
-    case part::writeset_tree:
-      return "eras";
+    case part::writeset_tree: return "eras";
     case part::space_map:
-    case part::reference_counts:
-      return "counts_of_metadata_blocks";
-    default:
-      return "origin_blocks";
+    case part::reference_counts: return "counts_of_metadata_blocks";
+    default: return "origin_blocks";
   }
 }
 
 std::string_view name(part what) {
   switch (what) {
-    case part::superblock:
-      return "superblock";
-    case part::writeset_tree:
-      return "writeset-tree";
-    case part::writeset:
-      return "writeset";
-    case part::current_writeset:
-      return "current-writeset";
-    case part::era_array:
-      return "era-array";
-    case part::space_map:
-      return "space-map";
-    case part::reference_counts:
-      return "reference-counts";
+    case part::superblock: return "superblock";
+    case part::writeset_tree: return "writeset-tree";
+    case part::writeset: return "writeset";
+    case part::current_writeset: return "current-writeset";
+    case part::era_array: return "era-array";
+    case part::space_map: return "space-map";
+    case part::reference_counts: return "reference-counts";
   }
   return "unknown";
 }

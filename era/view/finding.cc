@@ -26,20 +26,13 @@ std::string eras_of(pd::range eras) {
 std::string in_words(const place& where) {
   const auto name = [&]() -> std::string {
     switch (where.what) {
-      case part::superblock:
-        return "superblock";
-      case part::writeset_tree:
-        return "writeset tree";
-      case part::writeset:
-        return fmt::format("writeset of era {}", where.era);
-      case part::current_writeset:
-        return fmt::format("current writeset (era {})", where.era);
-      case part::era_array:
-        return "era array";
-      case part::space_map:
-        return "space map";
-      case part::reference_counts:
-        return "reference counts";
+      case part::superblock: return "superblock";
+      case part::writeset_tree: return "writeset tree";
+      case part::writeset: return fmt::format("writeset of era {}", where.era);
+      case part::current_writeset: return fmt::format("current writeset (era {})", where.era);
+      case part::era_array: return "era array";
+      case part::space_map: return "space map";
+      case part::reference_counts: return "reference counts";
     }
     return "unknown";
   };
@@ -48,12 +41,10 @@ std::string in_words(const place& where) {
 
 std::string meaning(const finding& f) {
   switch (f.what.what) {
-    case pd::fault::count_too_high:
-      return "space is wasted; no era is affected";
+    case pd::fault::count_too_high: return "space is wasted; no era is affected";
     case pd::fault::count_too_low:
       return "the kernel may overwrite metadata that is in use: do not activate the device";
-    default:
-      break;
+    default: break;
   }
   if (f.where.what == part::superblock && f.what.what == pd::fault::wrong_kind)
     return "there is no era metadata here";
@@ -64,8 +55,7 @@ std::string meaning(const finding& f) {
     return "the kernel may misjudge its free space; no era is affected";
   if (f.hidden.empty()) return "no origin block's era is affected";
   switch (f.where.what) {
-    case part::superblock:
-      break;
+    case part::superblock: break;
     case part::writeset_tree:
       return fmt::format("which blocks were written in {} is unknown", eras_of(f.hidden));
     case part::writeset:

@@ -38,28 +38,17 @@ flaw explain_bad_checksum(const block& b, std::uint32_t salt) {
 
 std::string_view name(fault what) noexcept {
   switch (what) {
-    case fault::io_error:
-      return "io-error";
-    case fault::bad_checksum:
-      return "bad-checksum";
-    case fault::wrong_kind:
-      return "wrong-kind";
-    case fault::wrong_place:
-      return "wrong-place";
-    case fault::bad_shape:
-      return "bad-shape";
-    case fault::bad_pointer:
-      return "bad-pointer";
-    case fault::cross_linked:
-      return "cross-linked";
-    case fault::missing:
-      return "missing";
-    case fault::bad_value:
-      return "bad-value";
-    case fault::count_too_low:
-      return "count-too-low";
-    case fault::count_too_high:
-      return "count-too-high";
+    case fault::io_error: return "io-error";
+    case fault::bad_checksum: return "bad-checksum";
+    case fault::wrong_kind: return "wrong-kind";
+    case fault::wrong_place: return "wrong-place";
+    case fault::bad_shape: return "bad-shape";
+    case fault::bad_pointer: return "bad-pointer";
+    case fault::cross_linked: return "cross-linked";
+    case fault::missing: return "missing";
+    case fault::bad_value: return "bad-value";
+    case fault::count_too_low: return "count-too-low";
+    case fault::count_too_high: return "count-too-high";
   }
   return "unknown";
 }

@@ -21,13 +21,11 @@ std::optional<flaw> examine(const block_kind& kind, const block* data, int error
 
 std::optional<flaw> examine(reach_result reached, block_nr pointer) {
   switch (reached) {
-    case reach_result::first:
-      return {};
+    case reach_result::first: return {};
     case reach_result::again:
       return flaw{fault::cross_linked,
                   fmt::format("it points to block {}, which something else owns", pointer)};
-    case reach_result::outside:
-      break;
+    case reach_result::outside: break;
   }
   if (pointer.value == 0) return flaw{fault::bad_pointer, "it points to the superblock"};
   return flaw{fault::bad_pointer,
