@@ -28,6 +28,11 @@ std::string count(std::uint64_t n, const char* one, const char* many) {
 
 std::string in_kib(std::uint32_t sectors) { return fmt::format("{} KiB", sectors / 2); }
 
+// A snapshot's superblock still names the one that it had; it was empty, and is not part of it.
+bool has_current_writeset(const view_summary& v) {
+  return v.location == superblock_location && v.sb.current_root != 0;
+}
+
 // What check found, as text: findings on stderr as they come, a summary on standard output.
 class text_report {
  public:
@@ -62,7 +67,7 @@ class text_report {
     return fmt::format(", {} ({}), {}{} ({})", snapshot ? "the snapshot's era array" : "era array",
                        count(v.array_blocks, "block", "blocks"),
                        count(v.archived_writesets, "archived writeset", "archived writesets"),
-                       !snapshot && v.sb.current_root != 0 ? " and the current one" : "",
+                       has_current_writeset(v) ? " and the current one" : "",
                        count(v.bitset_blocks, "block", "blocks"));
   }
 
@@ -128,7 +133,7 @@ class json_report {
         "\"current_writeset\":{},\"archived_writesets\":{},\"era_array_blocks\":{},"
         "\"bitset_blocks\":{}}}",
         v->location, std::uint32_t{v->sb.current_era}, std::uint32_t{v->sb.nr_blocks},
-        std::uint32_t{v->sb.data_block_size}, v->sb.current_root != 0, v->archived_writesets,
+        std::uint32_t{v->sb.data_block_size}, has_current_writeset(*v), v->archived_writesets,
         v->array_blocks, v->bitset_blocks);
   }
 
