@@ -100,9 +100,13 @@ class checker {
 std::optional<flaw> verify_superblock(const pd::block& b, pd::block_nr where) {
   const auto& sb = b.as<superblock>();
   if (auto wrong = pd::verify(superblock_kind, b, where)) {
-    // A foreign block 0 deserves a better answer than its checksum; a damaged one does not.
-    if (wrong->what != fault::wrong_place && sb.magic != superblock_magic)
-      if (auto seems = recognize(b)) return flaw{fault::wrong_kind, std::move(*seems)};
+    if (wrong->what == fault::wrong_place || sb.magic == superblock_magic) return wrong;
+    // A foreign block 0 deserves a better answer than its checksum.
+    if (auto seems = recognize(b)) return flaw{fault::wrong_kind, std::move(*seems)};
+    if (wrong->what == fault::bad_checksum)
+      wrong->detail =
+          "neither its magic number nor its checksum is right: this is no era metadata, "
+          "or its superblock is destroyed";
     return wrong;
   }
   if (sb.magic != superblock_magic)
@@ -124,8 +128,8 @@ std::vector<flaw> check_superblock(const superblock& sb, std::uint64_t nr_metada
 std::optional<std::string> recognize(const pd::block& b) {
   const auto& sb = b.as<superblock>();  // thin pools and caches have their magic in the same place
   if (pd::is_zero(b))
-    return "it holds only zeros: not formatted yet; the kernel formats it when the era device is "
-           "first created";
+    return "it holds only zeros: the device is not formatted yet, or its superblock was wiped; the "
+           "kernel would format it anew";
   if (const auto text = without_leading_space(b);
       text.starts_with("<?xml") || text.starts_with("<superblock") || text.starts_with("<!--"))
     return "it is XML, not binary metadata; era_restore turns XML into metadata";

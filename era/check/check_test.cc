@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The check on metadata of which exactly one thing is wrong. Damage to every block of real metadata
+// is the corruption sweep's.
+#include "era/check/check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "era/format/writeset.h"
+#include "era/testing/metadata_builder.h"
+#include "persistent-data/format/array_block.h"
+#include "persistent-data/format/btree_node.h"
+
+namespace era {
+namespace {
+
+using era::testing::built_metadata;
+using era::testing::metadata_description;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+metadata_description small() {
+  metadata_description d;
+  d.nr_blocks = 3000;
+  d.current_era = 5;
+  d.era_of = [](std::uint64_t i) { return static_cast<std::uint32_t>(i % 3); };
+  d.archived = {{3, 3000, [](std::uint64_t i) { return i < 10; }},
+                {4, 1000, [](std::uint64_t i) { return i > 990; }}};
+  d.current = {5, 3000, [](std::uint64_t i) { return i == 7; }};
+  return d;
+}
+
+struct checked {
+  check_summary summary;
+  std::vector<finding> findings;
+};
+
+checked check(const built_metadata& built, check_scope scope = {},
+              pd::engine_choice engine = pd::engine_choice::automatic) {
+  const pd::block_device device(built.path(), pd::access::exclusive, engine);
+  checked result;
+  result.summary =
+      check_metadata(device, scope, [&](finding f) { result.findings.push_back(std::move(f)); });
+  return result;
+}
+
+// Changes a block and makes its checksum right again.
+template <class Change>
+void change(built_metadata& built, const pd::block_kind& kind, std::uint64_t where, Change how) {
+  pd::block b = built.read({where});
+  how(b);
+  pd::seal(kind, b, {where});
+  built.write({where}, b);
+}
+
+TEST(Check, FindsNothingInWhatIsRight) {
+  for (const std::uint32_t nr_blocks : {0u, 1u, 1018u, 32577u, 252u * 1018 + 1}) {
+    metadata_description d = small();
+    d.nr_blocks = nr_blocks;
+    d.current->nr_bits = nr_blocks;
+    const built_metadata built(d);
+    for (const auto engine : {pd::engine_choice::sync, pd::engine_choice::aio})
+      EXPECT_THAT(check(built, {}, engine).findings, IsEmpty()) << nr_blocks;
+  }
+}
+
+TEST(Check, CountsWhatItLookedAt) {
+  const checked c = check(built_metadata(small()));
+  ASSERT_TRUE(c.summary.live);
+  EXPECT_EQ(c.summary.live->array_blocks, 3u);
+  EXPECT_EQ(c.summary.live->bitset_blocks, 3u);
+  EXPECT_EQ(c.summary.live->archived_writesets, 2u);
+  EXPECT_TRUE(c.summary.leaks_checked);
+  EXPECT_FALSE(c.summary.snapshot);
+}
+
+TEST(Check, FindsErasPastTheCurrentOne) {
+  metadata_description d = small();
+  d.era_of = [](std::uint64_t i) { return i == 1020 ? 9u : i == 1030 ? 6u : 5u; };
+  const checked c = check(built_metadata(d));
+  ASSERT_EQ(c.findings.size(), 1u);
+  EXPECT_EQ(c.findings[0].where, place{part::era_array});
+  EXPECT_EQ(c.findings[0].hidden, (pd::range{1020, 1031}));
+  EXPECT_THAT(c.findings[0].what.detail, HasSubstr("2 of its eras"));
+  EXPECT_THAT(c.findings[0].what.detail, HasSubstr("highest is 9"));
+}
+
+TEST(Check, FindsBitsPastAWritesetsEnd) {
+  built_metadata built(small());
+  const pd::block_nr root{built.read_superblock().writeset_tree_root};
+  const pd::block tree = built.read(root);
+  const pd::block_nr bitset_root{pd::node_view(tree).value<writeset_value>(1).root};
+  const pd::block leaf = built.read(bitset_root);
+  change(built, pd::array_block_kind, pd::node_view(leaf).child(0).value, [](pd::block& b) {
+    auto* words = reinterpret_cast<pd::le64*>(b.bytes.data() + sizeof(pd::array_header));
+    words[15] = words[15] | std::uint64_t{1} << 40;  // bit 1000; the writeset has 1000
+  });
+  const checked c = check(built);
+  ASSERT_EQ(c.findings.size(), 1u);
+  EXPECT_EQ(c.findings[0].where, (place{part::writeset, {4}}));
+  EXPECT_EQ(c.findings[0].what.what, pd::fault::bad_value);
+  EXPECT_TRUE(c.findings[0].fatal());
+}
+
+TEST(Check, FindsErasThatTheTreeCannotHave) {
+  for (const std::uint32_t era : {0u, 5u, 6u}) {
+    metadata_description d = small();
+    d.archived = {{era, 3000, [](std::uint64_t) { return true; }}};
+    const checked c = check(built_metadata(d));
+    ASSERT_EQ(c.findings.size(), 1u) << era;
+    EXPECT_EQ(c.findings[0].where, place{part::writeset_tree}) << era;
+    EXPECT_EQ(c.findings[0].hidden, (pd::range{era, era + 1ull})) << era;
+  }
+}
+
+TEST(Check, TheCurrentEraMayBeArchivedOnceThereIsNoCurrentWriteset) {
+  metadata_description d = small();
+  d.archived.push_back({5, 3000, [](std::uint64_t) { return true; }});
+  d.current.reset();
+  EXPECT_THAT(check(built_metadata(d)).findings, IsEmpty());
+}
+
+TEST(Check, OfTheSuperblockOnlyReadsNothingElse) {
+  built_metadata built(small());
+  built.write({built.read_superblock().era_array_root}, pd::block{});
+  EXPECT_THAT(check(built, {source::live, true}).findings, IsEmpty());
+  EXPECT_FALSE(check(built).findings.empty());
+}
+
+TEST(Check, DoesNotCallBlocksLeakedThatDamageHides) {
+  built_metadata built(small());
+  const std::uint64_t root = built.read_superblock().era_array_root;
+  built.write({root}, pd::block{});
+  const checked c = check(built);
+  ASSERT_EQ(c.findings.size(), 1u);
+  EXPECT_EQ(c.findings[0].where, place{part::era_array});
+  EXPECT_EQ(c.findings[0].hidden, (pd::range{0, 3000}));
+  EXPECT_FALSE(c.summary.leaks_checked);
+}
+
+TEST(Check, FindsLeaksAndCountsThatAreTooLow) {
+  built_metadata built(small());
+  const superblock sb = built.read_superblock();
+  const std::uint64_t used = sb.space_map.nr_allocated;
+  const pd::block index = built.read({sb.space_map.bitmap_root});
+  const std::uint64_t bitmap = index.as<pd::index_block>().entries[0].blocknr;
+  // One free block is counted, one that is in use is not: the totals stay as they are.
+  change(built, pd::space_map_bitmap_kind, bitmap, [&](pd::block& b) {
+    pd::set_count(b.as<pd::bitmap_block>(), static_cast<std::uint32_t>(used), 1);
+    pd::set_count(b.as<pd::bitmap_block>(), 1, 0);
+  });
+  change(built, pd::space_map_index_kind, sb.space_map.bitmap_root,
+         [](pd::block& b) { b.as<pd::index_block>().entries[0].none_free_before = 0; });
+  const checked c = check(built);
+  ASSERT_EQ(c.findings.size(), 2u);
+  EXPECT_EQ(c.findings[0].what.what, pd::fault::count_too_low);
+  EXPECT_EQ(c.findings[0].blocks, (pd::range{1, 2}));
+  EXPECT_EQ(c.findings[1].what.what, pd::fault::count_too_high);
+  EXPECT_EQ(c.findings[1].blocks, (pd::range{used, used + 1}));
+  EXPECT_FALSE(c.findings[1].fatal());
+}
+
+TEST(Check, OfASnapshotNeedsOne) {
+  const built_metadata built(small());
+  EXPECT_THROW(check(built, {source::snapshot, false}), no_snapshot);
+}
+
+}  // namespace
+}  // namespace era
