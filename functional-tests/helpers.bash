@@ -34,8 +34,9 @@ same() { diff <(printf '%s\n' "$1") <(printf '%s\n' "$2"); }
 
 # refused PATTERN COMMAND...: status 1, nothing on stdout, and on stderr a line with the pattern.
 refused() {
-  run -1 --separate-stderr timeout 20 "${@:2}"
+  run -1 --separate-stderr "${@:2}"
   [[ -z $output ]] || fail "printed on stdout: ${output:0:200}"
+  # shellcheck disable=SC2154  # set by run
   grep -q -- "$1" <<<"$stderr" || fail "no '$1' in: $stderr"
 }
 
