@@ -9,7 +9,7 @@ namespace era {
 pd::range array_position::origin_blocks() const noexcept {
   const pd::range values = map->values_of(index);
   if (where.what == part::era_array) return values;
-  return {values.begin * bits_per_word, values.end * bits_per_word};
+  return pd::intersection({values.begin * bits_per_word, values.end * bits_per_word}, {0, nr_bits});
 }
 
 content_reader::content_reader(const pd::block_device& device)
