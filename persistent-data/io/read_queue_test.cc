@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The read queue over an engine that does whatever a device may do: short reads, errors for chosen
+// blocks, completions in any order. And, with both real engines, over a file.
+#include "persistent-data/io/read_queue.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <limits>
+#include <map>
+#include <random>
+#include <set>
+#include <stdexcept>
+
+#include "persistent-data/testing/scratch_device.h"
+
+namespace persistent_data {
+namespace {
+
+using blocks = std::vector<block_nr>;
+
+// Block b of every device here holds its number in each of its words.
+void stamp(block& b, std::uint64_t number) {
+  for (std::size_t i = 0; i < block_size / sizeof number; ++i)
+    b.as<std::array<le64, block_size / sizeof(le64)>>()[i] = number;
+}
+bool is_stamped(const block& b, std::uint64_t number) {
+  block expected;
+  stamp(expected, number);
+  return b.bytes == expected.bytes;
+}
+
+// What a device does. Every request that has a bad block fails whole, as in the kernel, or, if
+// partial, delivers what lies before it.
+struct behaviour {
+  std::size_t depth = 4;
+  std::map<std::uint64_t, int> errors = {};  // by block
+  bool partial = false;
+  // No read delivers more bytes than that, unless it is of a single block.
+  std::int64_t at_most = std::numeric_limits<std::int64_t>::max();
+  enum { in_order, newest_first, at_random } order = in_order;
+  std::uint64_t end = 1000;  // reads at or past this block deliver nothing
+};
+
+// What the device was asked, in blocks.
+struct request_log {
+  std::vector<range> requests;
+  std::size_t most_under_way = 0;
+};
+
+class fake_engine final : public io_engine {
+ public:
+  fake_engine(behaviour b, request_log& log, unsigned seed)
+      : behaviour_(std::move(b)), log_(log), random_(seed) {}
+  // What is under way is still written, as a device would: the buffers have to be there.
+  ~fake_engine() override {
+    while (!under_way_.empty()) wait();
+  }
+
+  std::size_t depth() const noexcept override { return behaviour_.depth; }
+
+  void submit(const io_request& r) override {
+    EXPECT_LT(under_way_.size(), behaviour_.depth);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(r.buffer) % block_size, 0u);
+    EXPECT_GT(r.bytes, 0u);
+    EXPECT_EQ(r.bytes % block_size, 0u);
+    EXPECT_EQ(r.offset % block_size, 0u);
+    for (const io_request& other : under_way_)
+      EXPECT_TRUE(r.buffer >= other.buffer + other.bytes || other.buffer >= r.buffer + r.bytes);
+    log_.requests.push_back({r.offset / block_size, (r.offset + r.bytes) / block_size});
+    under_way_.push_back(r);
+    log_.most_under_way = std::max(log_.most_under_way, under_way_.size());
+  }
+
+  io_completion wait() override {
+    EXPECT_FALSE(under_way_.empty()) << "a wait that would not end";
+    if (under_way_.empty()) throw std::logic_error("nothing is under way");
+    std::size_t i = 0;
+    if (behaviour_.order == behaviour::newest_first) i = under_way_.size() - 1;
+    if (behaviour_.order == behaviour::at_random) i = random_() % under_way_.size();
+    const io_request r = under_way_[i];
+    under_way_.erase(under_way_.begin() + static_cast<std::ptrdiff_t>(i));
+    const std::int64_t result = answer(r);
+    auto* to = reinterpret_cast<block*>(r.buffer);
+    for (std::size_t b = 0; b < r.bytes / block_size; ++b) {
+      const bool whole = static_cast<std::int64_t>((b + 1) * block_size) <= result;
+      stamp(to[b], whole ? r.offset / block_size + b : 0xeeeeeeeeeeeeeeee);
+    }
+    return {r.tag, result};
+  }
+
+ private:
+  std::int64_t answer(const io_request& r) const {
+    const std::uint64_t first = r.offset / block_size, n = r.bytes / block_size;
+    auto result = static_cast<std::int64_t>(r.bytes);
+    if (n > 1) result = std::min(result, behaviour_.at_most);
+    if (first + n > behaviour_.end)
+      result = first >= behaviour_.end
+                   ? 0
+                   : static_cast<std::int64_t>((behaviour_.end - first) * block_size);
+    const auto bad = behaviour_.errors.lower_bound(first);
+    if (bad == behaviour_.errors.end() || bad->first >= first + n) return result;
+    if (!behaviour_.partial || bad->first == first) return -bad->second;
+    return std::min(result, static_cast<std::int64_t>((bad->first - first) * block_size));
+  }
+
+  behaviour behaviour_;
+  request_log& log_;
+  std::mt19937 random_;
+  std::vector<io_request> under_way_;
+};
+
+// Reads, and expects each wanted block once, right or with the error that is due.
+void expect_arrivals(read_queue& queue, const blocks& wanted,
+                     const std::map<std::uint64_t, int>& errors, std::uint64_t end) {
+  std::vector<int> arrived(wanted.size());
+  queue.read(wanted, [&](std::size_t index, const block* data, int error) {
+    ASSERT_LT(index, wanted.size());
+    ++arrived[index];
+    const std::uint64_t number = wanted[index].value;
+    const auto bad = errors.find(number);
+    const int due = number >= end ? ENODATA : bad != errors.end() ? bad->second : 0;
+    EXPECT_EQ(error, due) << number;
+    ASSERT_EQ(data == nullptr, due != 0) << number;
+    EXPECT_TRUE(!data || is_stamped(*data, number)) << number;
+  });
+  EXPECT_EQ(arrived, std::vector<int>(wanted.size(), 1));
+}
+
+request_log expect_read(const behaviour& b, const blocks& wanted, unsigned seed = 1) {
+  request_log log;
+  read_queue queue(std::make_unique<fake_engine>(b, log, seed), b.end);
+  expect_arrivals(queue, wanted, b.errors, b.end);
+  EXPECT_LE(log.most_under_way, b.depth);
+  return log;
+}
+
+blocks from_to(std::uint64_t begin, std::uint64_t end) {
+  blocks made;
+  for (std::uint64_t b = begin; b < end; ++b) made.push_back({b});
+  return made;
+}
+
+using ranges = std::vector<range>;
+
+TEST(ReadQueue, NothingWanted) { EXPECT_EQ(expect_read({}, {}).requests, ranges{}); }
+
+TEST(ReadQueue, NeighboursAreReadTogether) {
+  EXPECT_EQ(expect_read({}, {{4}, {5}, {6}, {8}, {20}}).requests,
+            (ranges{{4, 7}, {8, 9}, {20, 21}}));
+}
+
+TEST(ReadQueue, UpTo32OfThem) {
+  EXPECT_EQ(expect_read({}, from_to(10, 42)).requests, (ranges{{10, 42}}));
+  EXPECT_EQ(expect_read({}, from_to(10, 43)).requests, (ranges{{10, 42}, {42, 43}}));
+}
+
+TEST(ReadQueue, UnsortedIsReadInOrder) {
+  EXPECT_EQ(expect_read({}, {{8}, {5}, {20}, {4}, {6}}).requests,
+            (ranges{{4, 7}, {8, 9}, {20, 21}}));
+}
+
+TEST(ReadQueue, DuplicatesAreReadOnceAndArriveEach) {
+  EXPECT_EQ(expect_read({}, {{4}, {4}, {5}, {5}, {5}}).requests, (ranges{{4, 6}}));
+  EXPECT_EQ(expect_read({}, {{5}, {9}, {4}, {5}, {4}}).requests, (ranges{{4, 6}, {9, 10}}));
+  EXPECT_EQ(expect_read({}, blocks(100, {7})).requests, (ranges{{7, 8}}));
+  // At the seam of two requests.
+  blocks wanted = from_to(0, 32);
+  wanted.insert(wanted.end(), {{31}, {31}, {32}, {32}});
+  EXPECT_EQ(expect_read({}, wanted).requests, (ranges{{0, 32}, {32, 33}}));
+}
+
+TEST(ReadQueue, MoreRequestsThanDepth) {
+  blocks wanted;
+  for (std::uint64_t b = 0; b < 1000; b += 3) wanted.push_back({b});
+  const request_log log = expect_read({}, wanted);
+  EXPECT_EQ(log.requests.size(), wanted.size());
+  EXPECT_EQ(log.most_under_way, 4u);
+}
+
+constexpr std::uint64_t largest = std::numeric_limits<std::uint64_t>::max();
+
+TEST(ReadQueue, PastTheEndNothingIsRead) {
+  EXPECT_EQ(expect_read({.end = 10}, {{10}, {11}, {largest}, {largest / block_size}}).requests,
+            ranges{});
+  EXPECT_EQ(expect_read({.end = 10}, {{largest}, {10}, {9}, {8}, {10}}).requests,
+            (ranges{{8, 10}}));
+}
+
+// The device has become smaller since its size was taken.
+TEST(ReadQueue, TheDeviceEndsEarly) {
+  for (const std::uint64_t end : {0, 1, 9, 10, 31, 32, 33}) {
+    request_log log;
+    read_queue queue(std::make_unique<fake_engine>(behaviour{.end = end}, log, 1), 100);
+    expect_arrivals(queue, from_to(0, 40), {}, end);
+  }
+}
+
+TEST(ReadQueue, AnUnreadableBlockIsAlone) {
+  for (const bool partial : {false, true})
+    for (const std::uint64_t bad : {10, 11, 25, 41}) {
+      const request_log log =
+          expect_read({.errors = {{bad, EIO}}, .partial = partial}, from_to(10, 42));
+      // One large read, then the rest of it block by block.
+      EXPECT_EQ(log.requests.size(), 1 + (partial ? 42 - bad : 32));
+    }
+}
+
+TEST(ReadQueue, EachErrorIsItsBlocks) {
+  expect_read({.errors = {{3, EIO}, {4, EILSEQ}, {40, ENOMEM}}}, from_to(0, 60));
+}
+
+TEST(ReadQueue, NothingIsReadable) {
+  behaviour b;
+  for (std::uint64_t i = 0; i < 300; ++i) b.errors[i] = EIO;
+  for (const auto order : {behaviour::in_order, behaviour::newest_first, behaviour::at_random}) {
+    b.order = order;
+    expect_read(b, from_to(0, 300));
+  }
+}
+
+TEST(ReadQueue, ShortReadsAreFinished) {
+  for (const int at_most : {0, 1, 4095, 4096, 4097, 5 * 4096, 31 * 4096 + 17})
+    expect_read({.at_most = at_most}, from_to(0, 100));
+}
+
+// All of it together. Whatever the device does, each block arrives once and right.
+TEST(ReadQueue, AnythingAtAnyTime) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  for (int round = 0; round < 300 && !testing::Test::HasFailure(); ++round) {
+    behaviour b;
+    b.depth = 1 + random() % 20;
+    b.partial = random() % 2;
+    b.order = std::array{behaviour::in_order, behaviour::newest_first,
+                         behaviour::at_random}[random() % 3];
+    b.end = 1 + random() % 500;
+    if (random() % 2) b.at_most = static_cast<std::int64_t>(random() % (33 * block_size));
+    for (auto n = random() % 20; n > 0; --n)
+      b.errors[random() % b.end] = random() % 2 ? EIO : EILSEQ;
+    blocks wanted;
+    for (auto n = random() % 600; n > 0; --n) wanted.push_back({random() % (b.end + 10)});
+    if (random() % 2) std::sort(wanted.begin(), wanted.end());
+    const request_log log = expect_read(b, wanted, static_cast<unsigned>(random()));
+    std::set<std::uint64_t> asked;
+    for (const block_nr w : wanted) asked.insert(w.value);
+    for (const range r : log.requests)
+      for (std::uint64_t i = r.begin; i < r.end; ++i) EXPECT_TRUE(asked.count(i)) << i;
+  }
+}
+
+TEST(ReadQueue, ServesManyReads) {
+  request_log log;
+  behaviour b{.errors = {{7, EIO}}, .order = behaviour::newest_first};
+  read_queue queue(std::make_unique<fake_engine>(b, log, 1), b.end);
+  for (const auto& wanted : {from_to(0, 200), blocks{}, blocks{{7}}, from_to(5, 9), blocks{{2000}}})
+    expect_arrivals(queue, wanted, b.errors, b.end);
+}
+
+// The exception passes, and what is under way ends before its buffers do. fake_engine writes to
+// them in its destructor; under the address sanitizer a queue in the wrong order fails here.
+TEST(ReadQueue, AnArrivalThatThrows) {
+  struct enough {};
+  for (const std::size_t after : {0, 1, 5, 31, 32, 100}) {
+    request_log log;
+    behaviour b{.depth = 8, .errors = {{3, EIO}, {90, EIO}}};
+    read_queue queue(std::make_unique<fake_engine>(b, log, 1), b.end);
+    std::size_t arrived = 0;
+    EXPECT_THROW(queue.read(from_to(0, 400),
+                            [&](std::size_t, const block*, int) {
+                              if (arrived++ == after) throw enough{};
+                            }),
+                 enough);
+    EXPECT_EQ(arrived, after + 1);
+  }
+}
+
+class ReadQueueOnAFile : public testing::TestWithParam<engine_choice> {};
+INSTANTIATE_TEST_SUITE_P(Engines, ReadQueueOnAFile,
+                         testing::Values(engine_choice::sync, engine_choice::aio),
+                         [](const auto& p) {
+                           return p.param == engine_choice::sync ? "sync" : "aio";
+                         });
+
+TEST_P(ReadQueueOnAFile, ReadsEverything) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  test::scratch_device file(500);
+  for (std::uint64_t b = 0; b < 500; ++b) stamp(file[{b}], b);
+  const block_device device = file.open(GetParam());
+  read_queue queue(device.make_engine(), device.nr_blocks());
+  expect_arrivals(queue, from_to(0, 510), {}, 500);
+  for (int round = 0; round < 20; ++round) {
+    blocks wanted;
+    for (int i = 0; i < 700; ++i) wanted.push_back({random() % 510});
+    expect_arrivals(queue, wanted, {}, 500);
+  }
+  file.cut(123);
+  expect_arrivals(queue, from_to(0, 500), {}, 123);
+}
+
+}  // namespace
+}  // namespace persistent_data
