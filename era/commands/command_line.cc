@@ -2,6 +2,7 @@
 // See command_line.h.
 #include "era/commands/command_line.h"
 
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <utility>
@@ -25,6 +26,9 @@ class help_format : public CLI::Formatter {
  private:
   std::string usage_;
 };
+
+// Where standard error is closed or full, there is nobody to tell.
+void print_error(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stderr); }
 
 }  // namespace
 
@@ -52,15 +56,10 @@ int command_line::run(int argc, char** argv, const std::function<int()>& command
   } catch (const CLI::Success& asked) {  // --help, --version
     return app_.exit(asked) == 0 ? exit_success : exit_failure;
   } catch (const CLI::ParseError& e) {
-    say(e.what());
-    fmt::print(stderr, "Try '{} --help'.\n", name_);
-    return exit_failure;
+    return bad_usage(e.what());
   }
-  if (device_.empty()) {
-    say("no device was named; it takes a metadata device, or a file with its content");
-    fmt::print(stderr, "Try '{} --help'.\n", name_);
-    return exit_failure;
-  }
+  if (device_.empty())
+    return bad_usage("no device was named; it takes a metadata device, or a file with its content");
   try {
     return command();
   } catch (const closed_pipe&) {
@@ -71,8 +70,14 @@ int command_line::run(int argc, char** argv, const std::function<int()>& command
   }
 }
 
+int command_line::bad_usage(const std::string& what) const {
+  say(what);
+  print_error(fmt::format("Try '{} --help'.\n", name_));
+  return exit_failure;
+}
+
 void command_line::say(const std::string& text) const {
-  fmt::print(stderr, "{}: {}\n", name_, text);
+  print_error(fmt::format("{}: {}\n", name_, text));
 }
 
 }  // namespace era

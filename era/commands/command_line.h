@@ -35,6 +35,8 @@ class command_line {
   void say(const std::string& text) const;
 
  private:
+  int bad_usage(const std::string& what) const;
+
   std::string name_, device_;
   persistent_data::engine_choice engine_ = persistent_data::engine_choice::automatic;
   CLI::App app_;

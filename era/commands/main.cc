@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // era_tools: all commands in one program. It is called by a command's own name (a link era_check)
 // or with the command as its first argument (era_tools check).
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstring>
 #include <string_view>
 
@@ -28,6 +31,16 @@ const command* find(std::string_view name) {
   return nullptr;
 }
 
+// A device must not be opened as descriptor 0, 1 or 2: what is printed would go there. What was
+// closed stays unusable.
+void fill_standard_descriptors() {
+  for (int fd = ::open("/dev/null", O_RDONLY); fd >= 0; fd = ::open("/dev/null", O_RDONLY))
+    if (fd > STDERR_FILENO) {
+      ::close(fd);
+      return;
+    }
+}
+
 void print_usage(std::FILE* to) {
   fmt::print(to, "Usage: era_tools COMMAND [options] {{device|file}}\n\nCommands:\n");
   for (const command& c : commands) fmt::print(to, "  {:<12}{}\n", c.name, c.purpose);
@@ -38,6 +51,7 @@ void print_usage(std::FILE* to) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  fill_standard_descriptors();
   std::string_view self = argc > 0 ? argv[0] : "";
   if (const auto slash = self.rfind('/'); slash != self.npos) self.remove_prefix(slash + 1);
   if (self.starts_with("era_"))
