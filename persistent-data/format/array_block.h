@@ -32,7 +32,8 @@ static_assert(max_array_entries(4) == 1018 && max_array_entries(8) == 509);
 // Array blocks that an array of so many values has.
 constexpr std::uint64_t array_blocks_for(std::uint64_t nr_values,
                                          std::uint32_t value_size) noexcept {
-  return (nr_values + max_array_entries(value_size) - 1) / max_array_entries(value_size);
+  const std::uint32_t full = max_array_entries(value_size);
+  return nr_values / full + (nr_values % full != 0);
 }
 
 // The shape of an array block whose checksum holds. nr_entries is how many values the block has to
