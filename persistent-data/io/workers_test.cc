@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Work in parallel, results in order, and every way of ending it early. Where a test needs threads
+// to meet, they wait for each other and not for a clock.
+#include "persistent-data/io/workers.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <latch>
+#include <memory>
+#include <numeric>
+#include <set>
+#include <stdexcept>
+#include <string>
+
+namespace persistent_data {
+namespace {
+
+std::vector<std::size_t> first_numbers(std::size_t n) {
+  std::vector<std::size_t> numbers(n);
+  std::iota(numbers.begin(), numbers.end(), std::size_t{0});
+  return numbers;
+}
+
+// What failed; empty: nothing did.
+template <class Work>
+std::string failure_of(Work work) {
+  try {
+    work();
+    return "";
+  } catch (const std::runtime_error& error) {
+    return error.what();
+  }
+}
+
+constexpr auto square = [] { return [](std::size_t item) { return item * item; }; };
+
+TEST(Workers, ResultsComeInOrder) {
+  for (const unsigned nr_workers : {0, 1, 2, 3, 8, 40})
+    for (const std::size_t items : {0, 1, 2, 15, 16, 17, 1000}) {
+      std::vector<std::size_t> used;
+      in_order(nr_workers, items, square, [&](std::size_t item, std::size_t result) {
+        EXPECT_EQ(result, item * item);
+        used.push_back(item);
+      });
+      EXPECT_EQ(used, first_numbers(items)) << nr_workers;
+    }
+}
+
+TEST(Workers, ResultsAreUsedInTheCallersThread) {
+  const auto caller = std::this_thread::get_id();
+  in_order(4, 100, square,
+           [&](std::size_t, std::size_t) { EXPECT_EQ(std::this_thread::get_id(), caller); });
+}
+
+TEST(Workers, ResultsNeedOnlyMove) {
+  const auto new_worker = [] {
+    return [](std::size_t item) { return std::make_unique<std::size_t>(item); };
+  };
+  std::size_t sum = 0;
+  in_order(3, 50, new_worker,
+           [&](std::size_t, std::unique_ptr<std::size_t> result) { sum += *result; });
+  EXPECT_EQ(sum, 49u * 50 / 2);
+}
+
+// Item 0 ends only when another was begun: in one thread this would not end.
+TEST(Workers, WorkIsInParallel) {
+  std::latch both(2);
+  const auto new_worker = [&] {
+    return [&](std::size_t item) {
+      if (item < 2) both.arrive_and_wait();
+      return item;
+    };
+  };
+  std::vector<std::size_t> used;
+  in_order(2, 20, new_worker, [&](std::size_t item, std::size_t) { used.push_back(item); });
+  EXPECT_EQ(used, first_numbers(20));
+}
+
+TEST(Workers, EachThreadHasItsWorker) {
+  std::atomic<int> made = 0;
+  const auto new_worker = [&] {
+    ++made;
+    return [owner = std::this_thread::get_id()](std::size_t) {
+      EXPECT_EQ(owner, std::this_thread::get_id());
+      return 0;
+    };
+  };
+  in_order(3, 100, new_worker, [](std::size_t, int) {});
+  EXPECT_GE(made, 1);
+  EXPECT_LE(made, 3);
+}
+
+// The one thread is the caller's.
+TEST(Workers, OneItemOrOneWorkerNeedsNoThread) {
+  const auto caller = std::this_thread::get_id();
+  int made = 0;
+  const auto new_worker = [&] {
+    ++made;
+    EXPECT_EQ(std::this_thread::get_id(), caller);
+    return [&](std::size_t) { return std::this_thread::get_id(); };
+  };
+  const auto use = [&](std::size_t, std::thread::id id) { EXPECT_EQ(id, caller); };
+  in_order(8, 0, new_worker, use);
+  EXPECT_EQ(made, 0);
+  in_order(8, 1, new_worker, use);
+  in_order(1, 30, new_worker, use);
+  in_order(0, 30, new_worker, use);
+  EXPECT_EQ(made, 3);
+}
+
+// Memory: while item 0 is being used, so many others are begun, and none more.
+TEST(Workers, FewResultsWait) {
+  constexpr unsigned nr_workers = 3;
+  constexpr std::size_t most = 2 * nr_workers, items = 500;
+  std::atomic<std::size_t> begun = 0, used = 0;
+  const auto new_worker = [&] {
+    return [&](std::size_t item) {
+      // A result that has been handed out and is not yet used makes room already.
+      EXPECT_LE(item, used + most);
+      ++begun;
+      begun.notify_all();
+      return item;
+    };
+  };
+  in_order(nr_workers, items, new_worker, [&](std::size_t item, std::size_t) {
+    for (std::size_t now = begun; item == 0 && now < most + 1; now = begun) begun.wait(now);
+    ++used;
+  });
+  EXPECT_EQ(begun, items);
+}
+
+TEST(Workers, AWorkerThatThrowsEndsTheWork) {
+  for (const unsigned nr_workers : {1, 2, 8})
+    for (const std::size_t at : {0, 1, 7, 99}) {
+      const auto new_worker = [&] {
+        return [&](std::size_t item) {
+          if (item == at) throw std::runtime_error("item");
+          return item;
+        };
+      };
+      std::vector<std::size_t> used;
+      const auto use = [&](std::size_t item, std::size_t) { used.push_back(item); };
+      EXPECT_EQ(failure_of([&] { in_order(nr_workers, 100, new_worker, use); }), "item");
+      EXPECT_LE(used.size(), at);
+      EXPECT_EQ(used, first_numbers(used.size()));
+    }
+}
+
+TEST(Workers, AWorkerThatCannotBeMadeEndsTheWork) {
+  const auto new_worker = [] {
+    throw std::runtime_error("worker");
+    return [](std::size_t item) { return item; };
+  };
+  for (const unsigned nr_workers : {1, 2, 8})
+    EXPECT_EQ(failure_of([&] {
+                in_order(nr_workers, 100, new_worker, [](std::size_t, std::size_t) { FAIL(); });
+              }),
+              "worker");
+}
+
+// All items fail at the same time; one of the errors is thrown, and nothing of the others is left.
+TEST(Workers, AllThrow) {
+  std::latch all(4);
+  const auto new_worker = [&] {
+    return [&](std::size_t item) -> std::size_t {
+      all.arrive_and_wait();
+      throw std::runtime_error(item < 4 ? "item" : "a later item");
+    };
+  };
+  EXPECT_EQ(
+      failure_of([&] { in_order(4, 100, new_worker, [](std::size_t, std::size_t) { FAIL(); }); }),
+      "item");
+}
+
+TEST(Workers, AUseThatThrowsEndsTheWork) {
+  for (const unsigned nr_workers : {1, 2, 8})
+    for (const std::size_t at : {0, 1, 7, 99}) {
+      std::atomic<std::size_t> begun = 0;
+      const auto new_worker = [&] {
+        return [&](std::size_t item) {
+          ++begun;
+          return item;
+        };
+      };
+      std::size_t used = 0;
+      const auto use = [&](std::size_t item, std::size_t) {
+        if (item == at) throw std::runtime_error("use");
+        ++used;
+      };
+      EXPECT_EQ(failure_of([&] { in_order(nr_workers, 100, new_worker, use); }), "use");
+      EXPECT_EQ(used, at);
+      EXPECT_LE(begun, at + 1 + 2 * nr_workers);
+    }
+}
+
+// No thread outlives the call, nor does what it works with.
+TEST(Workers, AreGoneAfterwards) {
+  const auto token = std::make_shared<int>(0);
+  const auto new_worker = [&] {
+    return [held = token](std::size_t item) {
+      if (item == 50) throw std::runtime_error("item");
+      return item;
+    };
+  };
+  failure_of([&] { in_order(4, 100, new_worker, [](std::size_t, std::size_t) {}); });
+  EXPECT_EQ(token.use_count(), 1);
+  in_order(4, 50, new_worker, [](std::size_t, std::size_t) {});
+  EXPECT_EQ(token.use_count(), 1);
+}
+
+}  // namespace
+}  // namespace persistent_data
