@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The two engines: pread, and Linux aio.
+// The two engines: pread and pwrite, and Linux aio.
 #include "persistent-data/io/io_engine.h"
 
 #include <libaio.h>
@@ -13,7 +13,7 @@
 namespace persistent_data {
 namespace {
 
-// pread for one request at a time: what the page cache answers needs no queue.
+// One request at a time: what the page cache answers needs no queue.
 class sync_engine final : public io_engine {
  public:
   explicit sync_engine(int fd) : fd_(fd) {}
@@ -31,12 +31,18 @@ class sync_engine final : public io_engine {
     waiting_ = false;
     ssize_t result;
     do {
-      result = ::pread(fd_, request_.buffer, request_.bytes, static_cast<off_t>(request_.offset));
+      result = transfer(static_cast<off_t>(request_.offset));
     } while (result < 0 && errno == EINTR);
     return {request_.tag, result < 0 ? -errno : result};
   }
 
  private:
+  ssize_t transfer(off_t offset) const {
+    return request_.operation == io_operation::write
+               ? ::pwrite(fd_, request_.buffer, request_.bytes, offset)
+               : ::pread(fd_, request_.buffer, request_.bytes, offset);
+  }
+
   int fd_;
   io_request request_{};
   bool waiting_ = false;
@@ -58,8 +64,8 @@ class aio_engine final : public io_engine {
     assert(!free_.empty());
     iocb* control = free_.back();
     free_.pop_back();
-    io_prep_pread(control, fd_, request.buffer, request.bytes,
-                  static_cast<long long>(request.offset));
+    const auto prepare = request.operation == io_operation::write ? io_prep_pwrite : io_prep_pread;
+    prepare(control, fd_, request.buffer, request.bytes, static_cast<long long>(request.offset));
     control->data = reinterpret_cast<void*>(request.tag);
     int submitted;
     do {

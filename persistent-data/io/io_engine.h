@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// How a read gets to the device: one request in, one completion out. Short reads and errors are
-// handed on as they are; the read queue deals with them, for all engines alike.
+// How a request gets to the device: one request in, one completion out. Short transfers and errors
+// are handed on as they are; the queues deal with them, for all engines alike.
 #pragma once
 
 #include <cstddef>
@@ -9,16 +9,19 @@
 
 namespace persistent_data {
 
+enum class io_operation { read, write };
+
 struct io_request {
   std::byte* buffer;     // aligned to the block size; must live until the completion
   std::size_t bytes;     // a multiple of the block size
   std::uint64_t offset;  // likewise
   std::size_t tag;       // comes back with the completion
+  io_operation operation = io_operation::read;
 };
 
 struct io_completion {
   std::size_t tag;
-  std::int64_t result;  // bytes read, fewer than asked at the end of a file; or -errno
+  std::int64_t result;  // bytes done, fewer than asked at the end of a file; or -errno
 };
 
 // For one thread.

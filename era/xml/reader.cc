@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The dialect's grammar over expat.
+#include "era/xml/reader.h"
+
+#include <expat.h>
+
+#include <charconv>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string_view>
+
+namespace era::xml {
+namespace {
+
+constexpr int bytes_per_read = 1 << 18;
+
+// Where in the document the parser is. Elements nest at most three deep.
+enum class inside { document, superblock, writeset, era_array, leaf, end };
+
+// The attributes of one element: each known one once, none else.
+class attribute_list {
+ public:
+  explicit attribute_list(const XML_Char** attributes) : attributes_(attributes) {}
+
+  std::string_view text(std::string_view name) {
+    for (std::size_t i = 0; attributes_[i]; i += 2)
+      if (name == attributes_[i]) {
+        ++taken_;
+        return attributes_[i + 1];
+      }
+    throw rejected(fmt::format("attribute '{}' is missing", name));
+  }
+
+  bool has(std::string_view name) const {
+    for (std::size_t i = 0; attributes_[i]; i += 2)
+      if (name == attributes_[i]) return true;
+    return false;
+  }
+
+  std::uint64_t number(std::string_view name, std::uint64_t max) {
+    const std::string_view digits = text(name);
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error == std::errc::result_out_of_range || (error == std::errc() && value > max))
+      throw rejected(fmt::format("{}=\"{}\" is too large; it can be {}", name, digits, max));
+    if (error != std::errc() || end != digits.data() + digits.size())
+      throw rejected(fmt::format("{}=\"{}\" is not a number", name, digits));
+    return value;
+  }
+
+  std::uint32_t number32(std::string_view name) {
+    return static_cast<std::uint32_t>(number(name, std::numeric_limits<std::uint32_t>::max()));
+  }
+
+  bool boolean(std::string_view name) {
+    const std::string_view word = text(name);
+    if (word == "true") return true;
+    if (word == "false") return false;
+    throw rejected(fmt::format("{}=\"{}\" is neither true nor false", name, word));
+  }
+
+  // After all that are known have been taken. Expat refuses repeated ones.
+  void nothing_else(std::string_view known) const {
+    std::size_t all = 0;
+    while (attributes_[2 * all]) ++all;
+    if (all == taken_) return;
+    throw rejected(fmt::format("it has an attribute that is not known; known are {}", known));
+  }
+
+ private:
+  const XML_Char** attributes_;
+  std::size_t taken_ = 0;
+};
+
+class parser {
+ public:
+  parser(const std::string& name, document& out)
+      : name_(name), out_(out), expat_(XML_ParserCreate(nullptr), &XML_ParserFree) {
+    if (!expat_) throw std::bad_alloc();
+    XML_SetUserData(expat_.get(), this);
+    XML_SetElementHandler(
+        expat_.get(),
+        [](void* self, const XML_Char* element, const XML_Char** attributes) {
+          static_cast<parser*>(self)->guarded([&](parser& p) { p.start(element, attributes); });
+        },
+        [](void* self, const XML_Char*) { static_cast<parser*>(self)->guarded(&parser::finish); });
+    XML_SetCharacterDataHandler(expat_.get(), [](void* self, const XML_Char* text, int size) {
+      static_cast<parser*>(self)->guarded([&](parser& p) {
+        p.text({text, static_cast<std::size_t>(size)});
+      });
+    });
+    // Entities can make a small file large; this dialect has none.
+    XML_SetStartDoctypeDeclHandler(
+        expat_.get(), [](void* self, const XML_Char*, const XML_Char*, const XML_Char*, int) {
+          static_cast<parser*>(self)->guarded([](parser& p) {
+            p.element_ = "DOCTYPE";
+            throw rejected("document type declarations and entities are not accepted");
+          });
+        });
+  }
+
+  void read(const byte_source& source) {
+    for (bool at_end = false; !at_end;) {
+      void* const buffer = XML_GetBuffer(expat_.get(), bytes_per_read);
+      if (!buffer) throw std::bad_alloc();
+      const std::size_t got = source(static_cast<char*>(buffer), bytes_per_read);
+      at_end = got == 0;
+      const auto status = XML_ParseBuffer(expat_.get(), static_cast<int>(got), at_end);
+      if (error_) std::rethrow_exception(error_);
+      if (status != XML_STATUS_OK) syntax_error();
+    }
+  }
+
+ private:
+  // Exceptions must not pass through expat.
+  template <class Step>
+  void guarded(Step step) {
+    if (error_) return;
+    try {
+      std::invoke(step, *this);
+    } catch (const rejected& e) {
+      stop(std::make_exception_ptr(
+          input_error(fmt::format("{}: {}: {}", position(), element_, e.what()))));
+    } catch (...) {
+      stop(std::current_exception());
+    }
+  }
+
+  void stop(std::exception_ptr error) {
+    error_ = std::move(error);
+    XML_StopParser(expat_.get(), XML_FALSE);
+  }
+
+  std::string position() const {
+    return fmt::format("{}:{}", name_, XML_GetCurrentLineNumber(expat_.get()));
+  }
+
+  [[noreturn]] void syntax_error() const {
+    const XML_Error code = XML_GetErrorCode(expat_.get());
+    if (code == XML_ERROR_NO_ELEMENTS && where_ == inside::superblock)
+      throw input_error(fmt::format("{}: the file ends early: it is truncated", position()));
+    if (code == XML_ERROR_NO_ELEMENTS || code == XML_ERROR_UNCLOSED_TOKEN ||
+        code == XML_ERROR_UNCLOSED_CDATA_SECTION)
+      throw input_error(
+          fmt::format("{}: the file ends before its <superblock> does: it is truncated, "
+                      "or no metadata in XML",
+                      position()));
+    throw input_error(
+        fmt::format("{}: this is not well-formed XML: {}", position(), XML_ErrorString(code)));
+  }
+
+  void start(const XML_Char* element, const XML_Char** attributes) {
+    element_ = element;
+    attribute_list list(attributes);
+    switch (where_) {
+      case inside::document: return in_document(list);
+      case inside::superblock: return in_superblock(list);
+      case inside::writeset: return in_writeset(list);
+      case inside::era_array: return in_era_array(list);
+      case inside::leaf: throw rejected("it stands inside an element that is empty");
+      case inside::end: throw rejected("it comes after the superblock");
+    }
+  }
+
+  void in_document(attribute_list& list) {
+    expect("superblock", "a superblock");
+    superblock_element sb;
+    if (list.has("uuid")) list.text("uuid");  // the kernel keeps none
+    sb.block_size = list.number32("block_size");
+    sb.nr_blocks = list.number32("nr_blocks");
+    sb.current_era = {list.number32("current_era")};
+    list.nothing_else("uuid, block_size, nr_blocks and current_era");
+    out_.begin_superblock(sb);
+    where_ = inside::superblock;
+  }
+
+  void in_superblock(attribute_list& list) {
+    if (element_ == "writeset") {
+      const era_nr era{list.number32("era")};
+      const std::uint32_t nr_bits = list.number32("nr_bits");
+      list.nothing_else("era and nr_bits");
+      out_.begin_writeset(era, nr_bits);
+      where_ = inside::writeset;
+    } else {
+      expect("era_array", "a writeset or an era_array");
+      list.nothing_else("none");
+      out_.begin_era_array();
+      where_ = inside::era_array;
+    }
+  }
+
+  void in_writeset(attribute_list& list) {
+    if (element_ == "bit") {
+      const std::uint64_t block = list.number("block", max_origin_blocks);
+      const bool value = list.boolean("value");
+      list.nothing_else("block and value");
+      out_.bits({block, block + 1}, value);
+    } else {
+      expect("marked", "a bit or a marked");
+      const pd::range blocks = run(list);
+      list.nothing_else("block_begin and len");
+      out_.bits(blocks, true);
+    }
+    open_leaf();
+  }
+
+  void in_era_array(attribute_list& list) {
+    if (element_ == "era") {
+      const std::uint64_t block = list.number("block", max_origin_blocks);
+      const era_nr era{list.number32("era")};
+      list.nothing_else("block and era");
+      out_.eras({block, block + 1}, era);
+    } else {
+      expect("range", "an era or a range");
+      const pd::range blocks = run(list);
+      const era_nr era{list.number32("era")};
+      list.nothing_else("block_begin, len and era");
+      out_.eras(blocks, era);
+    }
+    open_leaf();
+  }
+
+  pd::range run(attribute_list& list) const {
+    const std::uint64_t begin = list.number("block_begin", max_origin_blocks);
+    const std::uint64_t len = list.number("len", max_origin_blocks);
+    if (len == 0) throw rejected("len=\"0\" is no run of blocks");
+    return {begin, begin + len};
+  }
+
+  void expect(std::string_view element, std::string_view expected) const {
+    if (element_ != element)
+      throw rejected(fmt::format("this element is not known here; expected {}", expected));
+  }
+
+  void open_leaf() {
+    around_leaf_ = where_;
+    where_ = inside::leaf;
+  }
+
+  void finish() {
+    switch (where_) {
+      case inside::leaf: where_ = around_leaf_; return;
+      case inside::writeset:
+        element_ = "writeset";
+        out_.end_writeset();
+        where_ = inside::superblock;
+        return;
+      case inside::era_array:
+        element_ = "era_array";
+        out_.end_era_array();
+        where_ = inside::superblock;
+        return;
+      default:
+        element_ = "superblock";
+        out_.end_superblock();
+        where_ = inside::end;
+    }
+  }
+
+  void text(std::string_view text) {
+    if (text.find_first_not_of(" \t\r\n") == text.npos) return;
+    element_ = "text";
+    throw rejected("there is text between the elements");
+  }
+
+  const std::string& name_;
+  document& out_;
+  std::unique_ptr<XML_ParserStruct, decltype(&XML_ParserFree)> expat_;
+  inside where_ = inside::document, around_leaf_ = inside::document;
+  std::string element_;
+  std::exception_ptr error_;
+};
+
+}  // namespace
+
+void read(const byte_source& source, const std::string& name, document& out) {
+  parser(name, out).read(source);
+}
+
+}  // namespace era::xml

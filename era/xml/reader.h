@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Reads the XML of era metadata, in full or compact form, and hands it over element by element.
+// What is not of this dialect is an error that names the file, the line and the element.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <string>
+
+#include "era/format/superblock.h"
+
+namespace era::xml {
+
+struct superblock_element {
+  std::uint32_t block_size = 0;  // sectors
+  std::uint32_t nr_blocks = 0;
+  era_nr current_era;
+};
+
+// Takes the elements as they come. Each function may throw rejected, and the reader says where.
+class document {
+ public:
+  virtual ~document() = default;
+  virtual void begin_superblock(const superblock_element&) = 0;
+  virtual void begin_writeset(era_nr, std::uint32_t nr_bits) = 0;
+  // Bits [begin, end) of the writeset are set, or are not.
+  virtual void bits(pd::range blocks, bool value) = 0;
+  virtual void end_writeset() = 0;
+  virtual void begin_era_array() = 0;
+  // Origin blocks [begin, end) have this era.
+  virtual void eras(pd::range blocks, era_nr) = 0;
+  virtual void end_era_array() = 0;
+  virtual void end_superblock() = 0;
+};
+
+class rejected : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// "t.xml:7: bit: block 1 comes after block 2; blocks must ascend"
+class input_error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Fills the buffer with up to size bytes of the document and returns how many; 0 at its end. May
+// throw.
+using byte_source = std::function<std::size_t(char* buffer, std::size_t size)>;
+
+// Reads to the end; name is the file's for messages. Throws input_error, and what source and
+// document throw but rejected.
+void read(const byte_source&, const std::string& name, document&);
+
+}  // namespace era::xml

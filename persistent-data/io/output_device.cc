@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Opening a device to write metadata to it.
+#include "persistent-data/io/output_device.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace persistent_data {
+
+output_device::output_device(std::string path, engine_choice engine)
+    : path_(std::move(path)), engine_(engine) {
+  try {
+    open();
+  } catch (...) {
+    if (fd_ >= 0) ::close(fd_);
+    throw;
+  }
+}
+
+output_device::~output_device() { ::close(fd_); }
+
+void output_device::fail(const std::string& why) const {
+  throw device_error(fmt::format("{}: {}", path_, why));
+}
+
+void output_device::open() {
+  struct stat status {};
+  if (::stat(path_.c_str(), &status) != 0) {
+    if (errno != ENOENT) fail(std::strerror(errno));
+    fail(fmt::format(
+        "is not there; make a file of the size that is needed first: truncate -s 64M {}", path_));
+  }
+  is_block_device_ = S_ISBLK(status.st_mode);
+  if (!is_block_device_ && !S_ISREG(status.st_mode))
+    fail("is neither a block device nor a regular file; metadata is written to one of these");
+  if (engine_ == engine_choice::automatic)
+    engine_ = is_block_device_ ? engine_choice::aio : engine_choice::sync;
+
+  int flags = O_RDWR | O_CLOEXEC | O_NONBLOCK;
+  if (is_block_device_) flags |= O_EXCL;
+  const bool direct = is_block_device_ || engine_ == engine_choice::aio;
+  fd_ = ::open(path_.c_str(), direct ? flags | O_DIRECT : flags);
+  // Some file systems know no O_DIRECT; block devices all do.
+  if (fd_ < 0 && errno == EINVAL && !is_block_device_) fd_ = ::open(path_.c_str(), flags);
+  if (fd_ < 0 && errno == EBUSY)
+    fail("is in use: mounted, or held by device-mapper; stop its user first");
+  if (fd_ < 0) fail(std::strerror(errno));
+  if (!is_block_device_ && ::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    fail("is being read or written by another tool; wait until it has finished");
+
+  std::uint64_t bytes = static_cast<std::uint64_t>(status.st_size);
+  if (is_block_device_ && ::ioctl(fd_, BLKGETSIZE64, &bytes) != 0)
+    fail(fmt::format("cannot tell its size: {}", std::strerror(errno)));
+  nr_blocks_ = bytes / block_size;
+  if (nr_blocks_ == 0)
+    fail(fmt::format("is too small: it has {} bytes; make it larger first: truncate -s 64M {}",
+                     bytes, path_));
+}
+
+bool output_device::is_same_file(int fd) const {
+  struct stat ours {
+  }, theirs{};
+  if (::fstat(fd_, &ours) != 0 || ::fstat(fd, &theirs) != 0) return false;
+  if (is_block_device_) return S_ISBLK(theirs.st_mode) && ours.st_rdev == theirs.st_rdev;
+  return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
+write_queue output_device::make_queue() const {
+  std::unique_ptr<io_engine> engine;
+  if (engine_ == engine_choice::aio) engine = make_aio_engine(fd_);
+  if (!engine) engine = make_sync_engine(fd_);
+  const auto flush = [fd = fd_] { return ::fsync(fd) == 0 ? 0 : errno; };
+  return {std::move(engine), flush, path_};
+}
+
+}  // namespace persistent_data

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The device that metadata is written to: an existing regular file, or a block device.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "persistent-data/format/block.h"
+#include "persistent-data/io/block_device.h"
+#include "persistent-data/io/write_queue.h"
+
+namespace persistent_data {
+
+class output_device {
+ public:
+  // Throws device_error: not there, not writable, neither a file nor a block device, in use
+  // (mounted, held by device-mapper, read or written by another of these tools), smaller than a
+  // block.
+  explicit output_device(std::string path, engine_choice = engine_choice::automatic);
+  ~output_device();
+  output_device(const output_device&) = delete;
+  output_device& operator=(const output_device&) = delete;
+
+  const std::string& path() const noexcept { return path_; }
+  std::uint64_t nr_blocks() const noexcept { return nr_blocks_; }
+
+  // Is this, by device and inode, what the open descriptor refers to? Then one would overwrite the
+  // other.
+  bool is_same_file(int fd) const;
+
+  // A queue with an engine of its own; it must not outlive the device.
+  write_queue make_queue() const;
+
+ private:
+  void open();
+  [[noreturn]] void fail(const std::string& why) const;
+
+  std::string path_;
+  engine_choice engine_;
+  int fd_ = -1;
+  bool is_block_device_ = false;
+  std::uint64_t nr_blocks_ = 0;
+};
+
+}  // namespace persistent_data

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Collecting, sending, and what to do about short writes.
+#include "persistent-data/io/write_queue.h"
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "persistent-data/io/block_device.h"
+
+namespace persistent_data {
+
+namespace {
+constexpr std::size_t blocks_per_piece = 256;
+}
+
+write_queue::write_queue(std::unique_ptr<io_engine> engine, std::function<int()> flush,
+                         std::string name)
+    // One slot more than the depth: it is filled while the others are under way.
+    : buffers_(new block[(engine->depth() + 1) * blocks_per_piece]),
+      engine_(std::move(engine)),
+      flush_(std::move(flush)),
+      name_(std::move(name)),
+      pieces_(engine_->depth() + 1),
+      filling_(engine_->depth()) {
+  for (std::size_t slot = 0; slot < engine_->depth(); ++slot) free_slots_.push_back(slot);
+}
+
+write_queue::~write_queue() = default;
+
+block* write_queue::buffer(std::size_t slot) const noexcept {
+  return &buffers_[slot * blocks_per_piece];
+}
+
+void write_queue::write(block_nr where, const block& b) {
+  piece* filling = &pieces_[filling_];
+  const bool follows = where.value == filling->first.value + filling->blocks;
+  if (filling->blocks > 0 && (!follows || filling->blocks == blocks_per_piece)) {
+    send();
+    filling = &pieces_[filling_];
+  }
+  if (filling->blocks == 0) filling->first = where;
+  buffer(filling_)[filling->blocks++] = b;
+}
+
+void write_queue::drain_and_flush() {
+  if (pieces_[filling_].blocks > 0) send();
+  while (free_slots_.size() < engine_->depth()) wait();
+  if (const int error = flush_())
+    throw device_error(
+        fmt::format("{}: cannot flush what was written: {}", name_, std::strerror(error)));
+}
+
+void write_queue::send() {
+  if (free_slots_.empty()) wait();
+  submit(filling_);
+  filling_ = free_slots_.back();
+  free_slots_.pop_back();
+  pieces_[filling_] = {};
+}
+
+void write_queue::submit(std::size_t slot) {
+  const piece& p = pieces_[slot];
+  engine_->submit({reinterpret_cast<std::byte*>(buffer(slot)), p.blocks * block_size,
+                   p.first.value * block_size, slot, io_operation::write});
+}
+
+void write_queue::wait() {
+  const io_completion completion = engine_->wait();
+  piece& written = pieces_[completion.tag];
+  const auto whole =
+      completion.result < 0 ? 0 : static_cast<std::size_t>(completion.result) / block_size;
+  if (whole == written.blocks) {
+    free_slots_.push_back(completion.tag);
+    return;
+  }
+  // A write that got nowhere has failed; a short one goes on where it ended.
+  if (whole == 0) {
+    free_slots_.push_back(completion.tag);
+    const int error = completion.result < 0 ? static_cast<int>(-completion.result) : ENOSPC;
+    throw device_error(fmt::format("{}: metadata blocks {} to {} cannot be written: {}", name_,
+                                   written.first, written.first.value + written.blocks - 1,
+                                   std::strerror(error)));
+  }
+  std::memmove(static_cast<void*>(buffer(completion.tag)), buffer(completion.tag) + whole,
+               (written.blocks - whole) * block_size);
+  written = {{written.first.value + whole}, written.blocks - whole};
+  submit(completion.tag);
+}
+
+}  // namespace persistent_data

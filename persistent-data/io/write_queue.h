@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Writes blocks that come in ascending order in large pieces, some of them under way at once.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "persistent-data/format/block.h"
+#include "persistent-data/io/io_engine.h"
+
+namespace persistent_data {
+
+// For one thread; with its buffers it takes depth() MiB.
+class write_queue {
+ public:
+  // flush: makes durable what was written, returns 0 or an errno. name: of the device, for
+  // messages.
+  write_queue(std::unique_ptr<io_engine>, std::function<int()> flush, std::string name);
+  // What was not drained may or may not be written.
+  ~write_queue();
+
+  // Blocks next to each other leave together. Throws device_error when this or an earlier write
+  // failed; nothing that comes later is then to be relied on.
+  void write(block_nr, const block&);
+
+  // Everything written so far is on the device, and durable. Throws device_error.
+  void drain_and_flush();
+
+ private:
+  struct piece {
+    block_nr first;
+    std::size_t blocks = 0;
+  };
+
+  void send();
+  void wait();
+  void submit(std::size_t slot);
+  block* buffer(std::size_t slot) const noexcept;
+
+  // The engine goes first at the end: it waits for what is still on its way from the buffers.
+  std::unique_ptr<block[]> buffers_;
+  std::unique_ptr<io_engine> engine_;
+  std::function<int()> flush_;
+  std::string name_;
+  std::vector<piece> pieces_;  // by slot
+  std::vector<std::size_t> free_slots_;
+  std::size_t filling_;  // the slot that takes blocks
+};
+
+}  // namespace persistent_data
