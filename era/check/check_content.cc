@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::uint64_t blocks_per_item = 128;
 
-// All array blocks of the metadata as one sequence: the era array, then the writesets.
+// All array blocks of the metadata as one sequence: the era array, then the writesets. Without what
+// is lost at their ends: that can be much more than there is.
 class all_blocks {
  public:
   explicit all_blocks(const metadata& m) {
@@ -30,7 +31,7 @@ class all_blocks {
                                [](auto i, const array& a) { return i < a.first; });
     --at;
     for (std::uint64_t i = r.begin; i < std::min(r.end, size_); ++i) {
-      while (i - at->first >= at->start.map->nr_blocks()) ++at;
+      while (i - at->first >= at->start.map->known_end()) ++at;
       out.push_back(at->start);
       out.back().index = i - at->first;
     }
@@ -44,7 +45,7 @@ class all_blocks {
 
   void add(const array_position& start) {
     arrays_.push_back({size_, start});
-    size_ += start.map->nr_blocks();
+    size_ += start.map->known_end();
   }
 
   std::vector<array> arrays_;
