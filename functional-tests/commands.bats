@@ -137,7 +137,7 @@ same_by_all_engines() {
 }
 
 teardown() {
-  cd "$BATS_TEST_TMPDIR" || return
+  cd "$BATS_TEST_TMPDIR/here" || return
   ! mountpoint -q mounted || umount mounted
   [[ ! -e loop ]] || losetup --detach "$(<loop)"
 }

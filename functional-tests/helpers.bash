@@ -11,7 +11,7 @@ images=(clean crash fresh full grow many-eras odd-block reopened snap-live)
 
 # Each test works in a directory of its own, and never reads a terminal.
 setup() {
-  cd "$BATS_TEST_TMPDIR" || return
+  mkdir "$BATS_TEST_TMPDIR/here" && cd "$BATS_TEST_TMPDIR/here" || return
   exec </dev/null
 }
 
@@ -91,11 +91,23 @@ superblock() {
   esac
 }
 
-# value_offset ROOT I: where a one-node array tree in block ROOT has the pointer to array block I.
-value_offset() { echo $(($1 * 4096 + 32 + 252 * 8 + 8 * $2)); }
+# pointer_to FILE ROOT I: where block I of the array whose tree has its root in block ROOT is pointed to.
+# The tree has at most two levels.
+pointer_to() {
+  local node=$2 n=0 entries first values=$((32 + 252 * 8))
+  if [[ $(peek "$1" $((node * 4096 + 4)) 4) = 1 ]]; then
+    entries=$(peek "$1" $((node * 4096 + 16)) 4)
+    while ((n + 1 < entries && $(peek "$1" $((node * 4096 + 32 + 8 * (n + 1))) 8) <= $3)); do
+      n=$((n + 1))
+    done
+    node=$(peek "$1" $((node * 4096 + values + 8 * n)) 8)
+  fi
+  first=$(peek "$1" $((node * 4096 + 32)) 8)
+  echo $((node * 4096 + values + 8 * ($3 - first)))
+}
 
-# array_block FILE I: the metadata block that holds block I of the era array, whose tree is one node.
-array_block() { peek "$1" "$(value_offset "$(superblock "$1" era_array_root)" "$2")" 8; }
+# array_block FILE I: the metadata block that holds block I of the era array.
+array_block() { peek "$1" "$(pointer_to "$1" "$(superblock "$1" era_array_root)" "$2")" 8; }
 
 # copy_block FILE FROM TO
 copy_block() { dd if="$1" of="$1" bs=4096 skip="$2" seek="$3" count=1 conv=notrunc status=none; }

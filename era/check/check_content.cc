@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::uint64_t blocks_per_item = 128;
 
-// All array blocks of the metadata as one sequence: the era array, then the writesets.
+// All array blocks of the metadata as one sequence: the era array, then the writesets. Without what
+// is lost at their ends: that can be much more than there is.
 class all_blocks {
  public:
   explicit all_blocks(const metadata& m) {
@@ -30,7 +31,7 @@ class all_blocks {
                                [](auto i, const array& a) { return i < a.first; });
     --at;
     for (std::uint64_t i = r.begin; i < std::min(r.end, size_); ++i) {
-      while (i - at->first >= at->start.map->nr_blocks()) ++at;
+      while (i - at->first >= at->start.map->known_end()) ++at;
       out.push_back(at->start);
       out.back().index = i - at->first;
     }
@@ -44,37 +45,12 @@ class all_blocks {
 
   void add(const array_position& start) {
     arrays_.push_back({size_, start});
-    size_ += start.map->nr_blocks();
+    size_ += start.map->known_end();
   }
 
   std::vector<array> arrays_;
   std::uint64_t size_ = 0;
 };
-
-std::optional<finding> check_eras(const array_position& at, const pd::block& b, era_nr current) {
-  const auto eras = pd::array_values<pd::le32>(b);
-  // The common case in one pass without a branch.
-  std::uint32_t too_new = 0;
-  for (const std::uint32_t era : eras) too_new |= era > current.value ? 1u : 0u;
-  if (!too_new) return {};
-
-  std::uint64_t count = 0, first = 0, last = 0;
-  std::uint32_t highest = 0;
-  for (std::size_t i = 0; i < eras.size(); ++i) {
-    if (eras[i] <= current.value) continue;
-    if (count++ == 0) first = i;
-    last = i;
-    highest = std::max<std::uint32_t>(highest, eras[i]);
-  }
-  const std::uint64_t begin = at.map->values_of(at.index).begin;
-  const pd::block_nr where = *at.map->block(at.index);
-  return finding{at.where,
-                 {where.value, where.value + 1},
-                 {pd::fault::bad_value,
-                  fmt::format("{} of its eras are past the current era {}; the highest is {}",
-                              count, current, highest)},
-                 {begin + first, begin + last + 1}};
-}
 
 // Only the last word may have bits that the writeset does not have.
 std::optional<finding> check_bits(const array_position& at, const pd::block& b) {
@@ -101,7 +77,7 @@ void check_content(const metadata& m, const pd::block_device& device, const find
       blocks.positions({item * blocks_per_item, (item + 1) * blocks_per_item}, positions);
       const auto look = [&](std::size_t k, const pd::block& b) {
         const array_position& at = positions[k];
-        return at.where.what == part::era_array ? check_eras(at, b, {m.sb.current_era})
+        return at.where.what == part::era_array ? find_future_eras(at, b, {m.sb.current_era})
                                                 : check_bits(at, b);
       };
       reader.read(positions, look, findings);

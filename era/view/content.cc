@@ -12,6 +12,32 @@ pd::range array_position::origin_blocks() const noexcept {
   return pd::intersection({values.begin * bits_per_word, values.end * bits_per_word}, {0, nr_bits});
 }
 
+std::optional<finding> find_future_eras(const array_position& at, const pd::block& b,
+                                        era_nr current) {
+  const auto eras = pd::array_values<pd::le32>(b);
+  // The common case in one pass without a branch.
+  std::uint32_t too_new = 0;
+  for (const std::uint32_t era : eras) too_new |= era > current.value ? 1u : 0u;
+  if (!too_new) return {};
+
+  std::uint64_t count = 0, first = 0, last = 0;
+  std::uint32_t highest = 0;
+  for (std::size_t i = 0; i < eras.size(); ++i) {
+    if (eras[i] <= current.value) continue;
+    if (count++ == 0) first = i;
+    last = i;
+    highest = std::max<std::uint32_t>(highest, eras[i]);
+  }
+  const std::uint64_t begin = at.map->values_of(at.index).begin;
+  const pd::block_nr where = *at.map->block(at.index);
+  return finding{at.where,
+                 {where.value, where.value + 1},
+                 {pd::fault::bad_value,
+                  fmt::format("{} of its eras are past the current era {}; the highest is {}",
+                              count, current, highest)},
+                 {begin + first, begin + last + 1}};
+}
+
 content_reader::content_reader(const pd::block_device& device)
     : queue_(device.make_engine(), device.nr_blocks()) {}
 

@@ -28,6 +28,10 @@ struct array_position {
   pd::range origin_blocks() const noexcept;
 };
 
+// What is wrong with a sound block of the era array: eras that have not been yet. Nothing can be
+// said of when those origin blocks were written.
+std::optional<finding> find_future_eras(const array_position&, const pd::block&, era_nr current);
+
 // For one thread: it has a read queue of its own.
 class content_reader {
  public:

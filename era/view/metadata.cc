@@ -123,10 +123,30 @@ class writeset_mapper {
              {fault::bad_value,
               fmt::format("it has {} bits; there can be {}", nr_bits, max_origin_blocks)},
              {0, m_.sb.nr_blocks}});
-    m_.writesets.push_back(
-        {where, nr_bits,
-         pd::map_array(walk_, from, root, bitset_words(nr_bits), sizeof(pd::le64),
-                       damage_in(where, sink_, bits_per_word, nr_bits))});
+    const std::uint64_t nr_words = bitset_words(nr_bits);
+    pd::array_map bits(nr_words, sizeof(pd::le64));
+    if (has_room_for(bits)) {
+      bits = pd::map_array(walk_, from, root, nr_words, sizeof(pd::le64),
+                           damage_in(where, sink_, bits_per_word, nr_bits));
+      mapped_ += bits.known_end();
+    } else {
+      sink_(
+          {where,
+           at(from.value_or(m_.location)),
+           {fault::bad_shape, fmt::format("its bitset needs {} blocks, and the metadata has {}, of "
+                                          "which other writesets own {}",
+                                          bits.nr_blocks(), walk_.ledger().nr_blocks(), mapped_)},
+           {0, nr_bits}});
+    }
+    m_.writesets.push_back({where, nr_bits, std::move(bits)});
+  }
+
+  // Whether it fits at all is told by map_array; here it has to fit beside the others. Without
+  // this, thousands of writesets that claim the whole device each, and are mostly holes, would take
+  // memory for it each.
+  bool has_room_for(const pd::array_map& bits) const {
+    const std::uint64_t all = walk_.ledger().nr_blocks();
+    return bits.nr_blocks() > all || bits.nr_blocks() <= all - mapped_;
   }
 
   pd::btree_walk& walk_;
@@ -134,6 +154,7 @@ class writeset_mapper {
   const finding_sink& sink_;
   const place tree_ = m_.place_of(part::writeset_tree);
   std::vector<entry> entries_;
+  std::uint64_t mapped_ = 0;  // blocks of the lists so far
 };
 
 }  // namespace

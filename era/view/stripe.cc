@@ -58,12 +58,13 @@ std::span<const std::uint32_t> stripe_folder::fold(std::uint64_t stripe,
   // Blocks arrive in any order: the newest era is the same in all of them.
   const auto take = [&](std::size_t k, const pd::block& b) -> std::optional<finding> {
     const array_position& at = positions_[k];
-    if (at.where.what != part::era_array)
+    if (at.where.what != part::era_array) {
       raise(eras_, pd::array_values<pd::le64>(b), at.where.era);
-    else
-      raise(std::span(eras_).subspan((at.index - first) * eras_per_array_block),
-            pd::array_values<pd::le32>(b));
-    return {};
+      return {};
+    }
+    raise(std::span(eras_).subspan((at.index - first) * eras_per_array_block),
+          pd::array_values<pd::le32>(b));
+    return find_future_eras(at, b, {metadata_.sb.current_era});
   };
   reader_.read(positions_, take, findings);
   return eras_;

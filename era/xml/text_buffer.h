@@ -30,6 +30,7 @@ class text_buffer {
   }
 
   void append(std::string_view text) {
+    if (text.empty()) return;
     char* to = room(text.size());
     std::memcpy(to, text.data(), text.size());
     written_to(to + text.size());

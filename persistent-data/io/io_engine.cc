@@ -91,7 +91,8 @@ class aio_engine final : public io_engine {
     // With a valid context and a valid buffer there is no other failure.
     assert(events == 1);
     free_.push_back(event.obj);
-    return {reinterpret_cast<std::size_t>(event.data), static_cast<std::int64_t>(event.res)};
+    // An error is negative in a field without a sign, of 32 bits on a small machine.
+    return {reinterpret_cast<std::size_t>(event.data), static_cast<long>(event.res)};
   }
 
  private:

@@ -24,7 +24,7 @@ class array_mapper {
       const std::uint64_t key = node.key(i);
       if (key >= map_.nr_blocks()) return surplus(where, node, i);
       missing(where, key);
-      assert(key == map_.blocks_.size());
+      assert(key == next_);
       add(where, node.value<le64>(i));
     }
   }
@@ -48,17 +48,17 @@ class array_mapper {
 
   void add(block_nr where, std::uint64_t pointer) {
     const block_nr block{pointer};
-    const std::uint64_t key = map_.blocks_.size();
     if (auto wrong = examine(ledger_.reach(where, block), block)) {
-      sink_({where, std::move(*wrong), values({key, key + 1})});
-      map_.blocks_.push_back(block_nr{0});
+      sink_({where, std::move(*wrong), values({next_, next_ + 1})});
     } else {
+      map_.blocks_.resize(next_);  // where a gap comes before it
       map_.blocks_.push_back(block);
     }
+    ++next_;
   }
 
   void missing(block_nr where, std::uint64_t key) {
-    const range gap{map_.blocks_.size(), key};
+    const range gap{next_, key};
     if (gap.empty()) return;
     sink_({where,
            {fault::missing, fmt::format("the array has {} blocks, and {} of them from index {} are "
@@ -78,14 +78,13 @@ class array_mapper {
            {}});
   }
 
-  void skip_to(std::uint64_t key) {
-    map_.blocks_.resize(std::max<std::uint64_t>(map_.blocks_.size(), key));
-  }
+  void skip_to(std::uint64_t key) { next_ = std::max(next_, key); }
 
   array_map& map_;
   block_ledger& ledger_;
   block_nr root_;
   const damage_sink& sink_;
+  std::uint64_t next_ = 0;
 };
 
 array_map map_array(btree_walk& walk, std::optional<block_nr> from, block_nr root,

@@ -30,6 +30,9 @@ class array_map {
     return blocks_[i];
   }
 
+  // How far blocks are known: all from here on are lost.
+  std::uint64_t known_end() const noexcept { return blocks_.size(); }
+
   // The values that the array's block i holds.
   range values_of(std::uint64_t i) const noexcept {
     const std::uint64_t full = max_array_entries(value_size_);
@@ -45,7 +48,7 @@ class array_map {
 
   std::uint64_t nr_values_ = 0;
   std::uint32_t value_size_ = 1;
-  std::vector<block_nr> blocks_;
+  std::vector<block_nr> blocks_;  // up to the last that is known
 };
 
 // Reads the tree of an array of nr_values values of value_size bytes. Each damage goes to the sink

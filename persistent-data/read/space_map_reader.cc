@@ -139,8 +139,10 @@ class space_map_reader {
       ++next_large_;
       return;
     }
-    const auto hides = [&](range lost) { return lost.begin <= where && where < lost.end; };
-    if (std::any_of(map_.large_lost_.begin(), map_.large_lost_.end(), hides)) return;
+    // The lost ranges come in order too: a hostile tree may have thousands of them.
+    while (next_lost_ < map_.large_lost_.size() && map_.large_lost_[next_lost_].end <= where)
+      ++next_lost_;
+    if (next_lost_ < map_.large_lost_.size() && map_.large_lost_[next_lost_].begin <= where) return;
     report(bitmap, fault::missing,
            fmt::format("the bitmap says that the count of block {} is in the tree of large counts, "
                        "and it is not",
@@ -198,7 +200,7 @@ class space_map_reader {
   space_map map_;
   std::vector<index_entry> index_;
   block_nr index_block_, ref_count_root_;
-  std::size_t next_large_ = 0;
+  std::size_t next_large_ = 0, next_lost_ = 0;
   std::uint64_t allocated_ = 0;
 };
 

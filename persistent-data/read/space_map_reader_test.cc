@@ -335,6 +335,38 @@ TEST_F(SpaceMap, ALostLeafOfTheTree) {
   EXPECT_EQ(map.count({nr_blocks - 1}), 1u);
 }
 
+// Lost leaves and sound ones in turns, and a large count in and before each of them.
+TEST_F(SpaceMap, EveryOtherLeafOfTheTreeIsLost) {
+  std::vector<std::uint64_t> keys;
+  std::vector<block_nr> leaves;
+  const std::uint64_t free_blocks = 100;
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    keys.push_back(150 * i), leaves.push_back({free_blocks + i});
+    device[leaves[i]] = test::make_leaf<le32>(leaves[i], {keys[i]}, {7});
+    set(keys[i], 3);
+    set(keys[i] + 10, 3);
+    if (i % 2) device.damage_block(leaves[i]);
+  }
+  for (const std::uint64_t elsewhere : {5, 6, 7, 20000, 32639, 32640}) set(elsewhere, 1);
+  device[laid.large.root] = test::make_internal(laid.large.root, keys, leaves);
+  const space_map map = read();
+  std::size_t missing = 0, lost = 0;
+  for (const damage& d : damages.all)
+    if (d.what.what == fault::missing) {
+      EXPECT_EQ(d.hidden, (range{300 * missing + 10, 300 * missing + 11}));
+      ++missing;
+    } else if (d.what.what == fault::bad_checksum) {
+      EXPECT_EQ(d.hidden.begin, 300 * lost + 150);
+      ++lost;
+    }
+  EXPECT_EQ(missing, 100u);
+  EXPECT_EQ(lost, 100u);
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    EXPECT_EQ(map.count({keys[i]}), i % 2 ? std::nullopt : std::optional(7u));
+    EXPECT_EQ(map.count({keys[i] + 10}), std::nullopt);
+  }
+}
+
 TEST_F(SpaceMap, EverythingIsLost) {
   for (const block_nr b : {laid.index, laid.large.root, laid.bitmaps[0]}) device.damage_block(b);
   const space_map map = read();

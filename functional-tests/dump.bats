@@ -1,0 +1,232 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-3.0-or-later
+# era_dump: its output, whole or not at all. What the dumps say is in kernel_images.bats.
+load helpers
+
+# only FILE...: these are all the files here, hidden ones included.
+only() { same "$(printf '%s\n' "$@" | sort)" "$(ls -A | sort)"; }
+
+# damaged NAME: an image that is found to be damaged only after half of it was printed.
+damaged() {
+  image "$1"
+  zero_block "$1.img" "$(array_block "$1.img" 200)"
+}
+
+# --- Damage.
+
+@test "damage ends a dump, and is named" {
+  damaged full
+  for option in '' --logical --compact '--logical --compact'; do
+    # shellcheck disable=SC2086
+    run -1 --separate-stderr era_dump $option full.img
+    same "era_dump: full.img: metadata block $(array_block full.img 200): era array: the block holds only zeros; when origin blocks 203600 to 204617 were last written is unknown" "${stderr_lines[0]}"
+    [[ ${stderr_lines[1]} = 'era_dump: full.img: is damaged: not dumped, '*era_check*--repair* ]]
+    # Nothing that a reader of XML takes for a dump.
+    [[ $output != *'</superblock>'* ]]
+  done
+}
+
+@test "damage to any part that a dump needs ends it" {
+  for part in writeset_tree_root era_array_root current_root; do
+    image crash
+    zero_block crash.img "$(superblock crash.img $part)"
+    for option in '' --logical; do
+      # shellcheck disable=SC2086
+      refused 'crash.img: is damaged: not dumped' era_dump $option crash.img
+    done
+  done
+  image crash
+  poke crash.img 3000 1 1
+  refused 'crash.img: .*superblock: the checksum does not match' era_dump crash.img
+}
+
+@test "damage to the space map does not matter to a dump" {
+  image crash
+  before=$(era_dump crash.img)
+  zero_block crash.img "$(bitmap_of crash.img)"
+  run -1 era_check crash.img
+  same "$before" "$(era_dump crash.img)"
+}
+
+@test "damage to live metadata does not matter to the snapshot's dump" {
+  image snap-live
+  before=$(era_dump --metadata-snapshot snap-live.img)
+  zero_block snap-live.img "$(superblock snap-live.img current_root)"
+  refused 'is damaged' era_dump snap-live.img
+  same "$before" "$(era_dump --metadata-snapshot snap-live.img)"
+}
+
+# --- Output files.
+
+@test "-o and --output write what stdout gets, and nothing else" {
+  image full
+  era_dump full.img >expected
+  run -0 era_dump -o short.xml full.img
+  [[ -z $output ]]
+  run -0 era_dump --output long.xml full.img
+  [[ -z $output ]]
+  era_dump -o - full.img >dash
+  for file in short.xml long.xml dash; do cmp expected $file; done
+  only full.img expected short.xml long.xml dash
+}
+
+@test "a new file has the mode that the umask leaves" {
+  image crash
+  (umask 027 && era_dump -o new.xml crash.img)
+  same 640 "$(stat -c %a new.xml)"
+  (umask 0 && era_dump -o open.xml crash.img)
+  same 666 "$(stat -c %a open.xml)"
+}
+
+@test "an existing file is replaced and keeps its mode" {
+  image crash
+  seq 1000000 >old.xml
+  chmod 604 old.xml
+  era_dump -o old.xml crash.img
+  cmp old.xml <(era_dump crash.img)
+  same 604 "$(stat -c %a old.xml)"
+  only crash.img old.xml
+}
+
+@test "damage leaves nothing behind, and an existing file as it was" {
+  damaged full
+  refused 'is damaged' era_dump -o new.xml full.img
+  only full.img
+  echo precious >old.xml
+  refused 'is damaged' era_dump -o old.xml full.img
+  only full.img old.xml
+  same precious "$(<old.xml)"
+}
+
+@test "a disk that fills up leaves nothing behind, and an existing file as it was" {
+  image full
+  echo precious >old.xml
+  for file in old.xml new.xml; do
+    # A limit on the size of files, of which only write() tells.
+    run -1 --separate-stderr bash -c "trap '' XFSZ; ulimit -f 64; exec era_dump -o $file full.img"
+    same "era_dump: cannot write $file: File too large" "$stderr"
+  done
+  only full.img old.xml
+  same precious "$(<old.xml)"
+}
+
+@test "a symbolic link stays one, and its target is replaced" {
+  image crash
+  mkdir elsewhere
+  echo old >elsewhere/target.xml
+  ln -s elsewhere/target.xml link.xml
+  era_dump -o link.xml crash.img
+  [[ -L link.xml && ! -L elsewhere/target.xml ]]
+  cmp elsewhere/target.xml <(era_dump crash.img)
+  same target.xml "$(ls -A elsewhere)"
+}
+
+@test "a pipe and /dev/stdout are written directly" {
+  image crash
+  era_dump crash.img >expected
+  mkfifo pipe
+  cat pipe >read &
+  era_dump -o pipe crash.img
+  wait $!
+  cmp expected read
+  [[ -p pipe ]]
+  era_dump -o /dev/stdout crash.img | cmp expected
+  era_dump -o /dev/null crash.img
+  [[ -c /dev/null ]]
+}
+
+@test "the metadata itself is refused as output, by any name" {
+  image crash
+  before=$(sha256sum <crash.img)
+  ln -s crash.img symbolic
+  ln crash.img hard
+  for file in crash.img ./crash.img symbolic hard; do
+    refused "$file: is the metadata itself" era_dump -o $file crash.img
+  done
+  same "$before" "$(sha256sum <crash.img)"
+  only crash.img symbolic hard
+}
+
+@test "a directory that is not there, or is the output" {
+  image crash
+  refused 'cannot write nowhere/dump.xml: No such file or directory' era_dump -o nowhere/dump.xml crash.img
+  mkdir directory
+  refused 'cannot write directory: Is a directory' era_dump -o directory crash.img
+  only crash.img directory
+}
+
+@test "a directory that may not be written" {
+  needs_modes
+  image crash
+  mkdir fixed
+  chmod 555 fixed
+  refused 'cannot write fixed/dump.xml: Permission denied' unprivileged era_dump -o fixed/dump.xml crash.img
+  same '' "$(ls -A fixed)"
+}
+
+@test "a file that may not be written" {
+  needs_modes
+  image crash
+  echo precious >old.xml
+  chmod 444 old.xml
+  refused 'cannot write old.xml: Permission denied' unprivileged era_dump -o old.xml crash.img
+  same precious "$(<old.xml)"
+  same 444 "$(stat -c %a old.xml)"
+}
+
+@test "a full device" {
+  image full
+  refused 'cannot write /dev/full: No space left on device' era_dump -o /dev/full full.img
+  run -1 --separate-stderr bash -c 'era_dump full.img >/dev/full'
+  same 'era_dump: cannot write standard output: No space left on device' "$stderr"
+  [[ -c /dev/full ]]
+}
+
+# --- Closed pipes. The dump is far larger than a pipe.
+
+@test "a reader that has gone is no reason to complain" {
+  image full
+  run --separate-stderr bash -c 'era_dump full.img | head -n 1; exit "${PIPESTATUS[0]}"'
+  [[ $status != 0 ]]
+  [[ $output = '<superblock '* && -z $stderr ]] || fail "$output$stderr"
+}
+
+@test "nor is it where SIGPIPE is ignored" {
+  image full
+  run --separate-stderr bash -c "trap '' PIPE; era_dump full.img | head -n 1"'; exit "${PIPESTATUS[0]}"'
+  [[ $status = 1 ]]
+  [[ $output = '<superblock '* && -z $stderr ]] || fail "$output$stderr"
+}
+
+@test "a reader of a named pipe that has gone" {
+  image full
+  mkfifo pipe
+  head -n 1 pipe >first &
+  run --separate-stderr era_dump -o pipe full.img
+  wait $!
+  [[ $status != 0 && -z $stderr ]] || fail "$status $stderr"
+  [[ $(<first) = '<superblock '* ]]
+}
+
+# --- The document.
+
+@test "compact dumps are small, in runs as long as they can be" {
+  image many-eras
+  era_dump --compact --logical many-eras.img >compact.xml
+  # No two neighbours have the same era.
+  awk -F'"' -v era=none '/<range/ { if ($6 == era) exit 1; era = $6; ++n } END { if (n < 1000) exit 1 }' compact.xml
+  image clean
+  [[ $(era_dump --compact clean.img | wc -l) -lt 20 ]]
+}
+
+@test "a writeset lists as many bits as it has" {
+  image grow reopened
+  for name in grow reopened; do
+    era_dump "$name.img" >"$name.xml"
+    awk -F'"' '
+      /<writeset/ { wanted = $4; n = 0 }
+      /<bit/ { if ($2 != n) exit 1; ++n }
+      /<\/writeset/ { if (n != wanted) exit 1; ++seen }
+      END { if (!seen) exit 1 }' "$name.xml"
+  done
+}
