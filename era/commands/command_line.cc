@@ -40,12 +40,17 @@ command_line::command_line(std::string name, std::string purpose, std::string us
   app_.formatter(std::make_shared<help_format>(fmt::format("Usage: {} {}\n", name_, usage)));
 }
 
-void command_line::add_device() {
+void command_line::add_io_engine() {
   static const std::map<std::string, engine_choice> engines{{"sync", engine_choice::sync},
                                                             {"aio", engine_choice::aio}};
   app_.add_option("--io-engine", engine_)
       ->transform(CLI::CheckedTransformer(engines))
       ->group("");  // for tests: not in the help
+}
+
+void command_line::add_device() {
+  wants_device_ = true;
+  add_io_engine();
   app_.add_option("device", device_, "The metadata device, or a file with its content")
       ->option_text("{device|file}");
 }
@@ -58,7 +63,7 @@ int command_line::run(int argc, char** argv, const std::function<int()>& command
   } catch (const CLI::ParseError& e) {
     return bad_usage(e.what());
   }
-  if (device_.empty())
+  if (wants_device_ && device_.empty())
     return bad_usage("no device was named; it takes a metadata device, or a file with its content");
   try {
     return command();

@@ -13,7 +13,7 @@ namespace era {
 
 inline constexpr int exit_success = 0, exit_failure = 1;
 
-// Options of a command, by CLI11, with --help, --version and the device to work on.
+// Options of a command, by CLI11, with --help and --version.
 class command_line {
  public:
   // name: era_check; usage: what stands behind it in its usage line.
@@ -24,6 +24,8 @@ class command_line {
 
   // Adds {device|file} and the hidden --io-engine. After all options.
   void add_device();
+  // For a command that names its devices by options: the hidden --io-engine alone.
+  void add_io_engine();
   const std::string& device() const noexcept { return device_; }
   persistent_data::engine_choice engine() const noexcept { return engine_; }
 
@@ -38,6 +40,7 @@ class command_line {
   int bad_usage(const std::string& what) const;
 
   std::string name_, device_;
+  bool wants_device_ = false;
   persistent_data::engine_choice engine_ = persistent_data::engine_choice::automatic;
   CLI::App app_;
 };
@@ -45,5 +48,6 @@ class command_line {
 // The commands: one file each.
 int check_command(int argc, char** argv);
 int dump_command(int argc, char** argv);
+int restore_command(int argc, char** argv);
 
 }  // namespace era

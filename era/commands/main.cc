@@ -23,6 +23,7 @@ struct command {
 constexpr command commands[] = {
     {"check", era::check_command, "check all of the metadata"},
     {"dump", era::dump_command, "print the metadata as XML"},
+    {"restore", era::restore_command, "make metadata of XML"},
 };
 
 const command* find(std::string_view name) {
@@ -42,7 +43,7 @@ void fill_standard_descriptors() {
 }
 
 void print_usage(std::FILE* to) {
-  fmt::print(to, "Usage: era_tools COMMAND [options] {{device|file}}\n\nCommands:\n");
+  fmt::print(to, "Usage: era_tools COMMAND [options] ...\n\nCommands:\n");
   for (const command& c : commands) fmt::print(to, "  {:<12}{}\n", c.name, c.purpose);
   fmt::print(to,
              "\nEach is a command of its own, too: era_check. See its --help and manual page.\n");

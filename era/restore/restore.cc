@@ -3,202 +3,228 @@
 #include "era/restore/restore.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "era/format/writeset.h"
 #include "persistent-data/build/array_builder.h"
+#include "persistent-data/build/bitset_builder.h"
 #include "persistent-data/build/btree_builder.h"
 #include "persistent-data/build/space_map_builder.h"
+#include "persistent-data/io/output_device.h"
 
 namespace era {
 
 using xml::rejected;
 
-std::uint64_t blocks_needed(std::uint32_t nr_blocks, std::uint64_t nr_metadata_blocks) noexcept {
-  constexpr std::uint64_t superblock_and_empty_writeset_tree = 2;
-  return superblock_and_empty_writeset_tree + pd::array_space_for(nr_blocks, sizeof(pd::le32)) +
-         pd::space_map_space_for(nr_metadata_blocks);
-}
-
 namespace {
 
-// A bitset that is built from runs of bits which ascend.
-class bitset_builder {
+// Runs are built in pieces of so many blocks, with a step before each.
+constexpr std::uint64_t blocks_per_piece = 1 << 20;
+
+std::uint64_t array_space(std::uint32_t nr_blocks) {
+  return pd::array_space_for(nr_blocks, sizeof(pd::le32));
+}
+
+std::uint64_t bitset_space(std::uint32_t nr_bits) {
+  return pd::array_space_for(bitset_words(nr_bits), sizeof(pd::le64));
+}
+
+std::uint64_t tree_space(std::uint64_t writesets) {
+  return pd::btree_nodes_for(writesets, sizeof(writeset_value));
+}
+
+std::string in_words(std::uint64_t blocks) {
+  return fmt::format("{} metadata blocks ({} bytes)", blocks, blocks * pd::block_size);
+}
+
+// Where a list of blocks is: they ascend, none comes twice, and they end at end.
+class list_position {
  public:
-  explicit bitset_builder(pd::block_writer& writer) : words_(writer) {}
+  list_position() = default;
+  // end_name: whose value end is, for messages.
+  list_position(std::uint64_t end, const char* end_name) : end_(end), end_name_(end_name) {}
 
-  void set(pd::range bits) {
-    std::uint64_t at = bits.begin;
-    while (at < bits.end) {
-      skip_to_word(at / bits_per_word);
-      const std::uint64_t low = at % bits_per_word;
-      const std::uint64_t n = std::min(bits.end - at, bits_per_word - low);
-      word_ |= (n == bits_per_word ? ~std::uint64_t{0} : (std::uint64_t{1} << n) - 1) << low;
-      at += n;
-    }
-  }
+  // The first block that has not been listed or passed over.
+  std::uint64_t next() const noexcept { return last_.end; }
 
-  pd::block_nr finish(std::uint32_t nr_bits) {
-    skip_to_word(bitset_words(nr_bits));
-    return words_.finish();
+  void advance(pd::range blocks) {
+    if (blocks.begin < last_.end) not_ascending(blocks.begin);
+    if (blocks.end > end_)
+      throw rejected(fmt::format("block {} is past the end; {} is {}", std::max(blocks.begin, end_),
+                                 end_name_, end_));
+    last_ = blocks;
   }
 
  private:
-  // word_ is the one that comes behind those in words_.
-  void skip_to_word(std::uint64_t index) {
-    if (index == words_.size()) return;
-    words_.append(word_);
-    words_.append(index - words_.size(), 0);
-    word_ = 0;
+  [[noreturn]] void not_ascending(std::uint64_t block) const {
+    if (block >= last_.begin) throw rejected(fmt::format("block {} is listed twice", block));
+    throw rejected(
+        fmt::format("block {} comes after block {}; blocks must ascend", block, last_.end - 1));
   }
 
-  pd::array_builder<pd::le64> words_;
-  std::uint64_t word_ = 0;
+  pd::range last_;
+  std::uint64_t end_ = 0;
+  const char* end_name_ = "";
 };
-
-std::string size_in_words(std::uint64_t blocks) {
-  return fmt::format("{} bytes ({} metadata blocks)", blocks * pd::block_size, blocks);
-}
 
 }  // namespace
 
-struct restorer::state {
-  explicit state(restore_target t) : target(std::move(t)), writer(target.queue, target.nr_blocks) {}
+std::uint64_t blocks_needed(std::uint32_t nr_blocks, std::uint64_t nr_metadata_blocks) noexcept {
+  constexpr std::uint64_t superblock = 1;
+  return superblock + array_space(nr_blocks) + tree_space(0) +
+         pd::space_map_space_for(nr_metadata_blocks);
+}
 
-  // What is still to come is added: the forecast is exact for what has been seen.
-  void require_room(std::uint64_t more) const {
-    const std::uint64_t have = std::min(target.nr_blocks, pd::max_metadata_blocks);
-    const std::uint64_t tree = pd::btree_nodes_for(archived.size() + 1, sizeof(writeset_value));
-    std::uint64_t need = writer.nr_used() + more + tree + pd::space_map_space_for(target.nr_blocks);
-    if (!array_root && !array) need += pd::array_space_for(sb.nr_blocks, sizeof(pd::le32));
-    if (need > have)
-      throw rejected(
-          fmt::format("the output is too small: it has {}, and what was read so far needs {}",
-                      size_in_words(have), size_in_words(need)));
+std::uint64_t blocks_suggested(std::uint32_t nr_blocks) noexcept {
+  constexpr std::uint64_t writesets = 4, mebibyte = 256;
+  const std::uint64_t content = array_space(nr_blocks) + writesets * bitset_space(nr_blocks);
+  const std::uint64_t all = 2 * content + blocks_needed(0, 2 * content);
+  return std::min((all + mebibyte - 1) / mebibyte * mebibyte, pd::max_metadata_blocks);
+}
+
+struct restorer::state {
+  state(open_target o, std::function<void()> s) : open(std::move(o)), step(std::move(s)) {}
+
+  // With what was written so far, what is still to come for certain, and more blocks of what.
+  void require_room(std::uint64_t more, const std::string& what) const {
+    const std::uint64_t have = writer->nr_blocks();
+    std::uint64_t need = writer->nr_used() + more + pd::space_map_space_for(have);
+    if (!array_root) need += array_space(sb.nr_blocks);
+    if (need <= have) return;
+    const std::uint64_t suggested = std::max(blocks_suggested(sb.nr_blocks), need);
+    throw pd::device_error(fmt::format(
+        "{}: is too small: it has {}, and {} needs {} at least; {}", target.name, in_words(have),
+        what, in_words(need), pd::how_to_enlarge(target.name, target.is_block_device, suggested)));
   }
 
-  restore_target target;
-  pd::block_writer writer;
-  xml::superblock_element sb;
-  std::uint64_t next_block = 0;  // of the list that is open
+  template <class Piece>
+  void in_pieces(pd::range blocks, Piece piece) const {
+    for (std::uint64_t at = blocks.begin; at < blocks.end; at += blocks_per_piece) {
+      if (blocks.size() > blocks_per_piece) step();
+      piece(pd::range{at, std::min(at + blocks_per_piece, blocks.end)});
+    }
+  }
 
-  std::optional<bitset_builder> bitset;
+  open_target open;
+  std::function<void()> step;
+  output_target target;
+  std::optional<guarded_output> output;
+  std::optional<pd::block_writer> writer;
+
+  xml::superblock_element sb;
+  list_position position;
+
+  std::optional<pd::bitset_builder> bitset;
   era_nr writeset_era;
   std::uint32_t nr_bits = 0;
-  std::vector<pd::btree_entry<writeset_value>> archived;
+  std::map<std::uint64_t, writeset_value> writesets;  // by era
 
   std::optional<pd::array_builder<pd::le32>> array;
   std::optional<pd::block_nr> array_root;
 };
 
-restorer::restorer(restore_target target) : state_(std::make_unique<state>(std::move(target))) {}
+restorer::restorer(open_target open, std::function<void()> step)
+    : state_(std::make_unique<state>(std::move(open), std::move(step))) {}
 restorer::~restorer() = default;
 
 void restorer::begin_superblock(const xml::superblock_element& sb) {
   if (sb.block_size == 0 || sb.block_size % 8 != 0)
     throw rejected(fmt::format("block_size=\"{}\" cannot be; it is a multiple of 8 sectors above 0",
                                sb.block_size));
-  if (sb.nr_blocks > max_origin_blocks)
-    throw rejected(fmt::format("nr_blocks=\"{}\" is too large; it can be {}", sb.nr_blocks,
-                               max_origin_blocks));
-  state_->sb = sb;
-  state_->require_room(0);
-  state_->target.begin();
+  state& s = *state_;
+  s.sb = sb;
+  s.target = s.open(blocks_suggested(sb.nr_blocks));
+  s.output.emplace(s.target);
+  s.writer.emplace(s.output->queue(), s.target.nr_blocks);
+  s.require_room(tree_space(0), fmt::format("metadata of {} origin blocks", sb.nr_blocks));
+  s.output->wipe();
 }
 
 void restorer::begin_writeset(era_nr era, std::uint32_t nr_bits) {
+  state& s = *state_;
   if (era.value == 0) throw rejected("era=\"0\" cannot be; the first era is 1");
-  if (era > state_->sb.current_era)
-    throw rejected(
-        fmt::format("era=\"{}\" is past the current era {}", era, state_->sb.current_era));
-  if (nr_bits > max_origin_blocks)
-    throw rejected(
-        fmt::format("nr_bits=\"{}\" is too large; it can be {}", nr_bits, max_origin_blocks));
-  for (const auto& other : state_->archived)
-    if (other.key == era.value)
-      throw rejected(fmt::format("there are two writesets of era {}", era));
-  state_->require_room(pd::array_space_for(bitset_words(nr_bits), sizeof(pd::le64)));
-  state_->writeset_era = era;
-  state_->nr_bits = nr_bits;
-  state_->next_block = 0;
-  state_->bitset.emplace(state_->writer);
+  if (era > s.sb.current_era)
+    throw rejected(fmt::format("era=\"{}\" is past the current era {}", era, s.sb.current_era));
+  if (s.writesets.contains(era.value))
+    throw rejected(fmt::format("there are two writesets of era {}", era));
+  s.require_room(bitset_space(nr_bits) + tree_space(s.writesets.size() + 1),
+                 fmt::format("what was read up to the writeset of era {}", era));
+  s.writeset_era = era;
+  s.nr_bits = nr_bits;
+  s.position = {nr_bits, "the writeset's nr_bits"};
+  s.bitset.emplace(*s.writer);
 }
-
-namespace {
-
-// Lists ascend, name no block twice and end where the device does.
-void advance(std::uint64_t& next, pd::range blocks, std::uint64_t end, const char* what) {
-  if (blocks.begin < next) {
-    if (blocks.begin + 1 == next)
-      throw rejected(fmt::format("block {} is listed twice", blocks.begin));
-    throw rejected(
-        fmt::format("block {} comes after block {}; blocks must ascend", blocks.begin, next - 1));
-  }
-  if (blocks.end > end)
-    throw rejected(fmt::format("block {} is past the end; {} {}", blocks.end - 1, what, end));
-  next = blocks.end;
-}
-
-}  // namespace
 
 void restorer::bits(pd::range blocks, bool value) {
-  advance(state_->next_block, blocks, state_->nr_bits, "the writeset's nr_bits is");
-  if (value) state_->bitset->set(blocks);
+  state_->position.advance(blocks);
+  if (value) state_->in_pieces(blocks, [&](pd::range piece) { state_->bitset->set(piece); });
 }
 
 void restorer::end_writeset() {
   const pd::block_nr root = state_->bitset->finish(state_->nr_bits);
-  state_->archived.push_back({state_->writeset_era.value, {state_->nr_bits, root.value}});
+  state_->writesets.emplace(state_->writeset_era.value,
+                            writeset_value{state_->nr_bits, root.value});
   state_->bitset.reset();
 }
 
 void restorer::begin_era_array() {
   if (state_->array_root) throw rejected("there are two era arrays");
-  state_->next_block = 0;
-  state_->array.emplace(state_->writer);
+  state_->position = {state_->sb.nr_blocks, "nr_blocks"};
+  state_->array.emplace(*state_->writer);
 }
 
 void restorer::eras(pd::range blocks, era_nr era) {
-  const std::uint64_t expected = state_->next_block;
-  advance(state_->next_block, blocks, state_->sb.nr_blocks, "nr_blocks is");
+  const std::uint64_t expected = state_->position.next();
+  state_->position.advance(blocks);
   if (blocks.begin != expected)
     throw rejected(fmt::format("block {} is missing before block {}; every block needs its era",
                                expected, blocks.begin));
   if (era > state_->sb.current_era)
     throw rejected(
         fmt::format("era=\"{}\" is past the current era {}", era, state_->sb.current_era));
-  state_->array->append(blocks.size(), era.value);
+  state_->in_pieces(blocks,
+                    [&](pd::range piece) { state_->array->append(piece.size(), era.value); });
 }
 
 void restorer::end_era_array() {
-  if (state_->next_block != state_->sb.nr_blocks)
-    throw rejected(fmt::format("blocks {} to {} are missing; every block needs its era",
-                               state_->next_block, state_->sb.nr_blocks - 1));
+  const std::uint64_t next = state_->position.next(), nr_blocks = state_->sb.nr_blocks;
+  if (next + 1 == nr_blocks)
+    throw rejected(fmt::format("block {} is missing; every block needs its era", next));
+  if (next != nr_blocks)
+    throw rejected(
+        fmt::format("blocks {} to {} are missing; every block needs its era", next, nr_blocks - 1));
   state_->array_root = state_->array->finish();
   state_->array.reset();
 }
 
 void restorer::end_superblock() {
-  if (!state_->array_root) throw rejected("there is no era_array");
-  auto& archived = state_->archived;
-  std::sort(archived.begin(), archived.end(),
-            [](const auto& a, const auto& b) { return a.key < b.key; });
+  if (!state_->array_root) throw rejected("it has no era_array");
+}
+
+void restorer::commit() {
+  state& s = *state_;
+  std::vector<pd::btree_entry<writeset_value>> writesets;
+  for (const auto& [era, value] : s.writesets) writesets.push_back({era, value});
   pd::block b{};
   auto& sb = b.as<superblock>();
   sb.magic = superblock_magic;
   sb.version = superblock_version;
-  sb.data_block_size = state_->sb.block_size;
+  sb.data_block_size = s.sb.block_size;
   sb.metadata_block_size = sectors_per_metadata_block;
-  sb.nr_blocks = state_->sb.nr_blocks;
-  sb.current_era = state_->sb.current_era.value;
-  sb.era_array_root = state_->array_root->value;
-  sb.writeset_tree_root = pd::build_btree<writeset_value>(state_->writer, archived).value;
-  sb.space_map = pd::build_space_map(state_->writer);
-  state_->target.queue.drain_and_flush();
-  pd::seal(superblock_kind, b, superblock_location);
-  state_->target.queue.write(superblock_location, b);
-  state_->target.queue.drain_and_flush();
+  sb.nr_blocks = s.sb.nr_blocks;
+  sb.current_era = s.sb.current_era.value;
+  sb.era_array_root = s.array_root->value;
+  sb.writeset_tree_root = pd::build_btree<writeset_value>(*s.writer, writesets).value;
+  sb.space_map = pd::build_space_map(*s.writer);
+  s.step();
+  s.output->finish(b);
+}
+
+remains restorer::abandon() noexcept {
+  return state_->output ? state_->output->abandon() : remains::as_before;
 }
 
 }  // namespace era

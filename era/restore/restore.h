@@ -6,29 +6,31 @@
 #include <functional>
 #include <memory>
 
+#include "era/restore/guarded_output.h"
 #include "era/xml/reader.h"
-#include "persistent-data/io/write_queue.h"
 
 namespace era {
 
-// Where the metadata goes. begin() is called once it is known that the output is large enough,
-// before anything is written: it wipes what was there.
-struct restore_target {
-  pd::write_queue& queue;
-  std::uint64_t nr_blocks;
-  std::function<void()> begin;
-};
-
-// The blocks that metadata takes: everything but writesets is known from nr_blocks.
-// nr_metadata_blocks: the device's, whose space map grows with it.
+// The metadata blocks that metadata of so many origin blocks takes without writesets, on a device
+// of nr_metadata_blocks: the space map grows with that.
 std::uint64_t blocks_needed(std::uint32_t nr_blocks, std::uint64_t nr_metadata_blocks) noexcept;
 
-// A document that becomes metadata; end_superblock() has it all on the device, the superblock last,
-// after a flush. Throws xml::rejected where the input cannot be, or the output is too small; and
-// device_error.
+// A good size for the metadata device: room for some writesets, and all of it twice, since the
+// kernel changes copies of blocks.
+std::uint64_t blocks_suggested(std::uint32_t nr_blocks) noexcept;
+
+// A document that becomes metadata. The output is opened when the superblock's element is known to
+// be good, and wiped when it is known to be large enough.
+//
+// Throws xml::rejected where the input cannot be; pd::device_error, also where the output is too
+// small; and what open and step throw.
 class restorer final : public xml::document {
  public:
-  explicit restorer(restore_target);
+  using open_target = std::function<output_target(std::uint64_t suggested_blocks)>;
+
+  // step: called at least once for every few megabytes that are written; what it throws ends the
+  // restore.
+  restorer(open_target, std::function<void()> step);
   ~restorer() override;
 
   void begin_superblock(const xml::superblock_element&) override;
@@ -39,6 +41,12 @@ class restorer final : public xml::document {
   void eras(pd::range blocks, era_nr) override;
   void end_era_array() override;
   void end_superblock() override;
+
+  // When the document was read to its very end: afterwards the metadata is on the device.
+  void commit();
+
+  // After any failure, and instead of all else: what is in the output now.
+  remains abandon() noexcept;
 
  private:
   struct state;

@@ -4,13 +4,17 @@
 
 #include <expat.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <exception>
 #include <functional>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <string_view>
+
+#include <fmt/ranges.h>
 
 namespace era::xml {
 namespace {
@@ -20,6 +24,17 @@ constexpr int bytes_per_read = 1 << 18;
 // Where in the document the parser is. Elements nest at most three deep.
 enum class inside { document, superblock, writeset, era_array, leaf, end };
 
+// What the document says, as messages show it: not at any length, and nothing that a terminal would
+// take for a command.
+std::string shown(std::string_view text) {
+  constexpr std::size_t longest = 60;
+  std::string result(text.substr(0, longest));
+  for (char& c : result)
+    if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f) c = '?';
+  if (text.size() > longest) result += "...";
+  return result;
+}
+
 // The attributes of one element: each known one once, none else.
 class attribute_list {
  public:
@@ -27,17 +42,8 @@ class attribute_list {
 
   std::string_view text(std::string_view name) {
     for (std::size_t i = 0; attributes_[i]; i += 2)
-      if (name == attributes_[i]) {
-        ++taken_;
-        return attributes_[i + 1];
-      }
+      if (name == attributes_[i]) return attributes_[i + 1];
     throw rejected(fmt::format("attribute '{}' is missing", name));
-  }
-
-  bool has(std::string_view name) const {
-    for (std::size_t i = 0; attributes_[i]; i += 2)
-      if (name == attributes_[i]) return true;
-    return false;
   }
 
   std::uint64_t number(std::string_view name, std::uint64_t max) {
@@ -45,34 +51,36 @@ class attribute_list {
     std::uint64_t value = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     if (error == std::errc::result_out_of_range || (error == std::errc() && value > max))
-      throw rejected(fmt::format("{}=\"{}\" is too large; it can be {}", name, digits, max));
+      throw rejected(fmt::format("{}=\"{}\" is too large; it can be {}", name, shown(digits), max));
     if (error != std::errc() || end != digits.data() + digits.size())
-      throw rejected(fmt::format("{}=\"{}\" is not a number", name, digits));
+      throw rejected(fmt::format("{}=\"{}\" is not a number", name, shown(digits)));
     return value;
   }
 
-  std::uint32_t number32(std::string_view name) {
-    return static_cast<std::uint32_t>(number(name, std::numeric_limits<std::uint32_t>::max()));
+  std::uint32_t number32(std::string_view name,
+                         std::uint32_t max = std::numeric_limits<std::uint32_t>::max()) {
+    return static_cast<std::uint32_t>(number(name, max));
   }
 
   bool boolean(std::string_view name) {
     const std::string_view word = text(name);
     if (word == "true") return true;
     if (word == "false") return false;
-    throw rejected(fmt::format("{}=\"{}\" is neither true nor false", name, word));
+    throw rejected(fmt::format("{}=\"{}\" is neither true nor false", name, shown(word)));
   }
 
-  // After all that are known have been taken. Expat refuses repeated ones.
-  void nothing_else(std::string_view known) const {
-    std::size_t all = 0;
-    while (attributes_[2 * all]) ++all;
-    if (all == taken_) return;
-    throw rejected(fmt::format("it has an attribute that is not known; known are {}", known));
+  // Expat refuses repeated ones.
+  void nothing_but(std::initializer_list<std::string_view> known) const {
+    for (std::size_t i = 0; attributes_[i]; i += 2)
+      if (std::find(known.begin(), known.end(), attributes_[i]) == known.end())
+        throw rejected(fmt::format(
+            "attribute '{}' is not known; known here: {}", shown(attributes_[i]),
+            known.size() == 0 ? "none"
+                              : fmt::format("{}", fmt::join(known.begin(), known.end(), ", "))));
   }
 
  private:
   const XML_Char** attributes_;
-  std::size_t taken_ = 0;
 };
 
 class parser {
@@ -110,7 +118,7 @@ class parser {
       at_end = got == 0;
       const auto status = XML_ParseBuffer(expat_.get(), static_cast<int>(got), at_end);
       if (error_) std::rethrow_exception(error_);
-      if (status != XML_STATUS_OK) syntax_error();
+      if (status != XML_STATUS_OK) syntax_error(at_end);
     }
   }
 
@@ -123,7 +131,7 @@ class parser {
       std::invoke(step, *this);
     } catch (const rejected& e) {
       stop(std::make_exception_ptr(
-          input_error(fmt::format("{}: {}: {}", position(), element_, e.what()))));
+          input_error(fmt::format("{}: {}: {}", position(), shown(element_), e.what()))));
     } catch (...) {
       stop(std::current_exception());
     }
@@ -138,18 +146,17 @@ class parser {
     return fmt::format("{}:{}", name_, XML_GetCurrentLineNumber(expat_.get()));
   }
 
-  [[noreturn]] void syntax_error() const {
-    const XML_Error code = XML_GetErrorCode(expat_.get());
-    if (code == XML_ERROR_NO_ELEMENTS && where_ == inside::superblock)
-      throw input_error(fmt::format("{}: the file ends early: it is truncated", position()));
-    if (code == XML_ERROR_NO_ELEMENTS || code == XML_ERROR_UNCLOSED_TOKEN ||
-        code == XML_ERROR_UNCLOSED_CDATA_SECTION)
+  [[noreturn]] void syntax_error(bool at_end) const {
+    if (at_end && where_ != inside::end) {
+      if (element_.empty())
+        throw input_error(fmt::format("{}: the file ends before a superblock begins", position()));
       throw input_error(
-          fmt::format("{}: the file ends before its <superblock> does: it is truncated, "
-                      "or no metadata in XML",
-                      position()));
-    throw input_error(
-        fmt::format("{}: this is not well-formed XML: {}", position(), XML_ErrorString(code)));
+          fmt::format("{}: the file ends here, before </superblock>: it is truncated", position()));
+    }
+    const char* const what = XML_ErrorString(XML_GetErrorCode(expat_.get()));
+    const std::string after =
+        element_.empty() ? "" : fmt::format(", in or after <{}>", shown(element_));
+    throw input_error(fmt::format("{}: not well-formed XML: {}{}", position(), what, after));
   }
 
   void start(const XML_Char* element, const XML_Char** attributes) {
@@ -167,26 +174,26 @@ class parser {
 
   void in_document(attribute_list& list) {
     expect("superblock", "a superblock");
+    // The uuid is not looked at: the kernel keeps none.
+    list.nothing_but({"uuid", "block_size", "nr_blocks", "current_era"});
     superblock_element sb;
-    if (list.has("uuid")) list.text("uuid");  // the kernel keeps none
     sb.block_size = list.number32("block_size");
-    sb.nr_blocks = list.number32("nr_blocks");
+    sb.nr_blocks = list.number32("nr_blocks", max_origin_blocks);
     sb.current_era = {list.number32("current_era")};
-    list.nothing_else("uuid, block_size, nr_blocks and current_era");
     out_.begin_superblock(sb);
     where_ = inside::superblock;
   }
 
   void in_superblock(attribute_list& list) {
     if (element_ == "writeset") {
+      list.nothing_but({"era", "nr_bits"});
       const era_nr era{list.number32("era")};
-      const std::uint32_t nr_bits = list.number32("nr_bits");
-      list.nothing_else("era and nr_bits");
+      const std::uint32_t nr_bits = list.number32("nr_bits", max_origin_blocks);
       out_.begin_writeset(era, nr_bits);
       where_ = inside::writeset;
     } else {
       expect("era_array", "a writeset or an era_array");
-      list.nothing_else("none");
+      list.nothing_but({});
       out_.begin_era_array();
       where_ = inside::era_array;
     }
@@ -194,14 +201,14 @@ class parser {
 
   void in_writeset(attribute_list& list) {
     if (element_ == "bit") {
+      list.nothing_but({"block", "value"});
       const std::uint64_t block = list.number("block", max_origin_blocks);
       const bool value = list.boolean("value");
-      list.nothing_else("block and value");
       out_.bits({block, block + 1}, value);
     } else {
       expect("marked", "a bit or a marked");
+      list.nothing_but({"block_begin", "len"});
       const pd::range blocks = run(list);
-      list.nothing_else("block_begin and len");
       out_.bits(blocks, true);
     }
     open_leaf();
@@ -209,15 +216,15 @@ class parser {
 
   void in_era_array(attribute_list& list) {
     if (element_ == "era") {
+      list.nothing_but({"block", "era"});
       const std::uint64_t block = list.number("block", max_origin_blocks);
       const era_nr era{list.number32("era")};
-      list.nothing_else("block and era");
       out_.eras({block, block + 1}, era);
     } else {
       expect("range", "an era or a range");
+      list.nothing_but({"block_begin", "len", "era"});
       const pd::range blocks = run(list);
       const era_nr era{list.number32("era")};
-      list.nothing_else("block_begin, len and era");
       out_.eras(blocks, era);
     }
     open_leaf();

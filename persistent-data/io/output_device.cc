@@ -10,15 +10,43 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace persistent_data {
 
-output_device::output_device(std::string path, engine_choice engine)
-    : path_(std::move(path)), engine_(engine) {
+namespace {
+
+constexpr std::uint64_t mebibyte = std::uint64_t{1} << 20;
+
+// As sh takes it back: a path with anything unusual in it is quoted.
+std::string shell_word(const std::string& path) {
+  const auto plain = [](unsigned char c) {
+    return std::isalnum(c) || std::strchr("/._-+,:=@%", c) != nullptr;
+  };
+  if (std::all_of(path.begin(), path.end(), plain) && !path.starts_with('-')) return path;
+  std::string word = path.starts_with('-') ? "./'" : "'";
+  for (const char c : path) c == '\'' ? word += "'\\''" : word += c;
+  return word + '\'';
+}
+
+}  // namespace
+
+std::string how_to_enlarge(const std::string& path, bool is_block_device, std::uint64_t nr_blocks) {
+  const std::uint64_t bytes = nr_blocks * block_size;
+  const std::uint64_t mebibytes = (bytes + mebibyte - 1) / mebibyte;
+  if (is_block_device) return fmt::format("take a device of {} MiB", mebibytes);
+  return fmt::format("make it so large first: truncate -s {}M {}", mebibytes, shell_word(path));
+}
+
+output_device::output_device(std::string path, std::uint64_t wanted_blocks, engine_choice engine)
+    : path_(std::move(path)), wanted_blocks_(wanted_blocks), engine_(engine) {
   try {
     open();
+    lock();
+    measure();
   } catch (...) {
     if (fd_ >= 0) ::close(fd_);
     throw;
@@ -34,9 +62,9 @@ void output_device::fail(const std::string& why) const {
 void output_device::open() {
   struct stat status {};
   if (::stat(path_.c_str(), &status) != 0) {
-    if (errno != ENOENT) fail(std::strerror(errno));
-    fail(fmt::format(
-        "is not there; make a file of the size that is needed first: truncate -s 64M {}", path_));
+    const int error = errno;
+    if (error != ENOENT) fail(std::strerror(error));
+    fail(fmt::format("is not there; {}", how_to_enlarge(path_, false, wanted_blocks_)));
   }
   is_block_device_ = S_ISBLK(status.st_mode);
   if (!is_block_device_ && !S_ISREG(status.st_mode))
@@ -44,6 +72,7 @@ void output_device::open() {
   if (engine_ == engine_choice::automatic)
     engine_ = is_block_device_ ? engine_choice::aio : engine_choice::sync;
 
+  // O_NONBLOCK: should the name have become a pipe meanwhile, do not wait for its reader.
   int flags = O_RDWR | O_CLOEXEC | O_NONBLOCK;
   if (is_block_device_) flags |= O_EXCL;
   const bool direct = is_block_device_ || engine_ == engine_choice::aio;
@@ -53,16 +82,26 @@ void output_device::open() {
   if (fd_ < 0 && errno == EBUSY)
     fail("is in use: mounted, or held by device-mapper; stop its user first");
   if (fd_ < 0) fail(std::strerror(errno));
+}
+
+void output_device::lock() const {
+  // File systems without locks are no reason not to write.
   if (!is_block_device_ && ::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
     fail("is being read or written by another tool; wait until it has finished");
+}
 
-  std::uint64_t bytes = static_cast<std::uint64_t>(status.st_size);
+void output_device::measure() {
+  struct stat status {};
+  if (::fstat(fd_, &status) != 0) fail(std::strerror(errno));
+  if (is_block_device_ ? !S_ISBLK(status.st_mode) : !S_ISREG(status.st_mode))
+    fail("changed its type while it was opened");
+  auto bytes = static_cast<std::uint64_t>(status.st_size);
   if (is_block_device_ && ::ioctl(fd_, BLKGETSIZE64, &bytes) != 0)
     fail(fmt::format("cannot tell its size: {}", std::strerror(errno)));
   nr_blocks_ = bytes / block_size;
   if (nr_blocks_ == 0)
-    fail(fmt::format("is too small: it has {} bytes; make it larger first: truncate -s 64M {}",
-                     bytes, path_));
+    fail(fmt::format("is too small: it has {} bytes; {}", bytes,
+                     how_to_enlarge(path_, is_block_device_, wanted_blocks_)));
 }
 
 bool output_device::is_same_file(int fd) const {
@@ -73,12 +112,12 @@ bool output_device::is_same_file(int fd) const {
   return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
 }
 
-write_queue output_device::make_queue() const {
+std::unique_ptr<write_queue> output_device::make_queue() const {
   std::unique_ptr<io_engine> engine;
   if (engine_ == engine_choice::aio) engine = make_aio_engine(fd_);
   if (!engine) engine = make_sync_engine(fd_);
   const auto flush = [fd = fd_] { return ::fsync(fd) == 0 ? 0 : errno; };
-  return {std::move(engine), flush, path_};
+  return std::make_unique<write_queue>(std::move(engine), flush, path_);
 }
 
 }  // namespace persistent_data

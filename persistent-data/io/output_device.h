@@ -16,31 +16,40 @@ class output_device {
  public:
   // Throws device_error: not there, not writable, neither a file nor a block device, in use
   // (mounted, held by device-mapper, read or written by another of these tools), smaller than a
-  // block.
-  explicit output_device(std::string path, engine_choice = engine_choice::automatic);
+  // block. wanted_blocks: a good size, for messages that say how to make such a file.
+  output_device(std::string path, std::uint64_t wanted_blocks,
+                engine_choice = engine_choice::automatic);
   ~output_device();
   output_device(const output_device&) = delete;
   output_device& operator=(const output_device&) = delete;
 
   const std::string& path() const noexcept { return path_; }
   std::uint64_t nr_blocks() const noexcept { return nr_blocks_; }
+  bool is_block_device() const noexcept { return is_block_device_; }
 
   // Is this, by device and inode, what the open descriptor refers to? Then one would overwrite the
   // other.
   bool is_same_file(int fd) const;
 
   // A queue with an engine of its own; it must not outlive the device.
-  write_queue make_queue() const;
+  std::unique_ptr<write_queue> make_queue() const;
 
  private:
   void open();
+  void lock() const;
+  void measure();
   [[noreturn]] void fail(const std::string& why) const;
 
   std::string path_;
+  std::uint64_t wanted_blocks_;
   engine_choice engine_;
   int fd_ = -1;
   bool is_block_device_ = false;
   std::uint64_t nr_blocks_ = 0;
 };
+
+// The words for a file or device that has to be so large: a command to make a file of that size, in
+// a unit that is easily read.
+std::string how_to_enlarge(const std::string& path, bool is_block_device, std::uint64_t nr_blocks);
 
 }  // namespace persistent_data

@@ -11,7 +11,7 @@
 namespace persistent_data {
 
 namespace {
-constexpr std::size_t blocks_per_piece = 256;
+constexpr std::size_t blocks_per_piece = 256;  // a MiB
 }
 
 write_queue::write_queue(std::unique_ptr<io_engine> engine, std::function<int()> flush,
@@ -32,7 +32,17 @@ block* write_queue::buffer(std::size_t slot) const noexcept {
   return &buffers_[slot * blocks_per_piece];
 }
 
+void write_queue::fail(std::string why) {
+  failure_ = fmt::format("{}: {}", name_, why);
+  throw device_error(failure_);
+}
+
+void write_queue::require_no_failure() const {
+  if (!failure_.empty()) throw device_error(failure_);
+}
+
 void write_queue::write(block_nr where, const block& b) {
+  require_no_failure();
   piece* filling = &pieces_[filling_];
   const bool follows = where.value == filling->first.value + filling->blocks;
   if (filling->blocks > 0 && (!follows || filling->blocks == blocks_per_piece)) {
@@ -44,19 +54,19 @@ void write_queue::write(block_nr where, const block& b) {
 }
 
 void write_queue::drain_and_flush() {
+  require_no_failure();
   if (pieces_[filling_].blocks > 0) send();
   while (free_slots_.size() < engine_->depth()) wait();
   if (const int error = flush_())
-    throw device_error(
-        fmt::format("{}: cannot flush what was written: {}", name_, std::strerror(error)));
+    fail(fmt::format("cannot flush what was written: {}", std::strerror(error)));
 }
 
 void write_queue::send() {
-  if (free_slots_.empty()) wait();
+  while (free_slots_.empty()) wait();
   submit(filling_);
   filling_ = free_slots_.back();
   free_slots_.pop_back();
-  pieces_[filling_] = {};
+  pieces_[filling_].blocks = 0;
 }
 
 void write_queue::submit(std::size_t slot) {
@@ -65,6 +75,7 @@ void write_queue::submit(std::size_t slot) {
                    p.first.value * block_size, slot, io_operation::write});
 }
 
+// Comes back with a slot free or the rest of a short write on its way.
 void write_queue::wait() {
   const io_completion completion = engine_->wait();
   piece& written = pieces_[completion.tag];
@@ -78,9 +89,8 @@ void write_queue::wait() {
   if (whole == 0) {
     free_slots_.push_back(completion.tag);
     const int error = completion.result < 0 ? static_cast<int>(-completion.result) : ENOSPC;
-    throw device_error(fmt::format("{}: metadata blocks {} to {} cannot be written: {}", name_,
-                                   written.first, written.first.value + written.blocks - 1,
-                                   std::strerror(error)));
+    fail(fmt::format("metadata blocks {} to {} cannot be written: {}", written.first,
+                     written.first.value + written.blocks - 1, std::strerror(error)));
   }
   std::memmove(static_cast<void*>(buffer(completion.tag)), buffer(completion.tag) + whole,
                (written.blocks - whole) * block_size);

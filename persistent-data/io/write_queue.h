@@ -22,11 +22,11 @@ class write_queue {
   // What was not drained may or may not be written.
   ~write_queue();
 
-  // Blocks next to each other leave together. Throws device_error when this or an earlier write
-  // failed; nothing that comes later is then to be relied on.
+  // Blocks next to each other leave together; the block is copied. Throws device_error when this or
+  // an earlier write failed, and from then on always: what was to be written then is not all there.
   void write(block_nr, const block&);
 
-  // Everything written so far is on the device, and durable. Throws device_error.
+  // Everything written so far is on the device, and durable. Throws device_error, as write() does.
   void drain_and_flush();
 
  private:
@@ -38,13 +38,15 @@ class write_queue {
   void send();
   void wait();
   void submit(std::size_t slot);
+  [[noreturn]] void fail(std::string why);
+  void require_no_failure() const;
   block* buffer(std::size_t slot) const noexcept;
 
   // The engine goes first at the end: it waits for what is still on its way from the buffers.
   std::unique_ptr<block[]> buffers_;
   std::unique_ptr<io_engine> engine_;
   std::function<int()> flush_;
-  std::string name_;
+  std::string name_, failure_;
   std::vector<piece> pieces_;  // by slot
   std::vector<std::size_t> free_slots_;
   std::size_t filling_;  // the slot that takes blocks

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See progress.h.
+#include "era/commands/progress.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace era {
+
+namespace {
+
+constexpr std::chrono::milliseconds first_after{1000}, next_after{200};
+
+std::string in_words(std::uint64_t seconds) {
+  if (seconds < 3600) return fmt::format("{}:{:02}", seconds / 60, seconds % 60);
+  return fmt::format("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+}
+
+}  // namespace
+
+progress::progress(std::string name, std::optional<std::uint64_t> total, sink to,
+                   clock::time_point start)
+    : name_(std::move(name)),
+      total_(total),
+      to_(std::move(to)),
+      start_(start),
+      next_(start + first_after) {}
+
+void progress::update(std::uint64_t done, clock::time_point now) {
+  if (!to_ || now < next_) return;
+  next_ = now + next_after;
+  std::string text = line(done, std::chrono::duration<double>(now - start_).count());
+  const std::size_t size = text.size();
+  if (size < shown_) text.append(shown_ - size, ' ');
+  to_('\r' + text);
+  shown_ = std::max(size, shown_);
+}
+
+std::string progress::line(std::uint64_t done, double seconds) const {
+  const double rate = static_cast<double>(done) / seconds;
+  const double mebibytes_per_second = rate / (1 << 20);
+  if (!total_ || *total_ == 0)
+    return fmt::format("{}: {} MiB, {:.0f} MiB/s", name_, done >> 20, mebibytes_per_second);
+  const std::uint64_t now = std::min(done, *total_), rest = *total_ - now;
+  std::string text =
+      fmt::format("{}: {}%, {:.0f} MiB/s", name_, now * 100 / *total_, mebibytes_per_second);
+  if (rate > 0)
+    text += fmt::format(", {} left",
+                        in_words(static_cast<std::uint64_t>(static_cast<double>(rest) / rate + 1)));
+  return text;
+}
+
+void progress::clear() {
+  if (shown_ > 0) to_('\r' + std::string(shown_, ' ') + '\r');
+  shown_ = 0;
+}
+
+progress::sink progress_on_terminal() {
+  if (::isatty(STDERR_FILENO) == 0) return {};
+  return [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); };
+}
+
+}  // namespace era

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// How far a long job is, on one line of a terminal.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace era {
+
+class progress {
+ public:
+  using clock = std::chrono::steady_clock;
+  using sink = std::function<void(std::string_view)>;
+
+  // to: shows text at once; empty: nothing is to be shown. total: bytes, where that is known.
+  progress(std::string name, std::optional<std::uint64_t> total, sink to,
+           clock::time_point start = clock::now());
+  // The line goes away.
+  ~progress() { clear(); }
+  progress(const progress&) = delete;
+  progress& operator=(const progress&) = delete;
+
+  // Shows nothing in the first second, and then a few lines a second at most.
+  void update(std::uint64_t done, clock::time_point now = clock::now());
+  // Before anything else is printed.
+  void clear();
+
+ private:
+  std::string line(std::uint64_t done, double seconds) const;
+
+  std::string name_;
+  std::optional<std::uint64_t> total_;
+  sink to_;
+  clock::time_point start_, next_;
+  std::size_t shown_ = 0;  // characters on the line
+};
+
+// Standard error where that is a terminal, nothing where it is not.
+progress::sink progress_on_terminal();
+
+}  // namespace era

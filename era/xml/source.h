@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The XML that a command reads: a file or standard input, unpacked where it is compressed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "era/xml/compression.h"
+
+namespace era::xml {
+
+// "x.xml: No such file or directory"
+class source_error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+class input_file {
+ public:
+  // Called before each read with the descriptor that is to be read; may wait until there is
+  // something to be had, and throw to end it all.
+  using before_read = std::function<void(int fd)>;
+
+  // path: "-" for standard input. Reads the first bytes. Throws source_error, compression_error.
+  explicit input_file(const std::string& path, before_read = {});
+  ~input_file();
+  input_file(const input_file&) = delete;
+  input_file& operator=(const input_file&) = delete;
+
+  // For messages.
+  const std::string& name() const noexcept { return name_; }
+  int fd() const noexcept { return fd_; }
+
+  // Of the file as it is; nothing where that cannot be known.
+  std::optional<std::uint64_t> bytes() const;
+  // How much of it was read.
+  std::uint64_t bytes_read() const noexcept { return read_; }
+
+  // Up to size bytes of the XML; 0 at the end. Throws source_error, compression_error.
+  std::size_t read(char* buffer, std::size_t size) { return content_(buffer, size); }
+
+ private:
+  std::size_t read_raw(char* buffer, std::size_t size);
+  std::size_t read_fd(char* buffer, std::size_t size);
+  void look_at_begin();
+  [[noreturn]] void fail(const std::string& why) const;
+
+  std::string name_, begin_;  // begin_: bytes that were looked at, and not handed out
+  before_read before_read_;
+  int fd_ = -1;
+  std::uint64_t read_ = 0;
+  byte_source content_;
+};
+
+}  // namespace era::xml
