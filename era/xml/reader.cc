@@ -118,7 +118,7 @@ class parser {
       at_end = got == 0;
       const auto status = XML_ParseBuffer(expat_.get(), static_cast<int>(got), at_end);
       if (error_) std::rethrow_exception(error_);
-      if (status != XML_STATUS_OK) syntax_error(at_end);
+      if (status != XML_STATUS_OK) syntax_error();
     }
   }
 
@@ -146,14 +146,17 @@ class parser {
     return fmt::format("{}:{}", name_, XML_GetCurrentLineNumber(expat_.get()));
   }
 
-  [[noreturn]] void syntax_error(bool at_end) const {
-    if (at_end && where_ != inside::end) {
+  [[noreturn]] void syntax_error() const {
+    const XML_Error code = XML_GetErrorCode(expat_.get());
+    const bool cut = code == XML_ERROR_NO_ELEMENTS || code == XML_ERROR_UNCLOSED_TOKEN ||
+                     code == XML_ERROR_UNCLOSED_CDATA_SECTION || code == XML_ERROR_PARTIAL_CHAR;
+    if (cut && where_ != inside::end) {
       if (element_.empty())
         throw input_error(fmt::format("{}: the file ends before a superblock begins", position()));
       throw input_error(
           fmt::format("{}: the file ends here, before </superblock>: it is truncated", position()));
     }
-    const char* const what = XML_ErrorString(XML_GetErrorCode(expat_.get()));
+    const char* const what = XML_ErrorString(code);
     const std::string after =
         element_.empty() ? "" : fmt::format(", in or after <{}>", shown(element_));
     throw input_error(fmt::format("{}: not well-formed XML: {}{}", position(), what, after));

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Every write and every flush of a restore fails in turn, and the power goes afterwards: whatever
+// of the unflushed writes arrives, the output is not taken for metadata that it is not.
+#include "era/restore/guarded_output.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "era/restore/restore.h"
+#include "era/testing/metadata_builder.h"
+#include "era/testing/round_trip.h"
+#include "persistent-data/testing/faulty_device.h"
+
+namespace era {
+namespace {
+
+using pd::test::faulty_device;
+using pd::test::scratch_device;
+using arriving = faulty_device::arriving;
+
+constexpr std::uint64_t nr_metadata_blocks = 400;
+constexpr std::uint32_t nr_blocks = 200'000;
+
+// What the output held before: other, sound metadata.
+struct old_metadata {
+  old_metadata() : blocks(nr_metadata_blocks) {
+    testing::metadata_description d;
+    d.nr_blocks = 100'000;
+    d.current_era = 5;
+    d.current = {5, d.nr_blocks, [](std::uint64_t i) { return i % 5 == 0; }};
+    const testing::built_metadata built(d);
+    const std::uint64_t used = built.read_superblock().space_map.nr_blocks;
+    for (std::uint64_t i = 0; i < used; ++i) blocks[i] = built.read({i});
+  }
+
+  bool is_in(const scratch_device& disk, std::uint64_t first = 0) const {
+    for (std::uint64_t i = first; i < blocks.size(); ++i)
+      if (blocks[i].bytes != disk[{i}].bytes) return false;
+    return true;
+  }
+
+  std::vector<pd::block> blocks;
+};
+
+struct outcome {
+  std::string error;
+  remains left = remains::as_before;
+};
+
+outcome restore(faulty_device& device) {
+  restorer builder(
+      [&](std::uint64_t) {
+        return output_target{"out", false, nr_metadata_blocks, [&] { return device.make_queue(); }};
+      },
+      [] {});
+  try {
+    builder.begin_superblock({128, nr_blocks, {9}});
+    builder.begin_writeset({8}, nr_blocks);
+    builder.bits({7, 150'000}, true);
+    builder.end_writeset();
+    builder.begin_era_array();
+    builder.eras({0, nr_blocks}, {3});
+    builder.end_era_array();
+    builder.end_superblock();
+    builder.commit();
+    return {};
+  } catch (const pd::device_error& e) {
+    return {e.what(), builder.abandon()};
+  }
+}
+
+bool is_the_new_one(const scratch_device& disk) {
+  return test::findings_in(disk.path()).empty() &&
+         disk[{0}].as<superblock>().nr_blocks == nr_blocks;
+}
+
+class AFailingDevice : public ::testing::Test {
+ protected:
+  void fill(scratch_device& disk) const {
+    for (std::uint64_t i = 0; i < nr_metadata_blocks; ++i) disk[{i}] = old.blocks[i];
+  }
+
+  void expect_safe(const outcome& o, const scratch_device& disk) const {
+    EXPECT_EQ(o.error.substr(0, 5), "out: ");
+    EXPECT_NE(o.error.find("Input/output error"), std::string::npos) << o.error;
+    const bool wiped = pd::is_zero(disk[{0}]);
+    switch (o.left) {
+      case remains::as_before: EXPECT_TRUE(old.is_in(disk)); break;
+      case remains::perhaps_wiped:
+        EXPECT_TRUE(old.is_in(disk, 1) && (wiped || old.is_in(disk)));
+        break;
+      case remains::unformatted: EXPECT_TRUE(wiped); break;
+      case remains::perhaps_complete: EXPECT_TRUE(wiped || is_the_new_one(disk)); break;
+    }
+  }
+
+  // Returns how often each outcome was seen.
+  std::vector<int> fail_in_every_operation(bool for_good, arriving what) const {
+    std::vector<int> seen(4);
+    for (std::uint64_t n = 1;; ++n) {
+      SCOPED_TRACE(fmt::format("operation {} fails{}", n, for_good ? " and all after it" : ""));
+      scratch_device disk(nr_metadata_blocks);
+      fill(disk);
+      faulty_device device(disk);
+      device.longest_write = 100 * pd::block_size;
+      device.newest_first = n % 2 == 0;
+      device.failing_operation = n;
+      device.fails_for_good = for_good;
+      const outcome o = restore(device);
+      device.lose_power(what);
+      if (o.error.empty()) {
+        EXPECT_TRUE(is_the_new_one(disk));
+        EXPECT_GE(n, 8u);  // wipe, flush, some writes, flush, superblock, flush
+        return seen;
+      }
+      expect_safe(o, disk);
+      ++seen[static_cast<std::size_t>(o.left)];
+    }
+  }
+
+  old_metadata old;
+};
+
+TEST_F(AFailingDevice, ThatFailsOnce) {
+  for (const arriving what : {arriving::nothing, arriving::everything, arriving::last_block}) {
+    const auto seen = fail_in_every_operation(false, what);
+    EXPECT_EQ(seen[0], 0);
+    EXPECT_EQ(seen[1], 2);  // the wipe and its flush
+    EXPECT_GE(seen[2], 5);
+    EXPECT_EQ(seen[3], 0);  // the second wipe succeeds
+  }
+}
+
+TEST_F(AFailingDevice, ThatFailsForGood) {
+  for (const arriving what : {arriving::nothing, arriving::everything, arriving::last_block}) {
+    const auto seen = fail_in_every_operation(true, what);
+    EXPECT_EQ(seen[1], 2);
+    EXPECT_GE(seen[2], 3);
+    EXPECT_EQ(seen[3], 2);  // the superblock and its flush
+  }
+}
+
+// The power goes in the middle of all, with no error at all.
+TEST_F(AFailingDevice, ThatLosesItsPowerWhenTheSuperblockIsWritten) {
+  for (const arriving what : {arriving::nothing, arriving::everything, arriving::last_block}) {
+    scratch_device disk(nr_metadata_blocks);
+    fill(disk);
+    faulty_device device(disk);
+    guarded_output output({"out", false, nr_metadata_blocks, [&] { return device.make_queue(); }});
+    output.wipe();
+    pd::block b{};
+    output.queue().write({1}, b);
+    device.lose_power(what);
+    EXPECT_TRUE(pd::is_zero(disk[{0}]));
+    EXPECT_EQ(output.abandon(), remains::unformatted);
+  }
+}
+
+TEST_F(AFailingDevice, ThatIsNotTouchedIsAsItWas) {
+  scratch_device disk(nr_metadata_blocks);
+  fill(disk);
+  faulty_device device(disk);
+  guarded_output output({"out", false, nr_metadata_blocks, [&] { return device.make_queue(); }});
+  EXPECT_EQ(output.abandon(), remains::as_before);
+  EXPECT_EQ(device.operations(), 0u);
+  EXPECT_TRUE(old.is_in(disk));
+}
+
+}  // namespace
+}  // namespace era

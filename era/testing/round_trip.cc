@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See round_trip.h.
+#include "era/testing/round_trip.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "era/check/check.h"
+#include "era/commands/finding_text.h"
+#include "era/restore/restore.h"
+#include "persistent-data/io/output_device.h"
+
+namespace era::test {
+
+std::string dump_of(const std::string& path, dump_options options, source from) {
+  const pd::block_device device(path, pd::access::shared);
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  std::string text, damage;
+  const finding_sink sink = [&](const finding& f) { damage += in_words(path, f) + '\n'; };
+  const auto m = open_metadata(queue, device, from, sink);
+  if (m && damage.empty())
+    dump_metadata(
+        *m, device, options, [&](std::string_view piece) { text += piece; }, sink);
+  return damage.empty() ? text : damage;
+}
+
+std::string findings_in(const std::string& path) {
+  const pd::block_device device(path, pd::access::shared);
+  std::string text;
+  check_metadata(device, {}, [&](const finding& f) { text += in_words(path, f) + '\n'; });
+  return text;
+}
+
+std::string restore_to(const std::string& path, const std::string& xml, std::size_t piece) {
+  std::optional<pd::output_device> device;
+  restorer builder(
+      [&](std::uint64_t suggested) {
+        device.emplace(path, suggested);
+        return output_target{path, false, device->nr_blocks(),
+                             [&] { return device->make_queue(); }};
+      },
+      [] {});
+  std::size_t at = 0;
+  const auto read = [&](char* to, std::size_t size) {
+    const std::size_t now = std::min({size, piece, xml.size() - at});
+    std::memcpy(to, xml.data() + at, now);
+    at += now;
+    return now;
+  };
+  try {
+    xml::read(read, "t.xml", builder);
+    builder.commit();
+    return "";
+  } catch (const std::exception& e) {
+    builder.abandon();
+    return e.what();
+  }
+}
+
+}  // namespace era::test

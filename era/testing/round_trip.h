@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// For tests: metadata to XML and back, in memory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "era/dump/dump.h"
+#include "era/view/metadata.h"
+
+namespace era::test {
+
+// The XML of the metadata at a path; a line that names the damage where it is damaged.
+std::string dump_of(const std::string& path, dump_options, source = source::live);
+
+// What era_check finds there, a line each; empty where all is well.
+std::string findings_in(const std::string& path);
+
+// Restores XML, named "t.xml" in messages, onto the file at a path, handing it over in pieces of
+// so many bytes. The message where that fails.
+std::string restore_to(const std::string& path, const std::string& xml,
+                       std::size_t piece = std::size_t{1} << 20);
+
+}  // namespace era::test

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the reader makes of documents, and of everything that is none: each error in its words.
+#include "era/xml/reader.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace era::xml {
+namespace {
+
+// Everything that it is told, a line each.
+struct recorder final : document {
+  void begin_superblock(const superblock_element& sb) override {
+    text += fmt::format("superblock {} {} {}\n", sb.block_size, sb.nr_blocks, sb.current_era);
+  }
+  void begin_writeset(era_nr era, std::uint32_t nr_bits) override {
+    text += fmt::format("writeset {} {}\n", era, nr_bits);
+  }
+  void bits(pd::range b, bool value) override {
+    if (b.begin == refused) throw rejected("no such thing");
+    text += fmt::format("bits {} {} {}\n", b.begin, b.end, value);
+  }
+  void end_writeset() override { text += "end writeset\n"; }
+  void begin_era_array() override { text += "array\n"; }
+  void eras(pd::range b, era_nr era) override {
+    if (b.begin == refused) throw std::bad_exception();
+    text += fmt::format("eras {} {} {}\n", b.begin, b.end, era);
+  }
+  void end_era_array() override { text += "end array\n"; }
+  void end_superblock() override { text += "end superblock\n"; }
+
+  std::string text;
+  std::uint64_t refused = 1000000;
+};
+
+std::string error_of(const std::string& xml, recorder& out, std::size_t piece = 1 << 20) {
+  std::size_t at = 0;
+  const auto source = [&](char* to, std::size_t size) {
+    const std::size_t now = std::min({size, piece, xml.size() - at});
+    std::memcpy(to, xml.data() + at, now);
+    at += now;
+    return now;
+  };
+  try {
+    read(source, "t.xml", out);
+    return "";
+  } catch (const input_error& e) {
+    return e.what();
+  }
+}
+
+// The same however the document is cut into pieces.
+std::string error_of(const std::string& xml) {
+  recorder out;
+  const std::string error = error_of(xml, out);
+  for (const std::size_t piece : {1, 7}) {
+    recorder again;
+    EXPECT_EQ(error_of(xml, again, piece), error);
+    EXPECT_EQ(again.text, out.text);
+  }
+  return error;
+}
+
+const std::string head =
+    "<superblock uuid=\"\" block_size=\"128\" nr_blocks=\"4\" current_era=\"9\">\n";
+const std::string whole = head +
+                          "  <writeset era=\"3\" nr_bits=\"4\">\n"
+                          "    <bit block=\"0\" value=\"false\"/>\n"
+                          "    <bit block=\"1\" value=\"true\"/>\n"
+                          "    <marked block_begin=\"2\" len=\"2\"/>\n"
+                          "  </writeset>\n"
+                          "  <era_array>\n"
+                          "    <era block=\"0\" era=\"5\"/>\n"
+                          "    <era block=\"1\" era=\"0\"/>\n"
+                          "    <range block_begin=\"2\" len=\"2\" era=\"7\"/>\n"
+                          "  </era_array>\n"
+                          "</superblock>\n";
+const std::string told =
+    "superblock 128 4 9\nwriteset 3 4\nbits 0 1 false\nbits 1 2 true\nbits 2 4 true\nend writeset\n"
+    "array\neras 0 1 5\neras 1 2 0\neras 2 4 7\nend array\nend superblock\n";
+
+std::string in_writeset(const std::string& inside) {
+  return head + "<writeset era=\"3\" nr_bits=\"4\">\n" + inside;
+}
+std::string in_array(const std::string& inside) { return head + "<era_array>\n" + inside; }
+
+std::string without(std::string text, const std::string& what) {
+  for (auto at = text.find(what); at != text.npos; at = text.find(what))
+    text.erase(at, what.size());
+  return text;
+}
+
+std::string with(std::string text, const std::string& what, const std::string& instead) {
+  for (auto at = text.find(what); at != text.npos; at = text.find(what, at + instead.size()))
+    text.replace(at, what.size(), instead);
+  return text;
+}
+
+// --- What is accepted.
+
+TEST(XmlReader, TellsWhatIsThereInPiecesOfAnySize) {
+  for (std::size_t piece = 1; piece <= whole.size(); ++piece) {
+    recorder out;
+    EXPECT_EQ(error_of(whole, out, piece), "");
+    ASSERT_EQ(out.text, told) << piece;
+  }
+}
+
+TEST(XmlReader, TakesXmlHoweverItIsWritten) {
+  const std::string variants[] = {
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- a comment -->\n" + whole,
+      "\xef\xbb\xbf" + whole,
+      without(whole, "\n"),
+      without(without(whole, "\n"), "  "),
+      with(whole, "\n", "\r\n"),
+      with(whole, "\"", "'"),
+      with(whole, "/>", " />"),
+      with(whole, "<era block=\"1\" era=\"0\"/>", "<era\n era = \"0\"\tblock=\"1\"></era>"),
+      with(whole, "<era block=\"1\"", "<!-- <era block=\"1\" era=\"1\"/> --><era block=\"1\""),
+      with(whole, "<era block=\"1\"", "<?pi?><era block=\"&#49;\""),
+      with(whole, "    <era block=\"1\"",
+           "<!--\n    <era block=\"1\" era=\"8\"/>\n-->\n    <era block=\"1\""),
+      with(whole, "    <bit block=\"1\"", "<![CDATA[\n]]>\n    <bit block=\"1\""),
+      with(whole, "    <bit block=\"1\"",
+           "<?pi\n    <bit block=\"1\" value=\"true\"/>\n?>\n    <bit block=\"1\""),
+      with(whole, "\"5\"", "\"05\""),
+  };
+  for (const std::string& xml : variants) {
+    for (const std::size_t piece : {1 << 20, 1, 5}) {
+      recorder out;
+      EXPECT_EQ(error_of(xml, out, piece), "") << xml;
+      EXPECT_EQ(out.text, told) << xml;
+    }
+  }
+}
+
+TEST(XmlReader, TakesUtf16) {
+  std::string wide = "\xff\xfe";
+  for (const char c : whole) wide += c, wide += '\0';
+  recorder out;
+  EXPECT_EQ(error_of(wide, out), "");
+  EXPECT_EQ(out.text, told);
+}
+
+// --- Numbers.
+
+TEST(XmlReader, ReadsNumbersUpToTheirLimits) {
+  recorder out;
+  EXPECT_EQ(
+      error_of("<superblock block_size=\"4294967295\" nr_blocks=\"2147483647\" "
+               "current_era=\"4294967295\"><writeset era=\"4294967295\" nr_bits=\"2147483647\">"
+               "<bit block=\"2147483647\" value=\"true\"/></writeset></superblock>",
+               out),
+      "");
+  EXPECT_EQ(out.text,
+            "superblock 4294967295 2147483647 4294967295\nwriteset 4294967295 2147483647\n"
+            "bits 2147483647 2147483648 true\nend writeset\nend superblock\n");
+}
+
+TEST(XmlReader, RefusesNumbersThatAreNone) {
+  for (const char* wrong :
+       {"", " 1", "1 ", "+1", "-1", "0x1", "1.0", "1e3", "one", "1,", "\xc2\xb9"})
+    for (const std::string piece :
+         {"    <era block=\"{}\" era=\"1\"/>\n", "    <era block=\"0\" era=\"{}\"/>\n"}) {
+      const std::string attribute = piece.find("block=\"{}") != piece.npos ? "block" : "era";
+      std::string shown = wrong;
+      for (char& c : shown)
+        if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+      EXPECT_EQ(error_of(in_array(with(piece, "{}", wrong))),
+                fmt::format("t.xml:3: era: {}=\"{}\" is not a number", attribute, shown));
+    }
+}
+
+TEST(XmlReader, RefusesNumbersThatAreTooLarge) {
+  for (const char* wrong : {"4294967296", "18446744073709551616", "99999999999999999999999999"}) {
+    EXPECT_EQ(error_of(in_array(fmt::format("    <era block=\"0\" era=\"{}\"/>\n", wrong))),
+              fmt::format("t.xml:3: era: era=\"{}\" is too large; it can be 4294967295", wrong));
+    EXPECT_EQ(error_of(in_array(fmt::format("    <era block=\"{}\" era=\"1\"/>\n", wrong))),
+              fmt::format("t.xml:3: era: block=\"{}\" is too large; it can be 2147483647", wrong));
+  }
+  EXPECT_EQ(error_of(in_writeset("    <bit block=\"2147483648\" value=\"true\"/>\n")),
+            "t.xml:3: bit: block=\"2147483648\" is too large; it can be 2147483647");
+  EXPECT_EQ(error_of(in_writeset("<marked block_begin=\"0\" len=\"2147483648\"/>")),
+            "t.xml:3: marked: len=\"2147483648\" is too large; it can be 2147483647");
+  EXPECT_EQ(error_of(in_writeset("<marked block_begin=\"0\" len=\"0\"/>")),
+            "t.xml:3: marked: len=\"0\" is no run of blocks");
+  EXPECT_EQ(error_of("<superblock block_size=\"4294967296\" nr_blocks=\"1\" current_era=\"1\"/>"),
+            "t.xml:1: superblock: block_size=\"4294967296\" is too large; it can be 4294967295");
+}
+
+TEST(XmlReader, RefusesValuesThatAreNeitherTrueNorFalse) {
+  for (const char* wrong : {"", "True", "1", "yes", " true", "falsetrue"})
+    EXPECT_EQ(error_of(in_writeset(fmt::format("    <bit block=\"1\" value=\"{}\"/>\n", wrong))),
+              fmt::format("t.xml:3: bit: value=\"{}\" is neither true nor false", wrong));
+}
+
+// --- Attributes and elements.
+
+TEST(XmlReader, RefusesMissingAttributes) {
+  const auto missing = [](const std::string& xml, const std::string& element,
+                          const std::string& name) {
+    EXPECT_NE(error_of(xml).find(element + ": attribute '" + name + "' is missing"),
+              std::string::npos)
+        << error_of(xml);
+  };
+  missing(without(whole, " block_size=\"128\""), "t.xml:1: superblock", "block_size");
+  missing(without(whole, " nr_blocks=\"4\""), "t.xml:1: superblock", "nr_blocks");
+  missing(without(whole, " current_era=\"9\""), "t.xml:1: superblock", "current_era");
+  missing(without(whole, " era=\"3\""), "t.xml:2: writeset", "era");
+  missing(without(whole, " nr_bits=\"4\""), "t.xml:2: writeset", "nr_bits");
+  missing(without(whole, " value=\"false\""), "t.xml:3: bit", "value");
+  missing(without(whole, " block=\"1\""), "t.xml:4: bit", "block");
+  missing(without(whole, " block_begin=\"2\""), "t.xml:5: marked", "block_begin");
+  missing(without(whole, " len=\"2\""), "t.xml:5: marked", "len");
+  missing(without(whole, " era=\"5\""), "t.xml:8: era", "era");
+  missing(without(whole, " era=\"7\""), "t.xml:10: range", "era");
+  EXPECT_EQ(error_of(without(whole, " uuid=\"\"")), "");
+}
+
+TEST(XmlReader, RefusesUnknownAttributes) {
+  EXPECT_EQ(error_of(with(whole, "uuid=", "flags=\"\" uuid=")),
+            "t.xml:1: superblock: attribute 'flags' is not known; known here: uuid, block_size, "
+            "nr_blocks, current_era");
+  EXPECT_EQ(error_of(with(whole, "nr_bits", "bits")),
+            "t.xml:2: writeset: attribute 'bits' is not known; known here: era, nr_bits");
+  EXPECT_EQ(error_of(with(whole, "value=\"true\"", "value=\"true\" x=\"\"")),
+            "t.xml:4: bit: attribute 'x' is not known; known here: block, value");
+  EXPECT_EQ(error_of(with(whole, "<marked", "<marked era=\"1\"")),
+            "t.xml:5: marked: attribute 'era' is not known; known here: block_begin, len");
+  EXPECT_EQ(error_of(with(whole, "<era_array", "<era_array nr=\"1\"")),
+            "t.xml:7: era_array: attribute 'nr' is not known; known here: none");
+  EXPECT_EQ(error_of(with(whole, "era=\"5\"", "era=\"5\" ERA=\"5\"")),
+            "t.xml:8: era: attribute 'ERA' is not known; known here: block, era");
+  EXPECT_EQ(error_of(with(whole, "<range", "<range end=\"5\"")),
+            "t.xml:10: range: attribute 'end' is not known; known here: block_begin, len, era");
+}
+
+TEST(XmlReader, RefusesRepeatedAttributes) {
+  EXPECT_EQ(error_of(with(whole, "era=\"5\"", "era=\"5\" era=\"5\"")),
+            "t.xml:8: not well-formed XML: duplicate attribute, in or after <era_array>");
+}
+
+TEST(XmlReader, RefusesUnknownElements) {
+  EXPECT_EQ(error_of("<metadata/>"),
+            "t.xml:1: metadata: this element is not known here; expected a superblock");
+  EXPECT_EQ(error_of(head + "<bit block=\"0\" value=\"true\"/>"),
+            "t.xml:2: bit: this element is not known here; expected a writeset or an era_array");
+  EXPECT_EQ(error_of(in_writeset("    <era block=\"0\" era=\"1\"/>\n")),
+            "t.xml:3: era: this element is not known here; expected a bit or a marked");
+  EXPECT_EQ(error_of(in_array("    <bit block=\"0\" value=\"true\"/>\n")),
+            "t.xml:3: bit: this element is not known here; expected an era or a range");
+  EXPECT_EQ(error_of(in_array("<era block=\"0\" era=\"1\"><x/></era>")),
+            "t.xml:3: x: it stands inside an element that is empty");
+}
+
+TEST(XmlReader, RefusesText) {
+  EXPECT_EQ(error_of(head + "hello"), "t.xml:2: text: there is text between the elements");
+  EXPECT_EQ(error_of(in_array("\n    <era block=\"0\" era=\"1\"/>\nx\n")),
+            "t.xml:5: text: there is text between the elements");
+  EXPECT_EQ(error_of(in_array("    <era block=\"0\" era=\"1\"/>x\n")),
+            "t.xml:3: text: there is text between the elements");
+  EXPECT_EQ(error_of("hello"), "t.xml:1: not well-formed XML: syntax error");
+}
+
+// --- XML that is hostile.
+
+TEST(XmlReader, RefusesDocumentTypes) {
+  const std::string wanted =
+      "t.xml:1: DOCTYPE: document type declarations and entities are not accepted";
+  EXPECT_EQ(error_of("<!DOCTYPE superblock>\n" + whole), wanted);
+  EXPECT_EQ(error_of("<!DOCTYPE superblock SYSTEM \"file:///etc/passwd\">\n" + whole), wanted);
+  EXPECT_EQ(error_of("<!DOCTYPE s [<!ENTITY a \"1\">]>\n" + with(whole, "\"5\"", "\"&a;\"")),
+            wanted);
+}
+
+TEST(XmlReader, RefusesABillionLaughsAtItsFirstLine) {
+  std::string xml = "<!DOCTYPE lolz [\n<!ENTITY l0 \"lol\">\n";
+  for (int i = 1; i < 10; ++i) {
+    xml += fmt::format("<!ENTITY l{} \"", i);
+    for (int k = 0; k < 10; ++k) xml += fmt::format("&l{};", i - 1);
+    xml += "\">\n";
+  }
+  recorder out;
+  EXPECT_EQ(error_of(xml + "]>\n" + head + "&l9;", out),
+            "t.xml:1: DOCTYPE: document type declarations and entities are not accepted");
+  EXPECT_EQ(out.text, "");
+}
+
+TEST(XmlReader, RefusesUndefinedEntities) {
+  EXPECT_EQ(error_of(in_array("<era block=\"&one;\" era=\"1\"/>")),
+            "t.xml:3: not well-formed XML: undefined entity, in or after <era_array>");
+}
+
+TEST(XmlReader, ShowsLittleOfWhatIsWrong) {
+  const std::string error =
+      error_of(in_array("<era block=\"" + std::string(100000, '1') + "\" era=\"1\"/>"));
+  EXPECT_EQ(error, "t.xml:3: era: block=\"" + std::string(60, '1') +
+                       "...\" is too large; it can be 2147483647");
+  EXPECT_EQ(error_of(in_array("<era block=\"\xc2\x9b"
+                              "31m\" era=\"1\"/>")),
+            "t.xml:3: era: block=\"??31m\" is not a number");
+}
+
+// --- Ends.
+
+TEST(XmlReader, FindsEveryTruncation) {
+  const std::size_t end = whole.size() - 1;  // without its last newline it is whole
+  for (std::size_t size = 0; size < end; ++size) {
+    const std::string cut = whole.substr(0, size);
+    const auto line = 1 + std::count(cut.begin(), cut.end(), '\n');
+    recorder out;
+    const std::string error = error_of(cut, out);
+    const std::string wanted = size < head.size() - 1
+                                   ? "the file ends before a superblock begins"
+                                   : "the file ends here, before </superblock>: it is truncated";
+    ASSERT_EQ(error, fmt::format("t.xml:{}: {}", line, wanted)) << size;
+    ASSERT_EQ(out.text.find("end superblock"), std::string::npos);
+  }
+  EXPECT_EQ(error_of(whole.substr(0, end)), "");
+}
+
+TEST(XmlReader, RefusesAnythingAfterTheEnd) {
+  EXPECT_EQ(error_of(whole + "x"),
+            "t.xml:13: not well-formed XML: junk after document element, in or after <superblock>");
+  EXPECT_EQ(error_of(whole + "<!-- unfinished"),
+            "t.xml:13: not well-formed XML: unclosed token, in or after <superblock>");
+  EXPECT_EQ(error_of(whole + "<!-- finished -->\n"), "");
+}
+
+TEST(XmlReader, NamesTagsThatDoNotMatch) {
+  EXPECT_EQ(error_of(head + "</superblok>"),
+            "t.xml:2: not well-formed XML: mismatched tag, in or after <superblock>");
+}
+
+// --- What others throw.
+
+TEST(XmlReader, SaysWhereTheDocumentWasRejected) {
+  recorder out;
+  out.refused = 1;
+  EXPECT_EQ(error_of(whole, out), "t.xml:4: bit: no such thing");
+  recorder late;
+  late.refused = 2;
+  EXPECT_EQ(error_of(whole, late), "t.xml:5: marked: no such thing");
+}
+
+TEST(XmlReader, LetsOtherErrorsThrough) {
+  recorder out;
+  out.refused = 0;
+  EXPECT_THROW(error_of(in_array("    <era block=\"0\" era=\"1\"/>\n"), out), std::bad_exception);
+  recorder unread;
+  EXPECT_THROW(
+      read([](char*, std::size_t) -> std::size_t { throw std::bad_alloc(); }, "t.xml", unread),
+      std::bad_alloc);
+}
+
+}  // namespace
+}  // namespace era::xml

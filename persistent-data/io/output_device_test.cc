@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Which outputs are opened, which are refused and in what words.
+#include "persistent-data/io/output_device.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace persistent_data {
+namespace {
+
+// A directory of its own for each test.
+class OutputDevice : public testing::Test {
+ protected:
+  OutputDevice() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "output_device.XXXXXX");
+    directory = ::mkdtemp(pattern.data());
+  }
+  ~OutputDevice() override { std::filesystem::remove_all(directory); }
+
+  std::string path(const std::string& name) const { return (directory / name).string(); }
+
+  std::string file(const std::string& name, std::uint64_t bytes) const {
+    std::ofstream(path(name)).close();
+    std::filesystem::resize_file(path(name), bytes);
+    return path(name);
+  }
+
+  std::filesystem::path directory;
+};
+
+// The message without the name it begins with; empty where the device opens.
+std::string refusal(const std::string& path, std::uint64_t wanted_blocks = 300) {
+  try {
+    const output_device opened(path, wanted_blocks);
+    return "";
+  } catch (const device_error& error) {
+    const std::string message = error.what(), begin = path + ": ";
+    EXPECT_EQ(message.substr(0, begin.size()), begin);
+    return message.substr(std::min(begin.size(), message.size()));
+  }
+}
+
+TEST_F(OutputDevice, ThatIsNotThereIsToldHowToBeMade) {
+  EXPECT_EQ(refusal(path("new.img")),
+            "is not there; make it so large first: truncate -s 2M " + path("new.img"));
+  EXPECT_FALSE(std::filesystem::exists(path("new.img")));
+}
+
+TEST_F(OutputDevice, ThatIsSmallerThanABlock) {
+  EXPECT_EQ(
+      refusal(file("empty", 0), 256),
+      "is too small: it has 0 bytes; make it so large first: truncate -s 1M " + path("empty"));
+  EXPECT_EQ(
+      refusal(file("small", 4095), 257),
+      "is too small: it has 4095 bytes; make it so large first: truncate -s 2M " + path("small"));
+  EXPECT_EQ(refusal(file("block", 4096)), "");
+}
+
+TEST_F(OutputDevice, ThatCanHoldNoMetadata) {
+  const std::string wanted =
+      "is neither a block device nor a regular file; metadata is written to one of these";
+  EXPECT_EQ(refusal(directory.string()), wanted);
+  EXPECT_EQ(refusal("/dev/null"), wanted);
+  ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
+  EXPECT_EQ(refusal(path("pipe")), wanted);
+}
+
+TEST_F(OutputDevice, CountsWholeBlocks) {
+  const output_device device(file("file", 3 * 4096 + 4095), 1);
+  EXPECT_EQ(device.nr_blocks(), 3u);
+  EXPECT_EQ(device.path(), path("file"));
+  EXPECT_FALSE(device.is_block_device());
+}
+
+TEST_F(OutputDevice, IsSharedWithNobody) {
+  const std::string shared = file("file", 8192);
+  const std::string in_use = "is being read or written by another tool; wait until it has finished";
+  {
+    const output_device first(shared, 1);
+    EXPECT_EQ(refusal(shared), in_use);
+    EXPECT_THROW(block_device(shared, access::exclusive), device_error);
+  }
+  {
+    const block_device reader(shared, access::exclusive);
+    EXPECT_EQ(refusal(shared), in_use);
+  }
+  EXPECT_EQ(refusal(shared), "");
+}
+
+TEST_F(OutputDevice, KnowsItself) {
+  const output_device device(file("file", 8192), 1);
+  std::filesystem::create_hard_link(path("file"), path("link"));
+  const int same = ::open(path("link").c_str(), O_RDONLY), other = ::open("/dev/null", O_RDONLY);
+  EXPECT_TRUE(device.is_same_file(same));
+  EXPECT_FALSE(device.is_same_file(other));
+  EXPECT_FALSE(device.is_same_file(-1));
+  ::close(same);
+  ::close(other);
+}
+
+TEST_F(OutputDevice, WritesWhereItIsTold) {
+  for (const engine_choice engine :
+       {engine_choice::automatic, engine_choice::sync, engine_choice::aio}) {
+    const std::string written = file("file", 0);
+    std::filesystem::resize_file(written, 1000 * block_size);
+    {
+      const output_device device(written, 1, engine);
+      const auto queue = device.make_queue();
+      block b;
+      for (std::uint64_t i = 5; i < 700; ++i) {
+        b.bytes.fill(static_cast<std::byte>(i % 251));
+        queue->write({i}, b);
+      }
+      queue->drain_and_flush();
+    }
+    ASSERT_EQ(std::filesystem::file_size(written), 1000 * block_size);
+    std::ifstream in(written, std::ios::binary);
+    for (std::uint64_t i = 0; i < 1000; ++i) {
+      std::string content(block_size, '?');
+      in.read(content.data(), block_size);
+      const char wanted = i >= 5 && i < 700 ? static_cast<char>(i % 251) : '\0';
+      ASSERT_EQ(content, std::string(block_size, wanted)) << i;
+    }
+  }
+}
+
+TEST(HowToEnlarge, GivesACommandThatAShellTakes) {
+  EXPECT_EQ(how_to_enlarge("/tmp/a-b_c.img", false, 256),
+            "make it so large first: truncate -s 1M /tmp/a-b_c.img");
+  EXPECT_EQ(how_to_enlarge("my file", false, 257),
+            "make it so large first: truncate -s 2M 'my file'");
+  EXPECT_EQ(how_to_enlarge("it's", false, 1), "make it so large first: truncate -s 1M 'it'\\''s'");
+  EXPECT_EQ(how_to_enlarge("-x", false, 1), "make it so large first: truncate -s 1M ./'-x'");
+  EXPECT_EQ(how_to_enlarge("/dev/vg/era", true, 10000), "take a device of 40 MiB");
+}
+
+}  // namespace
+}  // namespace persistent_data
