@@ -6,6 +6,7 @@
 #include "era/commands/finding_text.h"
 #include "era/commands/output.h"
 #include "era/view/finding_groups.h"
+#include "era/xml/compression.h"
 
 namespace era {
 namespace {
@@ -45,9 +46,13 @@ int dump(const command_line& line, const options& chosen) {
   const auto m = open_metadata(queue, device, from, sink);
   if (!m || damaged) return refuse();
   output out(chosen.output);
-  const text_sink write = [&](std::string_view text) { out.write(text); };
+  xml::compressor packed(
+      xml::compression_by_name(chosen.output), [&](std::string_view text) { out.write(text); },
+      chosen.output);
+  const text_sink write = [&](std::string_view text) { packed.write(text); };
   if (!dump_metadata(*m, device, chosen.dump, write, sink)) return refuse();
   require_still_held(queue, device, *m);
+  packed.finish();
   out.commit();
   return exit_success;
 }
@@ -62,7 +67,9 @@ int dump_command(int argc, char** argv) {
   line.app().add_flag("--metadata-snapshot", chosen.metadata_snapshot,
                       "Dump the metadata snapshot; the device may be live");
   line.app()
-      .add_option("-o,--output", chosen.output, "Write to a file instead of standard output")
+      .add_option("-o,--output", chosen.output,
+                  "Write to a file instead of standard output,\n"
+                  "compressed where its name ends in .gz, .xz or .zst")
       ->option_text("FILE");
   line.app().add_flag("--compact", chosen.dump.compact,
                       "Write runs of blocks instead of single ones");

@@ -40,6 +40,9 @@ std::string in_words(const std::string& output, remains left) {
 int restore(const command_line& line, const options& chosen) {
   const interruption signals;
   xml::input_file input(chosen.input, [&](int fd) { signals.wait_for(fd); });
+  if (input.is_same_file(chosen.output))
+    throw pd::device_error(
+        fmt::format("{}: is the XML itself; name another output", chosen.output));
   progress shown(line.name(), input.bytes(),
                  chosen.quiet ? progress::sink() : progress_on_terminal());
   const auto step = [&] {
@@ -51,9 +54,6 @@ int restore(const command_line& line, const options& chosen) {
   restorer builder(
       [&](std::uint64_t suggested_blocks) {
         device.emplace(chosen.output, suggested_blocks, line.engine());
-        if (device->is_same_file(input.fd()))
-          throw pd::device_error(
-              fmt::format("{}: is the XML itself; name another output", chosen.output));
         return output_target{device->path(), device->is_block_device(), device->nr_blocks(),
                              [&] { return device->make_queue(); }};
       },

@@ -63,6 +63,14 @@ void input_file::look_at_begin() {
     content_ = decompressed(kind, std::move(content_), name_);
 }
 
+bool input_file::is_same_file(const std::string& path) const {
+  struct stat ours {
+  }, theirs{};
+  if (::fstat(fd_, &ours) != 0 || ::stat(path.c_str(), &theirs) != 0) return false;
+  if (S_ISBLK(ours.st_mode)) return S_ISBLK(theirs.st_mode) && ours.st_rdev == theirs.st_rdev;
+  return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
 std::optional<std::uint64_t> input_file::bytes() const {
   struct stat status {};
   if (::fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) return {};

@@ -33,7 +33,9 @@ class input_file {
 
   // For messages.
   const std::string& name() const noexcept { return name_; }
-  int fd() const noexcept { return fd_; }
+
+  // Is this file, by device and inode, the same as the one at path? False where path is not there.
+  bool is_same_file(const std::string& path) const;
 
   // Of the file as it is; nothing where that cannot be known.
   std::optional<std::uint64_t> bytes() const;

@@ -104,14 +104,6 @@ void output_device::measure() {
                      how_to_enlarge(path_, is_block_device_, wanted_blocks_)));
 }
 
-bool output_device::is_same_file(int fd) const {
-  struct stat ours {
-  }, theirs{};
-  if (::fstat(fd_, &ours) != 0 || ::fstat(fd, &theirs) != 0) return false;
-  if (is_block_device_) return S_ISBLK(theirs.st_mode) && ours.st_rdev == theirs.st_rdev;
-  return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
-}
-
 std::unique_ptr<write_queue> output_device::make_queue() const {
   std::unique_ptr<io_engine> engine;
   if (engine_ == engine_choice::aio) engine = make_aio_engine(fd_);

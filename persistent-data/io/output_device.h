@@ -27,10 +27,6 @@ class output_device {
   std::uint64_t nr_blocks() const noexcept { return nr_blocks_; }
   bool is_block_device() const noexcept { return is_block_device_; }
 
-  // Is this, by device and inode, what the open descriptor refers to? Then one would overwrite the
-  // other.
-  bool is_same_file(int fd) const;
-
   // A queue with an engine of its own; it must not outlive the device.
   std::unique_ptr<write_queue> make_queue() const;
 

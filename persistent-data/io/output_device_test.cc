@@ -93,17 +93,6 @@ TEST_F(OutputDevice, IsSharedWithNobody) {
   EXPECT_EQ(refusal(shared), "");
 }
 
-TEST_F(OutputDevice, KnowsItself) {
-  const output_device device(file("file", 8192), 1);
-  std::filesystem::create_hard_link(path("file"), path("link"));
-  const int same = ::open(path("link").c_str(), O_RDONLY), other = ::open("/dev/null", O_RDONLY);
-  EXPECT_TRUE(device.is_same_file(same));
-  EXPECT_FALSE(device.is_same_file(other));
-  EXPECT_FALSE(device.is_same_file(-1));
-  ::close(same);
-  ::close(other);
-}
-
 TEST_F(OutputDevice, WritesWhereItIsTold) {
   for (const engine_choice engine :
        {engine_choice::automatic, engine_choice::sync, engine_choice::aio}) {
