@@ -49,8 +49,12 @@ class input_error : public std::runtime_error {
 // throw.
 using byte_source = std::function<std::size_t(char* buffer, std::size_t size)>;
 
+// Lines that are written as era_dump writes them need not go through the XML parser. What comes out
+// does not depend on it, but for how soon it does.
+enum class shortcut { taken, not_taken };
+
 // Reads to the end; name is the file's for messages. Throws input_error, and what source and
 // document throw but rejected.
-void read(const byte_source&, const std::string& name, document&);
+void read(const byte_source&, const std::string& name, document&, shortcut = shortcut::taken);
 
 }  // namespace era::xml

@@ -35,7 +35,8 @@ struct recorder final : document {
   std::uint64_t refused = 1000000;
 };
 
-std::string error_of(const std::string& xml, recorder& out, std::size_t piece = 1 << 20) {
+std::string error_of(const std::string& xml, recorder& out, std::size_t piece = 1 << 20,
+                     shortcut way = shortcut::taken) {
   std::size_t at = 0;
   const auto source = [&](char* to, std::size_t size) {
     const std::size_t now = std::min({size, piece, xml.size() - at});
@@ -44,7 +45,7 @@ std::string error_of(const std::string& xml, recorder& out, std::size_t piece = 
     return now;
   };
   try {
-    read(source, "t.xml", out);
+    read(source, "t.xml", out, way);
     return "";
   } catch (const input_error& e) {
     return e.what();
@@ -332,6 +333,43 @@ TEST(XmlReader, RefusesAnythingAfterTheEnd) {
 TEST(XmlReader, NamesTagsThatDoNotMatch) {
   EXPECT_EQ(error_of(head + "</superblok>"),
             "t.xml:2: not well-formed XML: mismatched tag, in or after <superblock>");
+}
+
+TEST(XmlReader, HoldsNoTokenOfAnyLength) {
+  const std::string wanted = "t.xml:3: a tag, text or comment is longer than 1048576 bytes";
+  for (const char* begin : {"<era block=\"", "<!-- ", "<?pi "}) {
+    recorder out;
+    EXPECT_EQ(error_of(in_array(begin + std::string(8 << 20, '1')), out), wanted) << begin;
+  }
+}
+
+// --- The shortcut.
+
+// Whatever is wrong with a document, nobody can tell by which way it was read.
+TEST(XmlReader, TellsTheSameWithAndWithoutTheShortcut) {
+  const auto expect_same = [](const std::string& xml) {
+    recorder fast, slow;
+    const std::string error = error_of(xml, fast);
+    EXPECT_EQ(error, error_of(xml, slow, 1 << 20, shortcut::not_taken)) << xml;
+    // How much is told before an error may differ by what the parser had not looked at yet.
+    EXPECT_EQ(fast.text, slow.text) << xml;
+  };
+  const auto bytes = std::string_view("\"<>/\n\r =-09x&\0\xff", 15);
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    expect_same(whole.substr(0, at) + whole.substr(at + 1));
+    for (const char c : bytes) {
+      std::string changed = whole;
+      changed[at] = c;
+      expect_same(changed);
+      expect_same(whole.substr(0, at) + c + whole.substr(at));
+    }
+    for (const char* more :
+         {"<!--\n", "-->\n", "<![CDATA[", "]]>", "<?p\n", "?>", "</writeset>", "<era_array>\n",
+          "    <bit block=\"3\" value=\"true\"/>\n", "    <era block=\"3\" era=\"1\"/>\n",
+          "    <marked block_begin=\"3\" len=\"0\"/>\n",
+          "    <range block_begin=\"3\" len=\"2147483648\" era=\"1\"/>\n"})
+      expect_same(whole.substr(0, at) + more + whole.substr(at));
+  }
 }
 
 // --- What others throw.

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The lines that make up nearly all of a dump, recognised without a parser where they are written
+// as era_dump writes them, byte for byte. What is not recognised, were it only for a number out of
+// range, is for the parser to judge.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "era/format/superblock.h"
+
+namespace era::xml {
+
+// "bit" and "marked" have a value, which is true for marked; "era" and "range" have an era.
+struct plain_line {
+  const char* element;
+  pd::range blocks;
+  std::uint32_t value;
+};
+
+// Takes lines from [at, end) of a text, one at a time.
+class plain_lines {
+ public:
+  explicit plain_lines(std::string_view text) noexcept
+      : at_(text.data()), end_(text.data() + text.size()) {}
+
+  // What has not been taken.
+  std::string_view rest() const noexcept { return {at_, static_cast<std::size_t>(end_ - at_)}; }
+
+  // Each is false where the text does not go on with such a line, which then is not taken; the line
+  // is only changed where one was.
+  bool of_writeset(plain_line& line) noexcept {
+    const char* p = at_;
+    pd::range blocks;
+    if (skip(p, "    <bit block=\"")) {
+      if (!number(p, max_origin_blocks, blocks.begin)) return false;
+      blocks.end = blocks.begin + 1;
+      if (skip(p, "\" value=\"true\"/>\n")) return took(p, line, {"bit", blocks, 1});
+      return skip(p, "\" value=\"false\"/>\n") && took(p, line, {"bit", blocks, 0});
+    }
+    return skip(p, "    <marked block_begin=\"") && run(p, blocks) && skip(p, "\"/>\n") &&
+           took(p, line, {"marked", blocks, 1});
+  }
+
+  bool of_era_array(plain_line& line) noexcept {
+    const char* p = at_;
+    pd::range blocks;
+    std::uint32_t era = 0;
+    if (skip(p, "    <era block=\"")) {
+      if (!number(p, max_origin_blocks, blocks.begin)) return false;
+      blocks.end = blocks.begin + 1;
+      return era_and_end(p, era) && took(p, line, {"era", blocks, era});
+    }
+    return skip(p, "    <range block_begin=\"") && run(p, blocks) && era_and_end(p, era) &&
+           took(p, line, {"range", blocks, era});
+  }
+
+ private:
+  bool took(const char* p, plain_line& line, const plain_line& taken) noexcept {
+    at_ = p;
+    line = taken;
+    return true;
+  }
+
+  bool skip(const char*& p, std::string_view text) const noexcept {
+    if (static_cast<std::size_t>(end_ - p) < text.size()) return false;
+    if (std::string_view(p, text.size()) != text) return false;
+    p += text.size();
+    return true;
+  }
+
+  // Ends at the first character that is no digit; there has to be one.
+  bool number(const char*& p, std::uint64_t max, std::uint64_t& value) const noexcept {
+    constexpr int most_digits = 10;
+    const char* const begin = p;
+    value = 0;
+    for (; p < end_; ++p) {
+      const unsigned digit = static_cast<unsigned char>(*p) - unsigned{'0'};
+      if (digit > 9) return p != begin && value <= max;
+      if (p - begin == most_digits) return false;
+      value = value * 10 + digit;
+    }
+    return false;
+  }
+
+  bool run(const char*& p, pd::range& blocks) const noexcept {
+    std::uint64_t len = 0;
+    if (!number(p, max_origin_blocks, blocks.begin) || !skip(p, "\" len=\"") ||
+        !number(p, max_origin_blocks, len) || len == 0)
+      return false;
+    blocks.end = blocks.begin + len;
+    return true;
+  }
+
+  bool era_and_end(const char*& p, std::uint32_t& era) const noexcept {
+    std::uint64_t value = 0;
+    if (!skip(p, "\" era=\"") || !number(p, 0xffffffff, value) || !skip(p, "\"/>\n")) return false;
+    era = static_cast<std::uint32_t>(value);
+    return true;
+  }
+
+  const char* at_;
+  const char* end_;
+};
+
+}  // namespace era::xml
