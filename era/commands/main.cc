@@ -23,6 +23,7 @@ struct command {
 constexpr command commands[] = {
     {"check", era::check_command, "check all of the metadata"},
     {"dump", era::dump_command, "print the metadata as XML"},
+    {"invalidate", era::invalidate_command, "list the blocks written since an era"},
 };
 
 const command* find(std::string_view name) {

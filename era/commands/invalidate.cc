@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// era_invalidate: lists the blocks that were written since an era.
+#include "era/invalidate/invalidate.h"
+
+#include <limits>
+#include <map>
+#include <optional>
+
+#include "era/commands/command_line.h"
+#include "era/commands/finding_text.h"
+#include "era/commands/held_output.h"
+#include "era/view/finding_groups.h"
+
+namespace era {
+namespace {
+
+enum class list_format { xml, text, json };
+enum class list_unit { block, sector, byte };
+
+struct options {
+  std::optional<std::uint32_t> written_since, written_before;
+  bool metadata_snapshot = false, repair = false;
+  list_format format = list_format::xml;
+  list_unit unit = list_unit::block;
+  std::string output;
+};
+
+// What stands before the list, for each stretch, and behind it.
+struct list_text {
+  std::string_view begin, end;
+  run_printer stretch;
+};
+
+list_text text_of(list_format format, std::uint64_t scale) {
+  switch (format) {
+    case list_format::text:
+      return {
+          "", "", [scale](text_buffer& text, const value_run& run) {
+            text.append(fmt::format("{} {}\n", run.blocks.begin * scale, run.blocks.end * scale));
+          }};
+    case list_format::json:
+      // The first comma is dropped.
+      return {"[", "\n]\n", [scale](text_buffer& text, const value_run& run) {
+                text.append(fmt::format(",\n{{\"begin\":{},\"end\":{}}}", run.blocks.begin * scale,
+                                        run.blocks.end * scale));
+              }};
+    case list_format::xml: break;
+  }
+  return {"<blocks>\n", "</blocks>\n", [scale](text_buffer& text, const value_run& run) {
+            const std::uint64_t begin = run.blocks.begin * scale, end = run.blocks.end * scale;
+            if (end - begin == 1)
+              text.append(fmt::format("  <block block=\"{}\"/>\n", begin));
+            else
+              text.append(fmt::format("  <range begin=\"{}\" end=\"{}\"/>\n", begin, end));
+          }};
+}
+
+std::uint64_t scale_of(list_unit unit, const superblock& sb) {
+  const std::uint64_t sectors = sb.data_block_size;
+  switch (unit) {
+    case list_unit::block: return 1;
+    case list_unit::sector: return sectors;
+    case list_unit::byte: break;
+  }
+  if (sectors > std::numeric_limits<std::uint64_t>::max() / 512 / max_origin_blocks)
+    throw output_error("blocks of this size cannot be counted in bytes; use --unit sector");
+  return sectors * 512;
+}
+
+class invalidation {
+ public:
+  invalidation(const command_line& line, const options& chosen)
+      : line_(line),
+        chosen_(chosen),
+        window_{*chosen.written_since,
+                chosen.written_before.value_or(std::numeric_limits<std::uint32_t>::max())},
+        device_(line.device(),
+                chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive,
+                line.engine()),
+        groups_([this](const finding& f) { line_.say(in_words(device_.path(), f)); }) {
+    // The last era there can be belongs to a window without an end.
+    if (!chosen.written_before) ++window_.end;
+  }
+
+  int run() {
+    if (device_.is_same_file(chosen_.output))
+      throw output_error(
+          fmt::format("{}: is the metadata itself; name another output", chosen_.output));
+    pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
+    const source from = chosen_.metadata_snapshot ? source::snapshot : source::live;
+    std::vector<finding> of_the_maps;
+    const auto m = open_metadata(queue, device_, from, [&](finding f) {
+      of_the_maps.push_back(f);
+      report(std::move(f));
+    });
+    if (!m || superblock_in_doubt_ || (damaged_ && !chosen_.repair)) return refuse();
+    warn_of_the_future(*m);
+
+    doubts in_doubt;
+    for (const finding& f : of_the_maps) in_doubt.add(doubted_blocks(f, window_, m->sb.nr_blocks));
+    in_doubt.settle();
+    held_output out(chosen_.output);
+    const listed_blocks listed = list(*m, in_doubt, out);
+    if (damaged_ && !chosen_.repair) return refuse();
+    require_still_held(queue, device_, *m);
+    groups_.flush();
+    if (damaged_)
+      line_.say(
+          fmt::format("{}: is damaged: {} of the {} blocks listed are there only because it is "
+                      "unknown when they were written",
+                      device_.path(), listed.in_doubt, listed.listed));
+    out.commit();
+    return exit_success;
+  }
+
+ private:
+  void report(finding f) {
+    damaged_ = true;
+    superblock_in_doubt_ = superblock_in_doubt_ || f.where.what == part::superblock;
+    groups_.add(std::move(f));
+  }
+
+  int refuse() {
+    groups_.flush();
+    if (superblock_in_doubt_)
+      line_.say(
+          fmt::format("{}: nothing is listed: without a superblock that can be trusted, take "
+                      "every block as written",
+                      device_.path()));
+    else
+      line_.say(
+          fmt::format("{}: is damaged: nothing is listed, since blocks that damage hides would "
+                      "be missing; --repair lists them as written, too",
+                      device_.path()));
+    return exit_failure;
+  }
+
+  void warn_of_the_future(const metadata& m) const {
+    const std::uint32_t current = m.sb.current_era;
+    if (*chosen_.written_since > current)
+      line_.say(
+          fmt::format("{}: warning: nothing can have been written since era {}: the current era "
+                      "is {}",
+                      device_.path(), *chosen_.written_since, current));
+  }
+
+  listed_blocks list(const metadata& m, const doubts& in_doubt, held_output& out) {
+    const list_text text = text_of(chosen_.format, scale_of(chosen_.unit, m.sb));
+    bool first = chosen_.format == list_format::json;
+    const auto write = [&](std::string_view piece) {
+      if (!piece.empty() && std::exchange(first, false)) piece.remove_prefix(1);
+      out.write(piece);
+    };
+    out.write(text.begin);
+    const listed_blocks listed = list_blocks(m, device_, window_, in_doubt, text.stretch, write,
+                                             [this](finding f) { report(std::move(f)); });
+    out.write(text.end);
+    return listed;
+  }
+
+  const command_line& line_;
+  const options& chosen_;
+  era_window window_;
+  pd::block_device device_;
+  finding_groups groups_;
+  bool damaged_ = false, superblock_in_doubt_ = false;
+};
+
+template <class Value>
+CLI::CheckedTransformer one_of(std::map<std::string, Value> names) {
+  return CLI::CheckedTransformer(std::move(names));
+}
+
+}  // namespace
+
+int invalidate_command(int argc, char** argv) {
+  command_line line("era_invalidate", "Lists the blocks that were written since an era.",
+                    "[options] --written-since ERA {device|file}");
+  options chosen;
+  line.app()
+      .add_option("--written-since", chosen.written_since,
+                  "List blocks that were written in this era or a later one; 0: all blocks")
+      ->option_text("ERA")
+      ->required();
+  line.app()
+      .add_option("--written-before", chosen.written_before,
+                  "List only those whose last write was before this era")
+      ->option_text("ERA");
+  line.app().add_flag("--metadata-snapshot", chosen.metadata_snapshot,
+                      "Ask the metadata snapshot; the device may be live");
+  line.app().add_flag("--repair", chosen.repair,
+                      "List blocks that damage hides as written, instead of nothing");
+  line.app()
+      .add_option("--format", chosen.format, "How the list is written (default: xml)")
+      ->transform(one_of<list_format>(
+          {{"xml", list_format::xml}, {"text", list_format::text}, {"json", list_format::json}}))
+      ->option_text("xml|text|json");
+  line.app()
+      .add_option("--unit", chosen.unit, "What it counts in (default: block)")
+      ->transform(one_of<list_unit>(
+          {{"block", list_unit::block}, {"sector", list_unit::sector}, {"byte", list_unit::byte}}))
+      ->option_text("block|sector|byte");
+  line.app()
+      .add_option("-o,--output", chosen.output, "Write to a file instead of standard output")
+      ->option_text("FILE");
+  line.add_device();
+  return line.run(argc, argv, [&] { return invalidation(line, chosen).run(); });
+}
+
+}  // namespace era
