@@ -125,8 +125,8 @@ damaged() {
   image crash
   era_dump crash.img >expected
   mkfifo pipe
-  cat pipe >read &
-  era_dump -o pipe crash.img
+  timeout 60 cat pipe >read &
+  timeout 60 era_dump -o pipe crash.img
   wait $!
   cmp expected read
   [[ -p pipe ]]
@@ -201,8 +201,8 @@ damaged() {
 @test "a reader of a named pipe that has gone" {
   image full
   mkfifo pipe
-  head -n 1 pipe >first &
-  run --separate-stderr era_dump -o pipe full.img
+  timeout 60 head -n 1 pipe >first &
+  run --separate-stderr timeout 60 era_dump -o pipe full.img
   wait $!
   [[ $status != 0 && -z $stderr ]] || fail "$status $stderr"
   [[ $(<first) = '<superblock '* ]]
