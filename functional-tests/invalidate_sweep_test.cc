@@ -26,29 +26,21 @@ struct answer {
 // As era_invalidate --repair does it.
 answer ask(const std::string& path, std::uint32_t since) {
   const pd::block_device device(path, pd::access::shared);
-  pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  const era_window window{since, std::uint64_t{1} << 32};
   answer a;
-  bool superblock_in_doubt = false;
-  std::vector<finding> found;
-  const finding_sink sink = [&](finding f) {
-    a.damaged = true;
-    superblock_in_doubt = superblock_in_doubt || f.where.what == part::superblock;
-    found.push_back(std::move(f));
-  };
-  const auto m = open_metadata(queue, device, source::live, sink);
-  if (!m || superblock_in_doubt) return a;
-  a.usable = true;
-  a.listed.resize(m->sb.nr_blocks);
-  doubts in_doubt;
-  for (const finding& f : found) in_doubt.add(doubted_blocks(f, window, m->sb.nr_blocks));
-  in_doubt.settle();
-  std::string text;
+  changed_blocks changed(device, source::live, {since, std::uint64_t{1} << 32},
+                         [&](const finding&) { a.damaged = true; });
   const run_printer print = [](text_buffer& out, const value_run& run) {
     out.append(fmt::format("{} {}\n", run.blocks.begin, run.blocks.end));
   };
-  list_blocks(
-      *m, device, window, in_doubt, print, [&](std::string_view t) { text += t; }, sink);
+  std::string text;
+  std::optional<listed_blocks> listed;
+  while (changed.opened() && !listed) {
+    text.clear();
+    listed = changed.list(print, [&](std::string_view t) { text += t; });
+  }
+  if (!listed) return a;
+  a.usable = true;
+  a.listed.resize(changed.opened()->sb.nr_blocks);
   for (const char* at = text.c_str(); *at;) {
     char* next;
     const auto begin = std::strtoull(at, &next, 10), end = std::strtoull(next, &next, 10);
@@ -77,9 +69,10 @@ TEST_P(InvalidateSweep, MissesNoBlock) {
     if (m.expected == expectation::leak || !m.dump_refuses) return;
     image.blocks()[nr] = m.content;
     ++cases;
-    // Not each era for each case: those around the current one, and one in turn.
-    for (const std::uint32_t era :
-         {1u, current, static_cast<std::uint32_t>(cases % (current + 2))}) {
+    // Not each era for each case, and on the larger images only one of them.
+    std::vector<std::uint32_t> eras{static_cast<std::uint32_t>(cases % (current + 2))};
+    if (truth[0].listed.size() < 10000) eras.insert(eras.end(), {1u, current});
+    for (const std::uint32_t era : eras) {
       const answer a = ask(image.path(), era);
       const answer& right = truth[era];
       if (!a.usable) break;

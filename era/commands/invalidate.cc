@@ -86,51 +86,39 @@ class invalidation {
     if (device_.is_same_file(chosen_.output))
       throw output_error(
           fmt::format("{}: is the metadata itself; name another output", chosen_.output));
-    pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
     const source from = chosen_.metadata_snapshot ? source::snapshot : source::live;
-    std::vector<finding> of_the_maps;
-    const auto m = open_metadata(queue, device_, from, [&](finding f) {
-      of_the_maps.push_back(f);
-      report(std::move(f));
-    });
-    if (!m || superblock_in_doubt_ || (damaged_ && !chosen_.repair)) return refuse();
-    warn_of_the_future(*m);
-
-    doubts in_doubt;
-    for (const finding& f : of_the_maps) in_doubt.add(doubted_blocks(f, window_, m->sb.nr_blocks));
-    in_doubt.settle();
-    held_output out(chosen_.output);
-    const listed_blocks listed = list(*m, in_doubt, out);
-    if (damaged_ && !chosen_.repair) return refuse();
-    require_still_held(queue, device_, *m);
-    groups_.flush();
-    if (damaged_)
-      line_.say(
-          fmt::format("{}: is damaged: {} of the {} blocks listed are there only because it is "
-                      "unknown when they were written",
-                      device_.path(), listed.in_doubt, listed.listed));
-    out.commit();
-    return exit_success;
+    changed_blocks answer(device_, from, window_, [this](finding f) { groups_.add(std::move(f)); });
+    if (answer.opened()) warn_of_the_future(*answer.opened());
+    while (answer.opened() && (chosen_.repair || !answer.is_damaged())) {
+      held_output out(chosen_.output);
+      const auto listed = list(answer, out);
+      if (!listed || (answer.is_damaged() && !chosen_.repair)) continue;
+      pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
+      require_still_held(queue, device_, *answer.opened());
+      groups_.flush();
+      if (answer.is_damaged())
+        line_.say(fmt::format(
+            "{}: is damaged: {} of the {} blocks listed are there only because it is unknown when "
+            "they were written",
+            device_.path(), listed->in_doubt, listed->listed));
+      out.commit();
+      return exit_success;
+    }
+    return refuse(answer.opened().has_value());
   }
 
  private:
-  void report(finding f) {
-    damaged_ = true;
-    superblock_in_doubt_ = superblock_in_doubt_ || f.where.what == part::superblock;
-    groups_.add(std::move(f));
-  }
-
-  int refuse() {
+  int refuse(bool repairable) {
     groups_.flush();
-    if (superblock_in_doubt_)
-      line_.say(
-          fmt::format("{}: nothing is listed: without a superblock that can be trusted, take "
-                      "every block as written",
-                      device_.path()));
-    else
+    if (repairable)
       line_.say(
           fmt::format("{}: is damaged: nothing is listed, since blocks that damage hides would "
                       "be missing; --repair lists them as written, too",
+                      device_.path()));
+    else
+      line_.say(
+          fmt::format("{}: nothing is listed: how many blocks there are is in doubt; take every "
+                      "block as written",
                       device_.path()));
     return exit_failure;
   }
@@ -144,16 +132,15 @@ class invalidation {
                       device_.path(), *chosen_.written_since, current));
   }
 
-  listed_blocks list(const metadata& m, const doubts& in_doubt, held_output& out) {
-    const list_text text = text_of(chosen_.format, scale_of(chosen_.unit, m.sb));
+  std::optional<listed_blocks> list(changed_blocks& answer, held_output& out) const {
+    const list_text text = text_of(chosen_.format, scale_of(chosen_.unit, answer.opened()->sb));
     bool first = chosen_.format == list_format::json;
     const auto write = [&](std::string_view piece) {
       if (!piece.empty() && std::exchange(first, false)) piece.remove_prefix(1);
       out.write(piece);
     };
     out.write(text.begin);
-    const listed_blocks listed = list_blocks(m, device_, window_, in_doubt, text.stretch, write,
-                                             [this](finding f) { report(std::move(f)); });
+    const auto listed = answer.list(text.stretch, write);
     out.write(text.end);
     return listed;
   }
@@ -163,7 +150,6 @@ class invalidation {
   era_window window_;
   pd::block_device device_;
   finding_groups groups_;
-  bool damaged_ = false, superblock_in_doubt_ = false;
 };
 
 template <class Value>

@@ -4,8 +4,25 @@
 
 namespace era {
 
+namespace {
+
+// Is it the content of sound blocks that cannot be?
+bool is_contradiction(pd::fault what) {
+  switch (what) {
+    case pd::fault::bad_shape:
+    case pd::fault::cross_linked:
+    case pd::fault::bad_value:
+    case pd::fault::count_too_low: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
 pd::range doubted_blocks(const finding& f, const era_window& window, std::uint32_t nr_blocks) {
   const pd::range all{0, nr_blocks};
+  if (!f.fatal() || f.where.what == part::space_map) return {};
+  if (is_contradiction(f.what.what)) return all;
   switch (f.where.what) {
     case part::era_array: return pd::intersection(f.hidden, all);
     case part::writeset:
@@ -15,11 +32,13 @@ pd::range doubted_blocks(const finding& f, const era_window& window, std::uint32
     }
     // A writeset that is not known may have had any block.
     case part::writeset_tree: return pd::intersection(f.hidden, window).empty() ? pd::range{} : all;
-    case part::superblock: return all;
-    case part::space_map:
-    case part::reference_counts: break;
+    default: return all;
   }
-  return {};
+}
+
+bool is_size_doubtful(const finding& f) {
+  return f.where.what == part::superblock ||
+         (f.where.what == part::era_array && f.what.what == pd::fault::bad_shape);
 }
 
 void doubts::add(pd::range blocks) {

@@ -15,9 +15,16 @@ namespace era {
 // Eras [begin, end) that are asked for.
 using era_window = pd::range;
 
-// The origin blocks that a finding puts in doubt for the window: those that it hides, where they
-// may have been written in an era of the window. nr_blocks: of the origin.
+// The origin blocks that a finding puts in doubt for the window. A block that cannot be read, or is
+// another's, hides what it covers; in a writeset it does so for one era. Blocks that contradict
+// each other with all checksums right are worse: which of them is wrong is unknown, and so all
+// origin blocks are in doubt. Damage to the space map's own blocks is not about origin blocks.
+// nr_blocks: of the origin.
 pd::range doubted_blocks(const finding&, const era_window&, std::uint32_t nr_blocks);
+
+// Does it make even the number of origin blocks doubtful? Then there is no list that can be
+// trusted.
+bool is_size_doubtful(const finding&);
 
 // Ranges of blocks, merged and in order, that can be asked stripe by stripe.
 class doubts {

@@ -44,6 +44,31 @@ TEST(Doubts, OfTheSpaceMapAreNone) {
   EXPECT_TRUE(doubted_blocks(hiding({part::space_map}, {0, 10}), from_three, nr_blocks).empty());
 }
 
+TEST(Doubts, OfContradictionsAreAllBlocks) {
+  for (const auto what : {pd::fault::bad_shape, pd::fault::cross_linked, pd::fault::bad_value}) {
+    finding f = hiding({part::writeset, {2}}, {});
+    f.what.what = what;
+    EXPECT_EQ(doubted_blocks(f, from_three, nr_blocks), (pd::range{0, nr_blocks}));
+    f.where = {part::space_map};
+    EXPECT_TRUE(doubted_blocks(f, from_three, nr_blocks).empty());
+  }
+  finding counted = hiding({part::reference_counts}, {});
+  counted.what.what = pd::fault::count_too_low;
+  EXPECT_EQ(doubted_blocks(counted, from_three, nr_blocks), (pd::range{0, nr_blocks}));
+  counted.what.what = pd::fault::count_too_high;
+  EXPECT_TRUE(doubted_blocks(counted, from_three, nr_blocks).empty());
+}
+
+TEST(Doubts, MayBeOfTheSize) {
+  finding f = hiding({part::era_array}, {0, 10});
+  EXPECT_FALSE(is_size_doubtful(f));
+  f.what.what = pd::fault::bad_shape;
+  EXPECT_TRUE(is_size_doubtful(f));
+  f.where = {part::writeset, {2}};
+  EXPECT_FALSE(is_size_doubtful(f));
+  EXPECT_TRUE(is_size_doubtful(hiding({part::superblock}, {0, 10})));
+}
+
 TEST(Doubts, AreMergedAndAskedByRange) {
   doubts d;
   d.add({50, 60});

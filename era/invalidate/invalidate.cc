@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "era/check/check.h"
 #include "era/view/stripe.h"
 #include "persistent-data/io/workers.h"
 
@@ -101,6 +102,54 @@ listed_blocks list_blocks(const metadata& m, const pd::block_device& device,
   joiner.finish(text);
   out(text.view());
   return total;
+}
+
+changed_blocks::changed_blocks(const pd::block_device& device, source from,
+                               const era_window& window, finding_sink sink)
+    : device_(device), window_(window), sink_(std::move(sink)) {
+  check_metadata(device, {from, false, false}, [this](finding f) { note(std::move(f)); });
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  std::vector<finding> again;
+  metadata_ = open_metadata(queue, device, from, [&](finding f) { again.push_back(std::move(f)); });
+  // What is met only the second time, such as a block that now cannot be read, counts as well.
+  if (found_.empty())
+    for (finding& f : again) note(std::move(f));
+  if (!metadata_ || size_doubtful_) {
+    metadata_.reset();
+    return;
+  }
+  const std::uint32_t nr_blocks = metadata_->sb.nr_blocks;
+  for (const auto& findings : {found_, again})
+    for (const finding& f : findings) in_doubt_.add(doubted_blocks(f, window_, nr_blocks));
+  in_doubt_.settle();
+}
+
+void changed_blocks::note(finding f) {
+  if (!f.fatal() || f.where.what == part::space_map) return;
+  damaged_ = true;
+  size_doubtful_ = size_doubtful_ || is_size_doubtful(f);
+  found_.push_back(f);
+  sink_(std::move(f));
+}
+
+std::optional<listed_blocks> changed_blocks::list(
+    const run_printer& print, const std::function<void(std::string_view)>& out) {
+  const pd::range all{0, metadata_->sb.nr_blocks};
+  const bool first_attempt = !all_doubtful_;
+  const finding_sink note_content = [&](finding f) {
+    all_doubtful_ = all_doubtful_ || doubted_blocks(f, window_, metadata_->sb.nr_blocks) == all;
+    if (first_attempt) note(std::move(f));
+  };
+  const listed_blocks listed =
+      list_blocks(*metadata_, device_, window_, in_doubt_, print, out, note_content);
+  if (size_doubtful_) {
+    metadata_.reset();
+    return {};
+  }
+  if (!first_attempt || !all_doubtful_) return listed;
+  in_doubt_.add(all);
+  in_doubt_.settle();
+  return {};
 }
 
 }  // namespace era

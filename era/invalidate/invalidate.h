@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Lists the origin blocks that were written in a window of eras: a filter over the fold of stripes.
+// Lists the origin blocks that were written in a window of eras: a filter over the fold of stripes,
+// and what is in doubt because of damage.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string_view>
+#include <vector>
 
 #include "era/invalidate/doubts.h"
 #include "era/view/finding.h"
@@ -27,5 +30,36 @@ struct listed_blocks {
 listed_blocks list_blocks(const metadata&, const pd::block_device&, const era_window&,
                           const doubts& in_doubt, const run_printer&,
                           const std::function<void(std::string_view)>& out, const finding_sink&);
+
+// The whole way to an answer: first superblock, trees and reference counts are checked, without
+// which a pointer to an outdated block would go unnoticed; then the list is made. Findings are
+// those that matter to it.
+class changed_blocks {
+ public:
+  // Throws no_snapshot, device_error.
+  changed_blocks(const pd::block_device&, source, const era_window&, finding_sink);
+
+  // What was opened; nothing where there is no superblock, or none that can be trusted about the
+  // size of the origin: then there is no list.
+  const std::optional<metadata>& opened() const noexcept { return metadata_; }
+  bool is_damaged() const noexcept { return damaged_; }
+
+  // Lists with list_blocks. An attempt that finds reasons to doubt all blocks, or the size, only
+  // while it is under way says so: nothing is returned, its text is to be thrown away; where
+  // opened() still has something, list again.
+  std::optional<listed_blocks> list(const run_printer&,
+                                    const std::function<void(std::string_view)>& out);
+
+ private:
+  void note(finding);
+
+  const pd::block_device& device_;
+  era_window window_;
+  finding_sink sink_;
+  std::optional<metadata> metadata_;
+  std::vector<finding> found_;
+  doubts in_doubt_;
+  bool damaged_ = false, size_doubtful_ = false, all_doubtful_ = false;
+};
 
 }  // namespace era
