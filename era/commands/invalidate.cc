@@ -2,6 +2,7 @@
 // era_invalidate: lists the blocks that were written since an era.
 #include "era/invalidate/invalidate.h"
 
+#include <functional>
 #include <limits>
 #include <map>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "era/commands/finding_text.h"
 #include "era/commands/held_output.h"
 #include "era/view/finding_groups.h"
+#include "era/xml/writer.h"
 
 namespace era {
 namespace {
@@ -25,34 +27,29 @@ struct options {
   std::string output;
 };
 
-// What stands before the list, for each stretch, and behind it.
+// What stands before the list and behind it, and how a stretch is written.
 struct list_text {
-  std::string_view begin, end;
-  run_printer stretch;
+  std::function<void(text_buffer&)> begin, end;
+  std::function<void(text_buffer&, pd::range)> stretch;
 };
 
-list_text text_of(list_format format, std::uint64_t scale) {
+list_text text_of(list_format format) {
   switch (format) {
     case list_format::text:
-      return {
-          "", "", [scale](text_buffer& text, const value_run& run) {
-            text.append(fmt::format("{} {}\n", run.blocks.begin * scale, run.blocks.end * scale));
-          }};
+      return {[](text_buffer&) {}, [](text_buffer&) {},
+              [](text_buffer& text, pd::range r) {
+                text.append(fmt::format("{} {}\n", r.begin, r.end));
+              }};
     case list_format::json:
       // The first comma is dropped.
-      return {"[", "\n]\n", [scale](text_buffer& text, const value_run& run) {
-                text.append(fmt::format(",\n{{\"begin\":{},\"end\":{}}}", run.blocks.begin * scale,
-                                        run.blocks.end * scale));
+      return {[](text_buffer& text) { text.append("["); },
+              [](text_buffer& text) { text.append("\n]\n"); },
+              [](text_buffer& text, pd::range r) {
+                text.append(fmt::format(",\n{{\"begin\":{},\"end\":{}}}", r.begin, r.end));
               }};
     case list_format::xml: break;
   }
-  return {"<blocks>\n", "</blocks>\n", [scale](text_buffer& text, const value_run& run) {
-            const std::uint64_t begin = run.blocks.begin * scale, end = run.blocks.end * scale;
-            if (end - begin == 1)
-              text.append(fmt::format("  <block block=\"{}\"/>\n", begin));
-            else
-              text.append(fmt::format("  <range begin=\"{}\" end=\"{}\"/>\n", begin, end));
-          }};
+  return {xml::begin_blocks, xml::end_blocks, xml::listed};
 }
 
 std::uint64_t scale_of(list_unit unit, const superblock& sb) {
@@ -133,15 +130,23 @@ class invalidation {
   }
 
   std::optional<listed_blocks> list(changed_blocks& answer, held_output& out) const {
-    const list_text text = text_of(chosen_.format, scale_of(chosen_.unit, answer.opened()->sb));
+    const list_text format = text_of(chosen_.format);
+    const std::uint64_t scale = scale_of(chosen_.unit, answer.opened()->sb);
+    const run_printer print = [&](text_buffer& text, const value_run& run) {
+      format.stretch(text, {run.blocks.begin * scale, run.blocks.end * scale});
+    };
     bool first = chosen_.format == list_format::json;
     const auto write = [&](std::string_view piece) {
       if (!piece.empty() && std::exchange(first, false)) piece.remove_prefix(1);
       out.write(piece);
     };
-    out.write(text.begin);
-    const auto listed = answer.list(text.stretch, write);
-    out.write(text.end);
+    text_buffer frame;
+    format.begin(frame);
+    out.write(frame.view());
+    const auto listed = answer.list(print, write);
+    frame.clear();
+    format.end(frame);
+    out.write(frame.view());
     return listed;
   }
 
