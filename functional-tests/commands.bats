@@ -250,6 +250,9 @@ foreign() {
     [[ $output = "$c: cannot write standard output: No space left on device" ]] || fail "$output"
   done
   run -1 bash -c 'era_check --json crash.img >/dev/full'
+  for c in "${both[@]}" era_tools; do
+    for option in --help --version; do run -1 bash -c "$c $option >/dev/full"; done
+  done
 }
 
 @test "a file that may only be read is read" {

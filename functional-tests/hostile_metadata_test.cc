@@ -100,18 +100,23 @@ TEST_F(HostileMetadata, AnArrayTreeThatReturnsToItsRoot) {
   EXPECT_TRUE(expect(part::era_array, fault::cross_linked).hides);
 }
 
-TEST_F(HostileMetadata, ATreeWithoutAnEnd) {
+// Every node in itself is sound, and the leaf at the end: only the depth is not.
+TEST_F(HostileMetadata, ATreeThatIsAllDepth) {
+  const auto owned = hostile_.take(), bitset = hostile_.take();
+  hostile_.put(owned, pd::test::make_array_block(owned, std::vector<pd::le32>(1018, 0u)));
+  hostile_.put_pointers(bitset, 0, {});
   const auto chain = hostile_.take(hostile_.room());
   for (std::size_t i = 0; i + 1 < chain.size(); ++i)
     hostile_.put_internal(chain[i], {chain[i + 1]});
-  hostile_.put_pointers(chain.back(), 0, {});
+  hostile_.put_pointers(chain.back(), 0, {owned});
+  const std::uint64_t sound_root = image_.blocks()[0].as<superblock>().era_array_root;
+  const std::uint32_t sound_size = image_.blocks()[0].as<superblock>().nr_blocks;
   set_era_array(chain.front(), eras_per_array_block);
   EXPECT_TRUE(expect(part::era_array, fault::bad_shape).hides);
 
-  hostile_.superblock([&](superblock& sb) {
-    sb.writeset_tree_root = chain.front().value;
-    sb.era_array_root = chain[1].value;
-  });
+  set_era_array({sound_root}, sound_size);
+  hostile_.put_writesets(chain.back(), 1, 1, 0, bitset);
+  set_writeset_tree(chain.front());
   EXPECT_TRUE(expect(part::writeset_tree, fault::bad_shape).hides);
 }
 
@@ -171,9 +176,13 @@ TEST_F(HostileMetadata, ThousandsOfWritesetsThatShareOneBitset) {
 
 // Each with a bitset of its own that has its last block and lacks all others.
 TEST_F(HostileMetadata, WritesetsWithHugeHoles) {
+  constexpr std::uint64_t device = 1 << 14;
+  image_.grow_device(device);
+  sound_ = check({});
+  ASSERT_EQ(sound_.findings, 0u);
   const auto tree = hostile_.take();
   const auto bitsets = hostile_.take(201), owned = hostile_.take(201);
-  const std::uint64_t blocks = image_.blocks().size() - 1;
+  const std::uint64_t blocks = device - 1;
   std::vector<writeset_value> values;
   std::vector<std::uint64_t> eras;
   for (std::size_t i = 0; i < bitsets.size(); ++i) {

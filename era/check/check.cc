@@ -97,7 +97,7 @@ class checker {
       sink_(std::move(f));
     };
     metadata m = map_metadata(walk_, from, location, sb, watch);
-    check_content(m, device_, sink_);
+    if (scope_.content) check_content(m, device_, sink_);
     summary.array_blocks = m.eras.nr_blocks();
     for (const writeset& ws : m.writesets) {
       summary.bitset_blocks += ws.bits.nr_blocks();

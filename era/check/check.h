@@ -15,6 +15,7 @@ namespace era {
 struct check_scope {
   source from = source::live;  // snapshot: only what the metadata snapshot reaches
   bool superblock_only = false;
+  bool content = true;  // what the arrays hold; without it only superblock, trees and space map
 };
 
 // What was looked at in a view.

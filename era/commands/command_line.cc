@@ -3,6 +3,7 @@
 #include "era/commands/command_line.h"
 
 #include <cstdio>
+#include <iostream>
 #include <map>
 #include <memory>
 #include <utility>
@@ -59,7 +60,8 @@ int command_line::run(int argc, char** argv, const std::function<int()>& command
   try {
     app_.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version
-    return app_.exit(asked) == 0 ? exit_success : exit_failure;
+    const bool printed = app_.exit(asked) == 0 && std::cout.flush();
+    return printed ? exit_success : exit_failure;
   } catch (const CLI::ParseError& e) {
     return bad_usage(e.what());
   }

@@ -48,6 +48,7 @@ class command_line {
 // The commands: one file each.
 int check_command(int argc, char** argv);
 int dump_command(int argc, char** argv);
+int invalidate_command(int argc, char** argv);
 int restore_command(int argc, char** argv);
 
 }  // namespace era

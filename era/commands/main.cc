@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstring>
 #include <string_view>
 
@@ -23,6 +24,7 @@ struct command {
 constexpr command commands[] = {
     {"check", era::check_command, "check all of the metadata"},
     {"dump", era::dump_command, "print the metadata as XML"},
+    {"invalidate", era::invalidate_command, "list the blocks written since an era"},
     {"restore", era::restore_command, "make metadata of XML"},
 };
 
@@ -53,6 +55,7 @@ void print_usage(std::FILE* to) {
 
 int main(int argc, char** argv) {
   fill_standard_descriptors();
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of the write, with a message
   std::string_view self = argc > 0 ? argv[0] : "";
   if (const auto slash = self.rfind('/'); slash != self.npos) self.remove_prefix(slash + 1);
   if (self.starts_with("era_"))
@@ -62,11 +65,11 @@ int main(int argc, char** argv) {
   if (const command* c = find(word)) return c->run(argc - 1, argv + 1);
   if (word == "-h" || word == "--help") {
     print_usage(stdout);
-    return era::exit_success;
+    return std::fflush(stdout) == 0 ? era::exit_success : era::exit_failure;
   }
   if (word == "-V" || word == "--version") {
     fmt::print("era_tools (era-tools) {}\n", ERA_TOOLS_VERSION);
-    return era::exit_success;
+    return std::fflush(stdout) == 0 ? era::exit_success : era::exit_failure;
   }
   if (!word.empty()) fmt::print(stderr, "era_tools: there is no command '{}'\n", word);
   print_usage(stderr);

@@ -11,8 +11,8 @@
 namespace era {
 namespace {
 
-using era::testing::built_metadata;
-using era::testing::metadata_description;
+using era::test::built_metadata;
+using era::test::metadata_description;
 
 struct dumped_text {
   bool complete = false;

@@ -101,8 +101,8 @@ std::optional<flaw> verify_superblock(const pd::block& b, pd::block_nr where) {
   const auto& sb = b.as<superblock>();
   if (auto wrong = pd::verify(superblock_kind, b, where)) {
     if (wrong->what == fault::wrong_place || sb.magic == superblock_magic) return wrong;
-    // A foreign block 0 deserves a better answer than its checksum; a snapshot's superblock that was
-    // lost among live metadata does not.
+    // A foreign block 0 deserves a better answer than its checksum; a snapshot's superblock that
+    // was lost among live metadata does not.
     if (where != superblock_location) return wrong;
     if (auto seems = recognize(b)) return flaw{fault::wrong_kind, std::move(*seems)};
     if (wrong->what == fault::bad_checksum)

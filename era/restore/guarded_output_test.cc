@@ -25,11 +25,11 @@ constexpr std::uint32_t nr_blocks = 200'000;
 // What the output held before: other, sound metadata.
 struct old_metadata {
   old_metadata() : blocks(nr_metadata_blocks) {
-    testing::metadata_description d;
+    test::metadata_description d;
     d.nr_blocks = 100'000;
     d.current_era = 5;
     d.current = {5, d.nr_blocks, [](std::uint64_t i) { return i % 5 == 0; }};
-    const testing::built_metadata built(d);
+    const test::built_metadata built(d);
     const std::uint64_t used = built.read_superblock().space_map.nr_blocks;
     for (std::uint64_t i = 0; i < used; ++i) blocks[i] = built.read({i});
   }

@@ -16,11 +16,11 @@ namespace era {
 namespace {
 
 using pd::test::scratch_device;
+using test::built_metadata;
 using test::dump_of;
 using test::findings_in;
+using test::metadata_description;
 using test::restore_to;
-using testing::built_metadata;
-using testing::metadata_description;
 
 constexpr dump_options full{}, compact{.compact = true};
 

@@ -14,7 +14,7 @@
 #include "persistent-data/format/btree_node.h"
 #include "persistent-data/format/space_map.h"
 
-namespace era::testing {
+namespace era::test {
 namespace {
 
 void require(bool done, const char* what) {
@@ -185,4 +185,4 @@ superblock built_metadata::read_superblock() const {
   return read(superblock_location).as<superblock>();
 }
 
-}  // namespace era::testing
+}  // namespace era::test

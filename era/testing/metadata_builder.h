@@ -11,7 +11,7 @@
 
 #include "era/format/superblock.h"
 
-namespace era::testing {
+namespace era::test {
 
 struct writeset_description {
   std::uint32_t era = 0;
@@ -50,4 +50,4 @@ class built_metadata {
   std::string path_;
 };
 
-}  // namespace era::testing
+}  // namespace era::test

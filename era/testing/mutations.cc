@@ -44,7 +44,23 @@ mutator::mutator(const sweep_subject& subject, std::uint64_t block, const mutati
 void mutator::emit(mutation m, const pd::block& content) {
   if (content.bytes == original_.bytes) return;
   m.content = content;
+  m.dump_refuses = m.dump_refuses && is_dumped();
   visit_(m);
+}
+
+void mutator::destroy(std::string_view kind, std::string detail, const pd::block& content) {
+  emit({kind, std::move(detail), expectation::error, true, true, true, {}}, content);
+}
+
+// Is it of what a dump of the live metadata reads?
+bool mutator::is_dumped() const {
+  switch (use_.what) {
+    case role::snapshot_superblock:
+    case role::count_node:
+    case role::index:
+    case role::bitmap: return false;
+    default: return use_.live;
+  }
 }
 
 void mutator::resealed(std::string_view kind, std::string detail, const change& how, options o) {
@@ -55,7 +71,7 @@ void mutator::resealed(std::string_view kind, std::string detail, const change& 
   pd::block b = original_;
   how(b);
   pd::seal(kind_of(use_.what), b, {nr_});
-  emit({kind, std::move(detail), o.expected, o.in_snapshot_alone, false, {}}, b);
+  emit({kind, std::move(detail), o.expected, o.in_snapshot_alone, o.dump_refuses, false, {}}, b);
 }
 
 std::uint64_t mutator::get32(std::size_t offset) const {
@@ -86,22 +102,19 @@ void mutator::set32(std::string_view kind, std::size_t offset,
 }
 
 void mutator::set64(std::string_view kind, std::size_t offset,
-                    std::initializer_list<std::uint64_t> values) {
+                    std::initializer_list<std::uint64_t> values, options o) {
   for (const std::uint64_t value : std::set<std::uint64_t>(values)) {
     const auto set = [&](pd::block& b) {
       const pd::le64 field = value;
       std::memcpy(&b.bytes[offset], &field, sizeof field);
     };
-    resealed(kind, fmt::format("at byte {}: {}, was {}", offset, value, get64(offset)), set);
+    resealed(kind, fmt::format("at byte {}: {}, was {}", offset, value, get64(offset)), set, o);
   }
 }
 
 void mutator::at_random(std::mt19937& random) {
   const auto below = [&](std::uint64_t n) {
     return std::uniform_int_distribution<std::uint64_t>(0, n - 1)(random);
-  };
-  const auto destroy = [&](std::string_view kind, std::string detail, const pd::block& content) {
-    emit({kind, std::move(detail), expectation::error, true, true, {}}, content);
   };
   // The checksum, the place, the header and the rest have a bit each; then any.
   for (const auto& [first, end] :
@@ -144,45 +157,48 @@ void mutator::location() {
   for (const std::uint64_t nr : {nr_ + 1, std::uint64_t{1} << 63}) {
     pd::block b = original_;
     pd::seal(kind_of(use_.what), b, {nr});
-    emit(
-        {"wrong place", fmt::format("sealed for block {}", nr), expectation::error, true, true, {}},
-        b);
+    destroy("wrong place", fmt::format("sealed for block {}", nr), b);
   }
 }
 
 void mutator::pointer(std::string_view kind, std::size_t offset, role to, bool briefly) {
   const std::uint64_t was = get64(offset), end = subject_.metadata.size();
   std::set<std::uint64_t> seen{was};
-  const auto point = [&](std::uint64_t value, std::string_view what, bool in_snapshot_alone) {
+  // What the superblock says of the space map and of the snapshot is not dumped.
+  const bool dumped = to == role::writeset_node || to == role::era_node ||
+                      to == role::bitset_node || to == role::era_block || to == role::bitset_block;
+  const auto point = [&](std::uint64_t value, std::string_view what, bool in_snapshot_alone = true,
+                         bool dump_refuses = true) {
     if (!seen.insert(value).second) return;
     const auto set = [&](pd::block& b) {
       const pd::le64 field = value;
       std::memcpy(&b.bytes[offset], &field, sizeof field);
     };
     resealed(kind, fmt::format("at byte {}: {} ({}), was {}", offset, value, what, was), set,
-             {expectation::error, in_snapshot_alone});
+             {expectation::error, in_snapshot_alone, dumped && dump_refuses});
   };
   // No pointer means that there is none of these: legal, and the rest is unreachable.
   const bool may_be_none =
       use_.what == role::superblock &&
       (to == role::snapshot_superblock || offset == offsetof(superblock, current_root));
   if (may_be_none)
-    set32(kind, offset, {0}, {expectation::leak, false}), seen.insert(0);
+    set64(kind, offset, {0}, {expectation::leak, false, false}), seen.insert(0);
   else
-    point(0, "the superblock", true);
-  point(nr_, "itself", true);
-  point(end, "the device's end", true);
-  if (!briefly) point(use_.parent, "its parent", true);
-  point(std::uint64_t{1} << 63, "2^63", true);
-  point(~std::uint64_t{0}, "2^64-1", true);
+    point(0, "the superblock");
+  point(nr_, "itself");
+  point(end, "the device's end");
+  if (!briefly) point(use_.parent, "its parent");
+  point(std::uint64_t{1} << 63, "2^63");
+  point(~std::uint64_t{0}, "2^64-1");
 
   if (briefly) return;
-  // One block of each other use, and one of the same. The latter is seen by whoever counts
-  // references.
-  std::set<role> uses;
+  // One block of each other use, and one of the same. Of the latter, a dump notices only those that
+  // are its own; for the others references have to be counted.
+  std::set<std::pair<role, bool>> uses;
   for (const auto& [nr, use] : subject_.roles)
-    if (nr != was && uses.insert(use.what).second) point(nr, name(use.what), use.what != to);
-  for (const std::uint64_t nr : subject_.free) point(nr, "a free block", false);
+    if (nr != was && uses.emplace(use.what, use.live).second)
+      point(nr, name(use.what), use.what != to, use.what != to || use.live);
+  for (const std::uint64_t nr : subject_.free) point(nr, "a free block", false, false);
 }
 
 std::uint64_t mutator::highest_known_era(bool in_snapshot) const {

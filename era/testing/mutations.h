@@ -26,6 +26,8 @@ struct mutation {
   expectation expected = expectation::error;
   // Can it be seen by who reads only what the metadata snapshot reaches?
   bool in_snapshot_alone = true;
+  // Does it hide something that a dump of the live metadata would need, or make it another?
+  bool dump_refuses = true;
   // Nothing of the block can be used: what it hides is exactly what it covers.
   bool destroys = false;
   pd::block content;  // the block as it is now
@@ -56,10 +58,13 @@ class mutator {
   struct options {
     expectation expected = expectation::error;
     bool in_snapshot_alone = true;
+    bool dump_refuses = true;
   };
   using change = std::function<void(pd::block&)>;
 
   void emit(mutation, const pd::block& content);
+  void destroy(std::string_view kind, std::string detail, const pd::block& content);
+  bool is_dumped() const;
   void resealed(std::string_view kind, std::string detail, const change&, options);
   void resealed(std::string_view kind, std::string detail, const change& how) {
     resealed(kind, std::move(detail), how, options{});
@@ -70,8 +75,12 @@ class mutator {
              std::initializer_list<std::uint64_t> values) {
     set32(kind, offset, values, options{});
   }
+  void set64(std::string_view kind, std::size_t offset, std::initializer_list<std::uint64_t> values,
+             options);
   void set64(std::string_view kind, std::size_t offset,
-             std::initializer_list<std::uint64_t> values);
+             std::initializer_list<std::uint64_t> values) {
+    set64(kind, offset, values, options{});
+  }
   void pointer(std::string_view kind, std::size_t offset, role to, bool briefly = false);
   std::uint64_t get32(std::size_t offset) const;
   std::uint64_t get64(std::size_t offset) const;

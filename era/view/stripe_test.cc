@@ -10,8 +10,8 @@
 namespace era {
 namespace {
 
-using era::testing::built_metadata;
-using era::testing::metadata_description;
+using era::test::built_metadata;
+using era::test::metadata_description;
 
 // Opens built metadata, which must be without damage.
 struct opened {

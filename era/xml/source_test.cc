@@ -117,7 +117,7 @@ TEST_F(XmlSource, WhatCannotBeRead) {
 }
 
 TEST_F(XmlSource, BinaryMetadata) {
-  const testing::built_metadata built({});
+  const test::built_metadata built({});
   EXPECT_EQ(error_of(built.path()),
             built.path() + ": is binary metadata, not XML; era_dump makes XML of it");
 }

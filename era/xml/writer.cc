@@ -32,6 +32,9 @@ constexpr fixed_text era_begin = std::string_view("    <era block=\"");
 constexpr fixed_text era_middle = std::string_view("\" era=\"");
 constexpr fixed_text marked_begin = std::string_view("    <marked block_begin=\"");
 constexpr fixed_text range_begin = std::string_view("    <range block_begin=\"");
+constexpr fixed_text block_begin = std::string_view("  <block block=\"");
+constexpr fixed_text listed_begin = std::string_view("  <range begin=\"");
+constexpr fixed_text listed_end = std::string_view("\" end=\"");
 constexpr fixed_text len = std::string_view("\" len=\"");
 constexpr fixed_text line_end = std::string_view("\"/>\n");
 
@@ -159,6 +162,24 @@ void era_range(text_buffer& text, pd::range blocks, era_nr era) {
   to = put(to, fmt::format_int(blocks.size()));
   to = put(to, era_middle);
   to = put(to, fmt::format_int(era.value));
+  text.written_to(put(to, line_end));
+}
+
+void begin_blocks(text_buffer& text) { text.append("<blocks>\n"); }
+
+void end_blocks(text_buffer& text) { text.append("</blocks>\n"); }
+
+void listed(text_buffer& text, pd::range numbers) {
+  char* to = text.room(max_run_line + piece);
+  if (numbers.size() == 1) {
+    to = put(to, block_begin);
+    to = put(to, fmt::format_int(numbers.begin));
+  } else {
+    to = put(to, listed_begin);
+    to = put(to, fmt::format_int(numbers.begin));
+    to = put(to, listed_end);
+    to = put(to, fmt::format_int(numbers.end));
+  }
   text.written_to(put(to, line_end));
 }
 

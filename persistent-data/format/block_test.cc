@@ -110,7 +110,7 @@ TEST(Block, AnotherKindIsNamed) {
 
 TEST(Block, AnotherPlaceIsNamed) {
   for (const known_kind& k : kinds)
-    for (const std::uint64_t bit : {0, 1, 31, 32, 63}) {
+    for (const std::uint64_t bit : {0u, 1u, 31u, 32u, 63u}) {
       block b = random_block(5);
       seal(k.kind, b, here);
       const auto wrong = verify(k.kind, b, {here.value ^ std::uint64_t{1} << bit});

@@ -42,8 +42,8 @@ std::string flaw_after(const block& sound, Change change, std::uint32_t leaf_val
 }
 
 TEST(BtreeNode, SoundOnes) {
-  for (const std::uint32_t n : {0, 1, 2, 251, 252}) EXPECT_EQ(flaw_of(leaf_of(n)), "") << n;
-  for (const std::uint32_t n : {1, 2, 251, 252}) EXPECT_EQ(flaw_of(node_of(n)), "") << n;
+  for (const std::uint32_t n : {0u, 1u, 2u, 251u, 252u}) EXPECT_EQ(flaw_of(leaf_of(n)), "") << n;
+  for (const std::uint32_t n : {1u, 2u, 251u, 252u}) EXPECT_EQ(flaw_of(node_of(n)), "") << n;
   EXPECT_EQ(flaw_of(test::make_leaf<le32>({1}, keys_up_to(336), std::vector<le32>(336)), 4), "");
   const std::vector<std::byte> twelve(201 * 12);
   EXPECT_EQ(flaw_of(test::make_node({1}, leaf_node, keys_up_to(201), twelve, 12), 12), "");

@@ -189,7 +189,7 @@ TEST(ReadQueue, PastTheEndNothingIsRead) {
 
 // The device has become smaller since its size was taken.
 TEST(ReadQueue, TheDeviceEndsEarly) {
-  for (const std::uint64_t end : {0, 1, 9, 10, 31, 32, 33}) {
+  for (const std::uint64_t end : {0u, 1u, 9u, 10u, 31u, 32u, 33u}) {
     request_log log;
     read_queue queue(std::make_unique<fake_engine>(behaviour{.end = end}, log, 1), 100);
     expect_arrivals(queue, from_to(0, 40), {}, end);
@@ -198,7 +198,7 @@ TEST(ReadQueue, TheDeviceEndsEarly) {
 
 TEST(ReadQueue, AnUnreadableBlockIsAlone) {
   for (const bool partial : {false, true})
-    for (const std::uint64_t bad : {10, 11, 25, 41}) {
+    for (const std::uint64_t bad : {10u, 11u, 25u, 41u}) {
       const request_log log =
           expect_read({.errors = {{bad, EIO}}, .partial = partial}, from_to(10, 42));
       // One large read, then the rest of it block by block.
@@ -262,7 +262,7 @@ TEST(ReadQueue, ServesManyReads) {
 // them in its destructor; under the address sanitizer a queue in the wrong order fails here.
 TEST(ReadQueue, AnArrivalThatThrows) {
   struct enough {};
-  for (const std::size_t after : {0, 1, 5, 31, 32, 100}) {
+  for (const std::size_t after : {0u, 1u, 5u, 31u, 32u, 100u}) {
     request_log log;
     behaviour b{.depth = 8, .errors = {{3, EIO}, {90, EIO}}};
     read_queue queue(std::make_unique<fake_engine>(b, log, 1), b.end);

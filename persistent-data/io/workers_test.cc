@@ -36,8 +36,8 @@ std::string failure_of(Work work) {
 constexpr auto square = [] { return [](std::size_t item) { return item * item; }; };
 
 TEST(Workers, ResultsComeInOrder) {
-  for (const unsigned nr_workers : {0, 1, 2, 3, 8, 40})
-    for (const std::size_t items : {0, 1, 2, 15, 16, 17, 1000}) {
+  for (const unsigned nr_workers : {0u, 1u, 2u, 3u, 8u, 40u})
+    for (const std::size_t items : {0u, 1u, 2u, 15u, 16u, 17u, 1000u}) {
       std::vector<std::size_t> used;
       in_order(nr_workers, items, square, [&](std::size_t item, std::size_t result) {
         EXPECT_EQ(result, item * item);
@@ -131,8 +131,8 @@ TEST(Workers, FewResultsWait) {
 }
 
 TEST(Workers, AWorkerThatThrowsEndsTheWork) {
-  for (const unsigned nr_workers : {1, 2, 8})
-    for (const std::size_t at : {0, 1, 7, 99}) {
+  for (const unsigned nr_workers : {1u, 2u, 8u})
+    for (const std::size_t at : {0u, 1u, 7u, 99u}) {
       const auto new_worker = [&] {
         return [&](std::size_t item) {
           if (item == at) throw std::runtime_error("item");
@@ -152,7 +152,7 @@ TEST(Workers, AWorkerThatCannotBeMadeEndsTheWork) {
     throw std::runtime_error("worker");
     return [](std::size_t item) { return item; };
   };
-  for (const unsigned nr_workers : {1, 2, 8})
+  for (const unsigned nr_workers : {1u, 2u, 8u})
     EXPECT_EQ(failure_of([&] {
                 in_order(nr_workers, 100, new_worker, [](std::size_t, std::size_t) { FAIL(); });
               }),
@@ -174,8 +174,8 @@ TEST(Workers, AllThrow) {
 }
 
 TEST(Workers, AUseThatThrowsEndsTheWork) {
-  for (const unsigned nr_workers : {1, 2, 8})
-    for (const std::size_t at : {0, 1, 7, 99}) {
+  for (const unsigned nr_workers : {1u, 2u, 8u})
+    for (const std::size_t at : {0u, 1u, 7u, 99u}) {
       std::atomic<std::size_t> begun = 0;
       const auto new_worker = [&] {
         return [&](std::size_t item) {

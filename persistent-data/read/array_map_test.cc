@@ -36,7 +36,7 @@ std::vector<std::uint64_t> list(const array_map& map) {
 using numbers = std::vector<std::uint64_t>;
 
 TEST(ArrayMap, AWholeArray) {
-  for (const std::uint64_t n : {1, 1017, 1018, 1019, 20 * 1018, 40000}) {
+  for (const std::uint64_t n : {1u, 1017u, 1018u, 1019u, 20360u, 40000u}) {
     SCOPED_TRACE(n);
     scratch_device device(200);
     layout lay(device);
@@ -104,6 +104,7 @@ class SmallArray : public testing::Test {
 TEST_F(SmallArray, AGapInTheTree) {
   map({{0, 50}, {1, 51}, {4, 54}}, 5 * 1018);
   EXPECT_EQ(list(mapped), (numbers{50, 51, 0, 0, 54}));
+  EXPECT_EQ(mapped.known_end(), 5u);
   EXPECT_EQ(damages.text(),
             "1: missing [2036, 4072) the array has 5 blocks, and 2 of them from index 2 are not in "
             "its tree\n");
@@ -122,6 +123,7 @@ TEST_F(SmallArray, AGapAtTheBeginning) {
 TEST_F(SmallArray, AGapAtTheEnd) {
   map({{0, 50}}, 2 * 1018 + 7);
   EXPECT_EQ(list(mapped), (numbers{50, 0, 0}));
+  EXPECT_EQ(mapped.known_end(), 1u);
   EXPECT_EQ(damages.text(),
             "1: missing [1018, 2043) the array has 3 blocks, and 2 of them from index 1 are not in "
             "its tree\n");
@@ -130,6 +132,7 @@ TEST_F(SmallArray, AGapAtTheEnd) {
 TEST_F(SmallArray, AnEmptyTree) {
   map({}, 3000);
   EXPECT_EQ(list(mapped), (numbers{0, 0, 0}));
+  EXPECT_EQ(mapped.known_end(), 0u);
   EXPECT_EQ(damages.all.size(), 1u);
   EXPECT_EQ(damages.all.at(0).hidden, (range{0, 3000}));
 }
@@ -142,7 +145,7 @@ TEST_F(SmallArray, Surplus) {
       damages.text(),
       "1: bad-shape [0, 0) the array's tree has a block of index 2, and 2036 values need only "
       "2\n");
-  for (const std::uint64_t b : {50, 51, 52, 59}) EXPECT_EQ(references(b), 1u) << b;
+  for (const std::uint64_t b : {50u, 51u, 52u, 59u}) EXPECT_EQ(references(b), 1u) << b;
 }
 
 TEST_F(SmallArray, SurplusAndAGap) {

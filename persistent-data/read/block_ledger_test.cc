@@ -88,7 +88,7 @@ TEST(BlockLedger, EveryEarlierViewIsRemembered) {
   ledger.next_view();
   ledger.reach(superblock, {2});
   ledger.next_view();
-  for (const std::uint64_t from : {1, 2}) ledger.reach(block_nr{from}, {5});
+  for (const std::uint64_t from : {1u, 2u}) ledger.reach(block_nr{from}, {5});
   EXPECT_EQ(ledger.references({5}), 0u);
   ledger.reach(block_nr{3}, {5});
   EXPECT_EQ(ledger.references({5}), 1u);

@@ -269,6 +269,14 @@ TEST_P(DamagedBtree, ANodeAmongLeaves) {
   EXPECT_EQ(o.damages.text(), "5: bad-shape [80, 100) an internal node on a level of leaves\n");
 }
 
+// Nothing tells who is right; the node is believed, as there is more below it.
+TEST_P(DamagedBtree, ANodeAndALeaf) {
+  device[{13}] = make_internal({13}, {0, 120}, {{1}, {12}});
+  const outcome o = walk_all();
+  EXPECT_EQ(o.events, (strings{"lost 0-120", "leaf 7", "leaf 8", "leaf 9"}));
+  EXPECT_EQ(o.damages.text(), "1: bad-shape [0, 120) a leaf on a level of internal nodes\n");
+}
+
 TEST_P(DamagedBtree, AWrongShape) {
   test::reseal<node_header>(btree_node_kind, device[{5}], {5}, [](auto& h) { h.flags = 3; });
   const outcome o = walk_all();

@@ -96,7 +96,7 @@ TEST_P(BtreeWalk, TenLevels) { expect_whole(some_entries(1024), {2, 2}, 10); }
 
 // A batch holds 256 nodes.
 TEST_P(BtreeWalk, MoreNodesThanABatch) {
-  for (const std::uint64_t leaves : {255, 256, 257, 511, 512, 513, 1500}) {
+  for (const std::uint64_t leaves : {255u, 256u, 257u, 511u, 512u, 513u, 1500u}) {
     SCOPED_TRACE(leaves);
     expect_whole(some_entries(2 * leaves), {2, 100}, leaves <= 100 ? 2 : 3);
   }

@@ -311,7 +311,7 @@ TEST_F(SpaceMap, ALostTree) {
   EXPECT_EQ(map.count({3}), 2u);
   EXPECT_EQ(map.count({16319}), 1u);
   EXPECT_EQ(map.count({16321}), 0u);
-  for (const std::uint64_t large : {5, 6, 7, 20000, 32639, 32640})
+  for (const std::uint64_t large : {5u, 6u, 7u, 20000u, 32639u, 32640u})
     EXPECT_EQ(map.count({large}), std::nullopt);
 }
 
@@ -347,7 +347,7 @@ TEST_F(SpaceMap, EveryOtherLeafOfTheTreeIsLost) {
     set(keys[i] + 10, 3);
     if (i % 2) device.damage_block(leaves[i]);
   }
-  for (const std::uint64_t elsewhere : {5, 6, 7, 20000, 32639, 32640}) set(elsewhere, 1);
+  for (const std::uint64_t elsewhere : {5u, 6u, 7u, 20000u, 32639u, 32640u}) set(elsewhere, 1);
   device[laid.large.root] = test::make_internal(laid.large.root, keys, leaves);
   const space_map map = read();
   std::size_t missing = 0, lost = 0;

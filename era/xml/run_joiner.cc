@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // See run_joiner.h.
-#include "era/dump/run_joiner.h"
+#include "era/xml/run_joiner.h"
 
 #include <utility>
 

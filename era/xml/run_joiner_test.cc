@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // However a sequence is cut into pieces, its runs come out the same.
-#include "era/dump/run_joiner.h"
+#include "era/xml/run_joiner.h"
 
 #include <gtest/gtest.h>
 

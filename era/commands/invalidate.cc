@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// era_invalidate: lists the blocks that were written since an era.
+#include "era/invalidate/invalidate.h"
+
+#include <functional>
+#include <limits>
+#include <map>
+#include <optional>
+
+#include "era/commands/command_line.h"
+#include "era/commands/finding_text.h"
+#include "era/commands/held_output.h"
+#include "era/view/finding_groups.h"
+#include "era/xml/writer.h"
+
+namespace era {
+namespace {
+
+enum class list_format { xml, text, json };
+enum class list_unit { block, sector, byte };
+
+struct options {
+  std::optional<std::uint32_t> written_since, written_before;
+  bool metadata_snapshot = false, repair = false;
+  list_format format = list_format::xml;
+  list_unit unit = list_unit::block;
+  std::string output;
+};
+
+// What stands before the list and behind it, and how a stretch is written.
+struct list_text {
+  std::function<void(text_buffer&)> begin, end;
+  std::function<void(text_buffer&, pd::range)> stretch;
+};
+
+list_text text_of(list_format format) {
+  switch (format) {
+    case list_format::text:
+      return {[](text_buffer&) {}, [](text_buffer&) {},
+              [](text_buffer& text, pd::range r) {
+                text.append(fmt::format("{} {}\n", r.begin, r.end));
+              }};
+    case list_format::json:
+      // The first comma is dropped.
+      return {[](text_buffer& text) { text.append("["); },
+              [](text_buffer& text) { text.append("\n]\n"); },
+              [](text_buffer& text, pd::range r) {
+                text.append(fmt::format(",\n{{\"begin\":{},\"end\":{}}}", r.begin, r.end));
+              }};
+    case list_format::xml: break;
+  }
+  return {xml::begin_blocks, xml::end_blocks, xml::listed};
+}
+
+std::uint64_t scale_of(list_unit unit, const superblock& sb) {
+  const std::uint64_t sectors = sb.data_block_size;
+  switch (unit) {
+    case list_unit::block: return 1;
+    case list_unit::sector: return sectors;
+    case list_unit::byte: break;
+  }
+  if (sectors > std::numeric_limits<std::uint64_t>::max() / 512 / max_origin_blocks)
+    throw output_error("blocks of this size cannot be counted in bytes; use --unit sector");
+  return sectors * 512;
+}
+
+class invalidation {
+ public:
+  invalidation(const command_line& line, const options& chosen)
+      : line_(line),
+        chosen_(chosen),
+        window_{*chosen.written_since,
+                chosen.written_before.value_or(std::numeric_limits<std::uint32_t>::max())},
+        device_(line.device(),
+                chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive,
+                line.engine()),
+        groups_([this](const finding& f) { line_.say(in_words(device_.path(), f)); }) {
+    // The last era there can be belongs to a window without an end.
+    if (!chosen.written_before) ++window_.end;
+  }
+
+  int run() {
+    if (device_.is_same_file(chosen_.output))
+      throw output_error(
+          fmt::format("{}: is the metadata itself; name another output", chosen_.output));
+    const source from = chosen_.metadata_snapshot ? source::snapshot : source::live;
+    changed_blocks answer(device_, from, window_, [this](finding f) { groups_.add(std::move(f)); });
+    if (answer.opened()) warn_of_the_future(*answer.opened());
+    while (answer.opened() && (chosen_.repair || !answer.is_damaged())) {
+      held_output out(chosen_.output);
+      const auto listed = list(answer, out);
+      if (!listed || (answer.is_damaged() && !chosen_.repair)) continue;
+      pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
+      require_still_held(queue, device_, *answer.opened());
+      groups_.flush();
+      if (answer.is_damaged())
+        line_.say(fmt::format(
+            "{}: is damaged: {} of the {} blocks listed are there only because it is unknown when "
+            "they were written",
+            device_.path(), listed->in_doubt, listed->listed));
+      out.commit();
+      return exit_success;
+    }
+    return refuse(answer.opened().has_value());
+  }
+
+ private:
+  int refuse(bool repairable) {
+    groups_.flush();
+    if (repairable)
+      line_.say(
+          fmt::format("{}: is damaged: nothing is listed, since blocks that damage hides would "
+                      "be missing; --repair lists them as written, too",
+                      device_.path()));
+    else
+      line_.say(
+          fmt::format("{}: nothing is listed: how many blocks there are is in doubt; take every "
+                      "block as written",
+                      device_.path()));
+    return exit_failure;
+  }
+
+  void warn_of_the_future(const metadata& m) const {
+    const std::uint32_t current = m.sb.current_era;
+    if (*chosen_.written_since > current)
+      line_.say(
+          fmt::format("{}: warning: nothing can have been written since era {}: the current era "
+                      "is {}",
+                      device_.path(), *chosen_.written_since, current));
+  }
+
+  std::optional<listed_blocks> list(changed_blocks& answer, held_output& out) const {
+    const list_text format = text_of(chosen_.format);
+    const std::uint64_t scale = scale_of(chosen_.unit, answer.opened()->sb);
+    const run_printer print = [&](text_buffer& text, const value_run& run) {
+      format.stretch(text, {run.blocks.begin * scale, run.blocks.end * scale});
+    };
+    bool first = chosen_.format == list_format::json;
+    const auto write = [&](std::string_view piece) {
+      if (!piece.empty() && std::exchange(first, false)) piece.remove_prefix(1);
+      out.write(piece);
+    };
+    text_buffer frame;
+    format.begin(frame);
+    out.write(frame.view());
+    const auto listed = answer.list(print, write);
+    frame.clear();
+    format.end(frame);
+    out.write(frame.view());
+    return listed;
+  }
+
+  const command_line& line_;
+  const options& chosen_;
+  era_window window_;
+  pd::block_device device_;
+  finding_groups groups_;
+};
+
+template <class Value>
+CLI::CheckedTransformer one_of(std::map<std::string, Value> names) {
+  return CLI::CheckedTransformer(std::move(names));
+}
+
+}  // namespace
+
+int invalidate_command(int argc, char** argv) {
+  command_line line("era_invalidate", "Lists the blocks that were written since an era.",
+                    "[options] --written-since ERA {device|file}");
+  options chosen;
+  line.app()
+      .add_option("--written-since", chosen.written_since,
+                  "List blocks that were written in this era or a later one; 0: all blocks")
+      ->option_text("ERA")
+      ->required();
+  line.app()
+      .add_option("--written-before", chosen.written_before,
+                  "List only those whose last write was before this era")
+      ->option_text("ERA");
+  line.app().add_flag("--metadata-snapshot", chosen.metadata_snapshot,
+                      "Ask the metadata snapshot; the device may be live");
+  line.app().add_flag("--repair", chosen.repair,
+                      "List blocks that damage hides as written, instead of nothing");
+  line.app()
+      .add_option("--format", chosen.format, "How the list is written (default: xml)")
+      ->transform(one_of<list_format>(
+          {{"xml", list_format::xml}, {"text", list_format::text}, {"json", list_format::json}}))
+      ->option_text("xml|text|json");
+  line.app()
+      .add_option("--unit", chosen.unit, "What it counts in (default: block)")
+      ->transform(one_of<list_unit>(
+          {{"block", list_unit::block}, {"sector", list_unit::sector}, {"byte", list_unit::byte}}))
+      ->option_text("block|sector|byte");
+  line.app()
+      .add_option("-o,--output", chosen.output, "Write to a file instead of standard output")
+      ->option_text("FILE");
+  line.add_device();
+  return line.run(argc, argv, [&] { return invalidation(line, chosen).run(); });
+}
+
+}  // namespace era

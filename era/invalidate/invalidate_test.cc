@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The list against a filter of the description that the metadata was built from.
+#include "era/invalidate/invalidate.h"
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+#include <string>
+
+#include "era/testing/metadata_builder.h"
+
+namespace era {
+namespace {
+
+using era::test::built_metadata;
+using era::test::metadata_description;
+
+struct listed_text {
+  std::string text;
+  listed_blocks counts;
+  std::vector<finding> findings;
+};
+
+listed_text list(const std::string& path, era_window window, const doubts& in_doubt = {}) {
+  const pd::block_device device(path, pd::access::exclusive);
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  listed_text result;
+  const finding_sink sink = [&](finding f) { result.findings.push_back(std::move(f)); };
+  const auto m = open_metadata(queue, device, source::live, sink);
+  const run_printer print = [](text_buffer& text, const value_run& run) {
+    text.append(fmt::format("{} {}\n", run.blocks.begin, run.blocks.end));
+  };
+  result.counts = list_blocks(
+      *m, device, window, in_doubt, print, [&](std::string_view t) { result.text += t; }, sink);
+  return result;
+}
+
+metadata_description described(std::uint32_t nr_blocks) {
+  metadata_description d;
+  d.nr_blocks = nr_blocks;
+  d.current_era = 20;
+  d.era_of = [](std::uint64_t i) { return static_cast<std::uint32_t>(i / 50 % 7); };
+  d.archived = {{10, nr_blocks + 77, [](std::uint64_t i) { return i / 3 % 11 == 0; }}};
+  d.current = {20, nr_blocks, [](std::uint64_t i) { return i / 9 % 13 == 0; }};
+  return d;
+}
+
+std::uint64_t era_of(std::uint64_t i) {
+  if (i / 9 % 13 == 0) return 20;
+  if (i / 3 % 11 == 0) return 10;
+  return i / 50 % 7;
+}
+
+std::string expected(std::uint64_t nr_blocks, era_window window) {
+  std::ostringstream text;
+  const auto is_listed = [&](std::uint64_t i) {
+    return i < nr_blocks && window.begin <= era_of(i) && era_of(i) < window.end;
+  };
+  for (std::uint64_t i = 0; i < nr_blocks; ++i) {
+    if (!is_listed(i)) continue;
+    const std::uint64_t begin = i;
+    while (is_listed(i)) ++i;
+    text << begin << ' ' << i << '\n';
+  }
+  return text.str();
+}
+
+TEST(ListBlocks, IsTheFilterOfTheFold) {
+  for (const std::uint32_t nr_blocks : {0u, 1u, 64u, 1019u, 32575u, 32576u, 32577u, 100000u}) {
+    const built_metadata built(described(nr_blocks));
+    for (const era_window window : {era_window{0, ~0u},
+                                    {1, ~0u},
+                                    {6, ~0u},
+                                    {10, ~0u},
+                                    {20, ~0u},
+                                    {21, ~0u},
+                                    {10, 20},
+                                    {0, 1},
+                                    {3, 5},
+                                    {5, 5}})
+      ASSERT_EQ(list(built.path(), window).text, expected(nr_blocks, window))
+          << nr_blocks << " blocks, eras " << window.begin << " to before " << window.end;
+  }
+}
+
+TEST(ListBlocks, MergesOverStripes) {
+  metadata_description d;
+  d.nr_blocks = 100000;
+  d.era_of = [](std::uint64_t i) { return i > 10 && i < 99990 ? 1u : 0u; };
+  d.current_era = 2;
+  EXPECT_EQ(list(built_metadata(d).path(), {1, 9}).text, "11 99990\n");
+}
+
+TEST(ListBlocks, AddsWhatIsInDoubt) {
+  metadata_description d;
+  d.nr_blocks = 100000;
+  d.current_era = 9;
+  d.era_of = [](std::uint64_t i) { return i < 10 ? 5u : 0u; };
+  const built_metadata built(d);
+  doubts in_doubt;
+  in_doubt.add({5, 20});
+  in_doubt.add({32000, 40000});
+  in_doubt.settle();
+  const listed_text l = list(built.path(), {5, 9}, in_doubt);
+  EXPECT_EQ(l.text, "0 20\n32000 40000\n");
+  EXPECT_EQ(l.counts.listed, 8020u);
+  EXPECT_EQ(l.counts.in_doubt, 8010u);
+}
+
+TEST(ListBlocks, AddsWhatDamageToTheArraysHides) {
+  metadata_description d;
+  d.nr_blocks = 100000;
+  d.current_era = 9;
+  d.archived = {{6, 100000, [](std::uint64_t) { return false; }}};
+  built_metadata built(d);
+  const pd::block_device device(built.path(), pd::access::shared);
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  const auto m = open_metadata(queue, device, source::live, [](const finding&) {});
+  built.write(*m->eras.block(50), pd::block{});
+  built.write(*m->writesets[0].bits.block(2), pd::block{});
+  const std::string array = "50900 51918\n", bitset = "65152 97728\n";
+  EXPECT_EQ(list(built.path(), {6, 9}).text, array + bitset);
+  EXPECT_EQ(list(built.path(), {7, 9}).text, array);
+  EXPECT_EQ(list(built.path(), {7, 9}).findings.size(), 2u);
+  EXPECT_EQ(list(built.path(), {7, 9}).counts.in_doubt, 1018u);
+}
+
+}  // namespace
+}  // namespace era

@@ -1,0 +1,159 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-3.0-or-later
+# era_invalidate: exactly what was written in the eras asked for, or nothing.
+load helpers
+
+# written_in SINCE BEFORE NAME [snapshot]: what the truth says, as merged "begin end" lines.
+written_in() {
+  truth "${@:3}" | awk -v since="$1" -v before="$2" '
+    $3 < since || $3 >= before { next }
+    n && $1 == last { last = $2; next }
+    { if (n++) print first, last; first = $1; last = $2 }
+    END { if (n) print first, last }'
+}
+
+no_end=4294967296
+
+# last_era NAME
+last_era() { superblock "$1.img" current_era; }
+
+@test "every image, live, at every era" {
+  for name in "${images[@]}"; do
+    image "$name"
+    for ((era = 1; era <= $(last_era "$name") + 1; ++era)); do
+      diff <(written_in $era $no_end "$name") \
+        <(era_invalidate --format text --written-since $era "$name.img" 2>/dev/null) ||
+        fail "$name since $era differs from the truth (<)"
+    done
+  done
+}
+
+@test "the metadata snapshot at every era" {
+  image snap-live
+  for era in 1 2 3 4; do
+    same "$(written_in $era $no_end snap-live snapshot)" \
+      "$(era_invalidate --metadata-snapshot --format text --written-since $era snap-live.img 2>/dev/null)"
+  done
+}
+
+@test "every window of eras" {
+  for name in crash reopened; do
+    image "$name"
+    for since in 1 2 3 4; do
+      for before in 1 2 3 4 5; do
+        same "$(written_in $since $before "$name")" "$(era_invalidate --format text \
+          --written-since $since --written-before $before "$name.img" 2>/dev/null)"
+      done
+    done
+  done
+}
+
+@test "since era 0 is everything" {
+  image crash
+  same '0 2048' "$(era_invalidate --format text --written-since 0 crash.img)"
+}
+
+@test "XML is as thin-provisioning-tools print it" {
+  image crash
+  run -0 --separate-stderr era_invalidate --written-since 3 crash.img
+  same '<blocks>
+  <block block="6"/>
+  <range begin="1000" end="1020"/>
+</blocks>' "$output"
+  [[ -z $stderr ]]
+  era_invalidate --written-since 3 crash.img | tail -c 1 | od -c | grep -q '\\n'
+}
+
+@test "JSON" {
+  command -v jq >/dev/null || skip 'needs jq'
+  image crash
+  same '[{"begin":6,"end":7},{"begin":1000,"end":1020}]' \
+    "$(era_invalidate --format json --written-since 3 crash.img | jq -c .)"
+  same '[]' "$(era_invalidate --format json --written-since 9 crash.img 2>/dev/null | jq -c .)"
+}
+
+@test "units" {
+  image crash
+  same '768 896
+128000 130560' "$(era_invalidate --format text --unit sector --written-since 3 crash.img)"
+  same '393216 458752
+65536000 66846720' "$(era_invalidate --format text --unit byte --written-since 3 crash.img)"
+  # In other units a block is a stretch.
+  era_invalidate --unit sector --written-since 3 crash.img | grep -q '<range begin="768" end="896"/>'
+}
+
+@test "an era that has not been yet is a warning and an empty list" {
+  image crash
+  run -0 --separate-stderr era_invalidate --written-since 4 crash.img
+  same '<blocks>
+</blocks>' "$output"
+  [[ $stderr = *'crash.img: warning: nothing can have been written since era 4: the current era is 3'* ]]
+}
+
+@test "damage: an error, and not a byte of output" {
+  image full
+  zero_block full.img "$(array_block full.img 200)"
+  for format in xml text json; do
+    refused 'full.img: is damaged: nothing is listed.*--repair' \
+      era_invalidate --format $format --written-since 1 full.img
+  done
+  run -1 era_invalidate --written-since 1 -o list full.img
+  [[ ! -e list ]]
+}
+
+@test "--repair lists what damage hides, and says how much that is" {
+  image full
+  written_in 4 $no_end full >sound
+  block=$(array_block full.img 200) # it covers origin blocks 203600 to 204617
+  zero_block full.img "$block"
+  run -0 --separate-stderr era_invalidate --repair --format text --written-since 4 full.img
+  [[ $output = *'203600 204618'* ]]
+  [[ $stderr = *"metadata block $block: era array"* ]]
+  inside=$(awk '$1 >= 203600 && $2 <= 204618 { n += $2 - $1 } END { print n + 0 }' sound)
+  total=$(awk '{ n += $2 - $1 } END { print n }' <<<"$output")
+  [[ $stderr = *"is damaged: $((1018 - inside)) of the $total blocks listed"* ]]
+}
+
+@test "a pointer to an outdated block is found by its reference count" {
+  image many-eras
+  root=$(superblock many-eras.img era_array_root)
+  # A free block holds a sound array block, and the array's first pointer goes there.
+  copy_block many-eras.img "$(array_block many-eras.img 5)" 2047
+  poke many-eras.img $((2047 * 4096 + 16)) 8 2047
+  seal many-eras.img 2047 array
+  poke many-eras.img "$(pointer_to many-eras.img "$root" 0)" 8 2047
+  seal many-eras.img "$root" node
+  refused 'metadata block 2047: reference counts' era_invalidate --written-since 1 many-eras.img
+  refused 'is damaged: nothing is listed' era_invalidate --written-since 1 many-eras.img
+}
+
+@test "without a superblock there is no list, not even with --repair" {
+  image crash
+  zero_block crash.img 0
+  for option in '' --repair; do
+    # shellcheck disable=SC2086
+    refused 'take every block as written' era_invalidate $option --written-since 1 crash.img
+  done
+}
+
+@test "options are checked" {
+  image crash
+  refused 'written-since' era_invalidate crash.img
+  refused 'written-since' era_invalidate --written-since x crash.img
+  refused 'written-since' era_invalidate --written-since -1 crash.img
+  refused 'format' era_invalidate --format yaml --written-since 1 crash.img
+  refused 'unit' era_invalidate --unit mile --written-since 1 crash.img
+  refused 'holds no metadata snapshot' era_invalidate --metadata-snapshot --written-since 1 crash.img
+  refused 'is the metadata itself' era_invalidate --written-since 1 -o crash.img crash.img
+}
+
+@test "output files and closed pipes" {
+  image full
+  era_invalidate --written-since 1 -o list full.img
+  same "$(era_invalidate --written-since 1 full.img)" "$(<list)"
+  run --separate-stderr bash -c 'era_invalidate --written-since 1 full.img | head -n 1'
+  same '<blocks>' "$output"
+  [[ -z $stderr ]]
+  run -1 --separate-stderr bash -c 'era_invalidate --written-since 1 full.img >/dev/full'
+  [[ $stderr = 'era_invalidate: cannot write standard output: No space left on device' ]]
+}
