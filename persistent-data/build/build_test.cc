@@ -176,8 +176,8 @@ TEST(ArrayBuilder, TakesRuns) {
   site s(100);
   array_builder<le32> builder(s.writer);
   std::vector<std::uint64_t> wanted;
-  for (const std::uint64_t run : {3, 1015, 1, 1018, 5000, 0, 2}) {
-    builder.append(run, static_cast<std::uint32_t>(run + 1));
+  for (const unsigned run : {3u, 1015u, 1u, 1018u, 5000u, 0u, 2u}) {
+    builder.append(run, run + 1);
     wanted.insert(wanted.end(), run, run + 1);
   }
   EXPECT_EQ(builder.size(), wanted.size());
