@@ -75,7 +75,7 @@ TEST(Restore, BringsMetadataOfEverySizeBack) {
 }
 
 TEST(Restore, BringsMetadataBackWhoseArrayHasTwoLevels) {
-  for (const std::uint32_t n : {252 * 1018 - 1, 252 * 1018, 252 * 1018 + 1}) {
+  for (const std::uint32_t n : {252u * 1018 - 1, 252u * 1018, 252u * 1018 + 1}) {
     SCOPED_TRACE(n);
     expect_identity(built_metadata(of_size(n)).path());
   }
@@ -297,7 +297,7 @@ TEST_F(RestoreByHand, RefusesADocumentThatIsCutAnywhere) {
 // --- Space.
 
 TEST_F(RestoreByHand, NeedsTheBlocksThatItSays) {
-  for (const std::uint32_t n : {0, 1, 1018, 1019, 30000, 252 * 1018, 252 * 1018 + 1}) {
+  for (const std::uint32_t n : {0u, 1u, 1018u, 1019u, 30000u, 252u * 1018, 252u * 1018 + 1}) {
     SCOPED_TRACE(n);
     const std::string xml = document(
         n == 0 ? "<era_array/>"

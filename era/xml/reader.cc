@@ -154,7 +154,7 @@ class parser {
       if (newline == text.npos) {
         if (!all) return text;
         feed(text, false);
-        return {};
+        return text.substr(text.size());
       }
       feed(text.substr(0, newline + 1), false);
       text.remove_prefix(newline + 1);

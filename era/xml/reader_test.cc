@@ -56,7 +56,7 @@ std::string error_of(const std::string& xml, recorder& out, std::size_t piece = 
 std::string error_of(const std::string& xml) {
   recorder out;
   const std::string error = error_of(xml, out);
-  for (const std::size_t piece : {1, 7}) {
+  for (const std::size_t piece : {1u, 7u}) {
     recorder again;
     EXPECT_EQ(error_of(xml, again, piece), error);
     EXPECT_EQ(again.text, out.text);
@@ -129,7 +129,7 @@ TEST(XmlReader, TakesXmlHoweverItIsWritten) {
       with(whole, "\"5\"", "\"05\""),
   };
   for (const std::string& xml : variants) {
-    for (const std::size_t piece : {1 << 20, 1, 5}) {
+    for (const std::size_t piece : {1u << 20, 1u, 5u}) {
       recorder out;
       EXPECT_EQ(error_of(xml, out, piece), "") << xml;
       EXPECT_EQ(out.text, told) << xml;

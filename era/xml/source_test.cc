@@ -69,12 +69,12 @@ std::string some_text() {
 }
 
 TEST_F(XmlSource, ReadsAFileWhole) {
-  for (const std::size_t size : {0, 1, 39, 40, 41, 1000, 100000}) {
+  for (const std::size_t size : {0u, 1u, 39u, 40u, 41u, 1000u, 100000u}) {
     const std::string text = some_text().substr(0, size);
     input_file in(file("x.xml", text));
     EXPECT_EQ(in.name(), path("x.xml"));
     EXPECT_EQ(in.bytes(), size);
-    for (const std::size_t piece : {1, 7, 5000}) {
+    for (const std::size_t piece : {1u, 7u, 5000u}) {
       input_file again(path("x.xml"));
       EXPECT_TRUE(read_all(again, piece) == text) << size << ' ' << piece;
       EXPECT_EQ(again.bytes_read(), size);

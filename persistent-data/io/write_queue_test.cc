@@ -120,7 +120,7 @@ TEST_F(WriteQueue, ShortWritesGoOn) {
   for (const std::size_t longest :
        {block_size, block_size + 1, 3 * block_size - 1, 100 * block_size, 255 * block_size}) {
     for (const bool newest_first : {false, true}) {
-      for (const std::size_t depth : {1, 2, 5}) {
+      for (const std::size_t depth : {1u, 2u, 5u}) {
         SCOPED_TRACE(fmt::format("{} {} {}", longest, newest_first, depth));
         scratch_device other(nr_blocks);
         faulty_device short_device(other);
