@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "era/xml/run_joiner.h"
 #include "era/view/content.h"
 #include "era/view/stripe.h"
+#include "era/xml/run_joiner.h"
 #include "era/xml/writer.h"
 #include "persistent-data/io/workers.h"
 
