@@ -25,7 +25,7 @@ restores() {
 fails_wiped() {
   output
   refused "$1" era_restore -o out.img "${@:2}"
-  [[ $stderr = *'out.img: is wiped and holds no metadata: it looks unformatted until a restore succeeds' ]] ||
+  [[ $stderr = *'out.img: is wiped and holds no metadata: it looks unformatted until this has succeeded' ]] ||
     fail "$stderr"
   looks_unformatted out.img
   run -1 era_check out.img

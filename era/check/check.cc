@@ -20,7 +20,8 @@ bool hides_references(const finding& f) {
     case fault::wrong_kind:
     case fault::wrong_place:
     case fault::bad_shape:
-    case fault::bad_pointer: return true;
+    case fault::bad_pointer:
+    case fault::in_doubt: return true;
     default: return false;
   }
 }
@@ -56,6 +57,7 @@ class checker {
         walk_, sb.space_map, watched(damage_in({part::space_map}, sink_, 1, ledger_.nr_blocks())));
     if (sb.metadata_snap != 0) check_snapshot(sb);
     check_references(counts, sb);
+    if (scope_.references) list_suspects(counts);
   }
 
   // The live metadata changes while it is looked at: only its superblock and what the snapshot
@@ -136,6 +138,21 @@ class checker {
         report(
             b, fault::count_too_high,
             fmt::format("the space map counts {} references, and there are {}", *counted, found));
+    }
+  }
+
+  void list_suspects(const pd::space_map& counts) {
+    suspect_references& suspects = summary_.suspects;
+    suspects.complete = counts.nr_blocks() > 0;
+    for (std::uint64_t b = 1; b < ledger_.nr_blocks(); ++b) {
+      const std::uint32_t found = ledger_.references({b});
+      const bool is_past_end = b >= counts.nr_blocks();
+      const auto counted = is_past_end ? std::nullopt : counts.count({b});
+      if (!counted && (!is_past_end || found > 0)) suspects.complete = false;
+      if (ledger_.is_cross_linked({b}) || (counted && *counted < found))
+        suspects.contested.push_back({b});
+      if (counted && *counted > found && !ledger_.in_first_view({b}))
+        suspects.unreached.push_back({b});
     }
   }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "era/format/superblock.h"
 #include "era/view/finding.h"
@@ -15,7 +16,8 @@ namespace era {
 struct check_scope {
   source from = source::live;  // snapshot: only what the metadata snapshot reaches
   bool superblock_only = false;
-  bool content = true;  // what the arrays hold; without it only superblock, trees and space map
+  bool content = true;      // what the arrays hold; without it only superblock, trees and space map
+  bool references = false;  // list in the summary what is suspect about references
 };
 
 // What was looked at in a view.
@@ -27,11 +29,24 @@ struct view_summary {
   std::uint64_t bitset_blocks = 0;  // of all writesets
 };
 
+// Blocks whose references say that they, or who refers to them, may not be what they seem.
+struct suspect_references {
+  // Referred to by more than the space map counts, or by two owners: perhaps an outdated block, or
+  // another's.
+  std::vector<pd::block_nr> contested;
+  // Counted, and more often than they are reached, and not at all from the live superblock: perhaps
+  // something was cut off.
+  std::vector<pd::block_nr> unreached;
+  // Is all that the live metadata has cut off among them? Not where counts are damaged.
+  bool complete = false;
+};
+
 struct check_summary {
   std::uint64_t nr_metadata_blocks = 0;
   std::optional<view_summary> live, snapshot;  // as far as they could be opened
   std::optional<std::uint64_t> blocks_in_use;  // by the space map, where it was checked
   bool leaks_checked = false;                  // not when damaged trees hide what they refer to
+  suspect_references suspects;                 // where the scope asks for them
 };
 
 // Findings come one at a time, ungrouped, in a fixed order. Throws no_snapshot where a snapshot is

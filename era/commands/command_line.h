@@ -49,6 +49,7 @@ class command_line {
 int check_command(int argc, char** argv);
 int dump_command(int argc, char** argv);
 int invalidate_command(int argc, char** argv);
+int repair_command(int argc, char** argv);
 int restore_command(int argc, char** argv);
 
 }  // namespace era

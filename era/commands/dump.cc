@@ -2,29 +2,64 @@
 // era_dump: prints metadata as XML.
 #include "era/dump/dump.h"
 
+#include <optional>
+
 #include "era/commands/command_line.h"
 #include "era/commands/finding_text.h"
 #include "era/commands/output.h"
+#include "era/commands/salvage_words.h"
 #include "era/view/finding_groups.h"
 #include "era/xml/compression.h"
+#include "era/xml/printer.h"
 
 namespace era {
 namespace {
 
 struct options {
   dump_options dump;
-  bool metadata_snapshot = false;
+  bool metadata_snapshot = false, repair = false;
+  salvage_wishes wishes;
   std::string output;
 };
 
+source source_of(const options& chosen) {
+  return chosen.metadata_snapshot ? source::snapshot : source::live;
+}
+
+int dump_salvaged(const command_line& line, const options& chosen, const pd::block_device& device) {
+  salvage_words words(line, device, false);
+  salvage_wishes wishes = chosen.wishes;
+  wishes.from = source_of(chosen);
+  std::optional<salvaged> saved;
+  try {
+    saved = salvage_metadata(device, wishes, words.report(), [] {});
+  } catch (const std::exception&) {
+    words.flush();
+    throw;
+  }
+  words.sum_up(*saved);
+  output out(chosen.output);
+  xml::compressor packed(
+      xml::compression_by_name(chosen.output), [&](std::string_view text) { out.write(text); },
+      chosen.output);
+  xml::printer printer(chosen.dump.compact ? xml::form::compact : xml::form::full,
+                       [&](std::string_view text) { packed.write(text); });
+  write_document(*saved, device, chosen.dump.logical, printer, [](std::uint64_t) {});
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  require_still_held(queue, device, saved->read_from);
+  packed.finish();
+  out.commit();
+  return exit_success;
+}
+
 int dump(const command_line& line, const options& chosen) {
-  const source from = chosen.metadata_snapshot ? source::snapshot : source::live;
   const auto access = chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive;
   const pd::block_device device(line.device(), access, line.engine());
   if (device.is_same_file(chosen.output))
     throw output_error(
         fmt::format("{}: is the metadata itself; name another output", chosen.output));
 
+  if (chosen.repair) return dump_salvaged(line, chosen, device);
   bool damaged = false, foreign = false;
   finding_groups report([&](const finding& f) { line.say(in_words(device.path(), f)); });
   const finding_sink sink = [&](finding f) {
@@ -43,7 +78,7 @@ int dump(const command_line& line, const options& chosen) {
   };
 
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  const auto m = open_metadata(queue, device, from, sink);
+  const auto m = open_metadata(queue, device, source_of(chosen), sink);
   if (!m || damaged) return refuse();
   output out(chosen.output);
   xml::compressor packed(
@@ -73,6 +108,8 @@ int dump_command(int argc, char** argv) {
       ->option_text("FILE");
   line.app().add_flag("--compact", chosen.dump.compact,
                       "Write runs of blocks instead of single ones");
+  line.app().add_flag("--repair", chosen.repair, "Dump what can be saved of damaged metadata");
+  add_salvage_options(line.app(), chosen.wishes);
   line.add_device();
   return line.run(argc, argv, [&] { return dump(line, chosen); });
 }

@@ -25,6 +25,7 @@ constexpr command commands[] = {
     {"check", era::check_command, "check all of the metadata"},
     {"dump", era::dump_command, "print the metadata as XML"},
     {"invalidate", era::invalidate_command, "list the blocks written since an era"},
+    {"repair", era::repair_command, "make sound metadata of damaged"},
     {"restore", era::restore_command, "make metadata of XML"},
 };
 

@@ -2,13 +2,11 @@
 // era_restore: makes metadata of XML.
 #include "era/restore/restore.h"
 
-#include <optional>
-
+#include "era/commands/building.h"
 #include "era/commands/command_line.h"
 #include "era/commands/interruption.h"
 #include "era/commands/progress.h"
 #include "era/xml/source.h"
-#include "persistent-data/io/output_device.h"
 
 namespace era {
 namespace {
@@ -17,25 +15,6 @@ struct options {
   std::string input, output;
   bool quiet = false;
 };
-
-std::string in_words(const std::string& output, remains left) {
-  switch (left) {
-    case remains::as_before: return "";
-    case remains::perhaps_wiped:
-      return fmt::format(
-          "{}: is as it was, or its superblock is wiped; nothing else of it was changed", output);
-    case remains::unformatted:
-      return fmt::format(
-          "{}: is wiped and holds no metadata: it looks unformatted until a restore succeeds",
-          output);
-    case remains::perhaps_complete:
-      return fmt::format(
-          "{}: cannot be written any more: it looks unformatted, or holds the whole new metadata; "
-          "do not use it before a restore has succeeded",
-          output);
-  }
-  return "";
-}
 
 int restore(const command_line& line, const options& chosen) {
   const interruption signals;
@@ -50,29 +29,14 @@ int restore(const command_line& line, const options& chosen) {
     shown.update(input.bytes_read());
   };
 
-  std::optional<pd::output_device> device;
-  restorer builder(
-      [&](std::uint64_t suggested_blocks) {
-        device.emplace(chosen.output, suggested_blocks, line.engine());
-        return output_target{device->path(), device->is_block_device(), device->nr_blocks(),
-                             [&] { return device->make_queue(); }};
-      },
-      step);
-  try {
+  return build_metadata(line, chosen.output, shown, step, [&](restorer& builder) {
     const auto source = [&](char* buffer, std::size_t size) {
       step();
       return input.read(buffer, size);
     };
     xml::read(source, input.name(), builder);
     builder.commit();
-    return exit_success;
-  } catch (const std::exception& e) {
-    shown.clear();
-    line.say(e.what());
-    if (const std::string left = in_words(chosen.output, builder.abandon()); !left.empty())
-      line.say(left);
-    return exit_failure;
-  }
+  });
 }
 
 }  // namespace

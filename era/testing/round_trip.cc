@@ -12,6 +12,16 @@
 #include "persistent-data/io/output_device.h"
 
 namespace era::test {
+namespace {
+
+restorer::open_target opener(const std::string& path, std::optional<pd::output_device>& device) {
+  return [&path, &device](std::uint64_t suggested) {
+    device.emplace(path, suggested);
+    return output_target{path, false, device->nr_blocks(), [&] { return device->make_queue(); }};
+  };
+}
+
+}  // namespace
 
 std::string dump_of(const std::string& path, dump_options options, source from) {
   const pd::block_device device(path, pd::access::shared);
@@ -32,15 +42,25 @@ std::string findings_in(const std::string& path) {
   return text;
 }
 
+std::string repair_to(const std::string& from, const std::string& to, const salvage_wishes& wishes,
+                      const salvage_report& report) {
+  std::optional<pd::output_device> output;
+  restorer builder(opener(to, output), [] {});
+  try {
+    const pd::block_device device(from, pd::access::shared);
+    const salvaged saved = salvage_metadata(device, wishes, report, [] {});
+    write_document(saved, device, false, builder, [](std::uint64_t) {});
+    builder.commit();
+    return "";
+  } catch (const std::exception& e) {
+    builder.abandon();
+    return e.what();
+  }
+}
+
 std::string restore_to(const std::string& path, const std::string& xml, std::size_t piece) {
   std::optional<pd::output_device> device;
-  restorer builder(
-      [&](std::uint64_t suggested) {
-        device.emplace(path, suggested);
-        return output_target{path, false, device->nr_blocks(),
-                             [&] { return device->make_queue(); }};
-      },
-      [] {});
+  restorer builder(opener(path, device), [] {});
   std::size_t at = 0;
   const auto read = [&](char* to, std::size_t size) {
     const std::size_t now = std::min({size, piece, xml.size() - at});

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// For tests: metadata to XML and back, in memory.
+// For tests: metadata to XML and back, and from damaged to repaired, in memory.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
 #include "era/dump/dump.h"
+#include "era/repair/salvage.h"
 #include "era/view/metadata.h"
 
 namespace era::test {
@@ -20,5 +21,9 @@ std::string findings_in(const std::string& path);
 // so many bytes. The message where that fails.
 std::string restore_to(const std::string& path, const std::string& xml,
                        std::size_t piece = std::size_t{1} << 20);
+
+// Repairs the metadata at one path onto the file at another. The message where that fails.
+std::string repair_to(const std::string& from, const std::string& to, const salvage_wishes&,
+                      const salvage_report&);
 
 }  // namespace era::test

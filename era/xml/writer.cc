@@ -94,6 +94,18 @@ void append(text_buffer& text, fmt::format_string<Args...> format, Args&&... arg
   text.written_to(result.out);
 }
 
+// A line for each block, by put_line(to, number) -> to.
+template <class PutLine>
+void put_numbered(text_buffer& text, pd::range blocks, PutLine put_line) {
+  char* to = text.room(blocks.size() * max_line + piece);
+  counter_text number(blocks.begin);
+  for (std::uint64_t i = blocks.begin; i < blocks.end; ++i) {
+    to = put_line(to, number);
+    number.increment();
+  }
+  text.written_to(to);
+}
+
 }  // namespace
 
 void begin_superblock(text_buffer& text, const superblock& sb) {
@@ -126,6 +138,20 @@ void bits(text_buffer& text, pd::range blocks, std::span<const pd::le64> words) 
     number.increment();
   }
   text.written_to(to);
+}
+
+void bits(text_buffer& text, pd::range blocks, bool value) {
+  put_numbered(text, blocks, [&](char* to, const counter_text& number) {
+    return put(number.put(put(to, bit_begin)), bit_end[value ? 1 : 0]);
+  });
+}
+
+void eras(text_buffer& text, pd::range blocks, era_nr era) {
+  const fmt::format_int digits(era.value);
+  put_numbered(text, blocks, [&](char* to, const counter_text& number) {
+    to = put(number.put(put(to, era_begin)), era_middle);
+    return put(put(to, digits), line_end);
+  });
 }
 
 void eras(text_buffer& text, origin_block first, std::span<const std::uint32_t> values) {

@@ -45,6 +45,7 @@ std::string_view name(fault what) noexcept {
     case fault::bad_shape: return "bad-shape";
     case fault::bad_pointer: return "bad-pointer";
     case fault::cross_linked: return "cross-linked";
+    case fault::in_doubt: return "in-doubt";
     case fault::missing: return "missing";
     case fault::bad_value: return "bad-value";
     case fault::count_too_low: return "count-too-low";
@@ -61,6 +62,13 @@ std::optional<flaw> verify(const block_kind& kind, const block& b, block_nr wher
     return flaw{fault::wrong_place,
                 fmt::format("the block holds {} that was written for block {}", kind.name, number)};
   return {};
+}
+
+const block_kind* identify(const block& b, block_nr where) noexcept {
+  const std::uint32_t salt = unsalted_checksum(b) ^ b.as<le32>();
+  for (const block_kind* kind : known_kinds)
+    if (kind->salt == salt) return stored_number(*kind, b) == where.value ? kind : nullptr;
+  return nullptr;
 }
 
 void seal(const block_kind& kind, block& b, block_nr where) noexcept {

@@ -60,6 +60,7 @@ enum class fault {
   bad_shape,      // a count, a size, a flag or the order of keys contradicts the format
   bad_pointer,    // points outside the device or at the superblock
   cross_linked,   // reached twice where the format has one owner
+  in_doubt,       // sound, but who refers to it contradicts the space map or another owner
   missing,        // something that must be there is not
   bad_value,      // a value that cannot be
   count_too_low,  // the space map counts fewer references than there are
@@ -74,6 +75,9 @@ struct flaw {
 
 // Checksum, kind and location, before any other field is trusted. Nothing: the block is intact.
 std::optional<flaw> verify(const block_kind&, const block&, block_nr);
+
+// Which of the kinds above an intact block is that was written for this place; nullptr: none.
+const block_kind* identify(const block&, block_nr) noexcept;
 
 // Writes the block's number and its checksum: the last thing before it is written to disk.
 void seal(const block_kind&, block&, block_nr) noexcept;

@@ -109,4 +109,35 @@ array_map map_array(btree_walk& walk, std::optional<block_nr> from, block_nr roo
   return map;
 }
 
+std::optional<measured_array> measure_array(btree_walk& walk, block_nr root) {
+  std::uint64_t blocks = 0;
+  block_nr last;
+  bool sound = true;
+  btree_events events;
+  events.leaf = [&](block_nr, const node_view& node) {
+    for (std::uint32_t i = 0; i < node.size(); ++i) {
+      last = {node.value<le64>(i)};
+      sound = sound && node.key(i) == blocks++ &&
+              walk.ledger().reach(std::nullopt, last) == reach_result::first;
+    }
+  };
+  events.lost = [&](range) { sound = false; };
+  events.damaged = [&](const damage&) { sound = false; };
+  walk.walk(std::nullopt, root, sizeof(le64), events);
+  if (!sound) return {};
+  if (blocks == 0) return measured_array{};
+
+  std::optional<measured_array> result;
+  walk.queue().read(std::span(&last, 1), [&](std::size_t, const block* data, int error) {
+    if (examine(array_block_kind, data, error, last)) return;
+    const auto& header = data->as<array_header>();
+    const std::uint32_t size = header.value_size, entries = header.nr_entries;
+    if ((size != sizeof(le32) && size != sizeof(le64)) || entries == 0 ||
+        entries > max_array_entries(size) || check_array_block(*data, size, entries))
+      return;
+    result = measured_array{(blocks - 1) * max_array_entries(size) + entries, size};
+  });
+  return result;
+}
+
 }  // namespace persistent_data

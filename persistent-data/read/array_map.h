@@ -56,4 +56,14 @@ class array_map {
 array_map map_array(btree_walk&, std::optional<block_nr> from, block_nr root,
                     std::uint64_t nr_values, std::uint32_t value_size, const damage_sink&);
 
+// An array as it presents itself, for who does not know its size.
+struct measured_array {
+  std::uint64_t nr_values = 0;
+  std::uint32_t value_size = 0;  // 4 or 8; 0: it has no blocks
+};
+
+// Reads the tree of an array and its last block. Nothing: they are damaged, or are no array. Values
+// in between may be damaged. The ledger is used up.
+std::optional<measured_array> measure_array(btree_walk&, block_nr root);
+
 }  // namespace persistent_data

@@ -12,6 +12,8 @@ block_ledger::block_ledger(std::uint64_t nr_blocks, counting count)
     : nr_blocks_(std::min(nr_blocks, max_metadata_blocks)),
       reached_(nr_blocks_),
       reached_before_(nr_blocks_),
+      again_(nr_blocks_),
+      doubtful_(nr_blocks_),
       references_(count == counting::yes ? nr_blocks_ : 0) {
   if (!references_.empty()) references_[0] = 1;
 }
@@ -22,15 +24,24 @@ reach_result block_ledger::reach(std::optional<block_nr> from, block_nr to) {
   if (!references_.empty() && !shared &&
       references_[to.value] < std::numeric_limits<std::uint32_t>::max())
     ++references_[to.value];
-  if (reached_[to.value]) return reach_result::again;
+  if (doubtful_[to.value]) return reach_result::doubtful;
+  if (reached_[to.value]) {
+    again_[to.value] = true;
+    return reach_result::again;
+  }
   reached_[to.value] = true;
   return reach_result::first;
 }
 
 void block_ledger::next_view() {
+  if (first_view_.empty()) first_view_ = reached_;
   for (std::size_t i = 0; i < reached_.size(); ++i)
     if (reached_[i]) reached_before_[i] = true;
   reached_.assign(reached_.size(), false);
+}
+
+bool block_ledger::in_first_view(block_nr where) const {
+  return first_view_.empty() ? reached_[where.value] : first_view_[where.value];
 }
 
 std::uint32_t block_ledger::references(block_nr where) const {

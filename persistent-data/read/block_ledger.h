@@ -15,6 +15,7 @@ enum class reach_result {
   first,    // go on and read it
   again,    // this view has reached it before: within one view each block has one owner
   outside,  // past the device's end, or the superblock: there is nothing to read
+  doubtful  // was declared so: what it holds is not to be believed
 };
 
 // A view is what one superblock reaches: the live metadata, or a metadata snapshot. Starts in the
@@ -23,7 +24,7 @@ class block_ledger {
  public:
   enum class counting { no, yes };
 
-  // nr_blocks: the device's size; memory: a bit or two a block, and four bytes where it counts.
+  // nr_blocks: the device's size; memory: some bits a block, and four bytes where it counts.
   block_ledger(std::uint64_t nr_blocks, counting);
 
   std::uint64_t nr_blocks() const noexcept { return nr_blocks_; }
@@ -38,10 +39,19 @@ class block_ledger {
   // References found so far. The superblock has one.
   std::uint32_t references(block_nr) const;
 
+  // Has the first view reached it? And has any view reached it more than once?
+  bool in_first_view(block_nr) const;
+  bool is_cross_linked(block_nr where) const { return again_[where.value]; }
+
+  // Before a walk: reach() answers `doubtful` for this block.
+  void doubt(block_nr where) { doubtful_[where.value] = true; }
+
  private:
   std::uint64_t nr_blocks_;
   std::vector<bool> reached_;         // in this view
   std::vector<bool> reached_before_;  // in an earlier one
+  std::vector<bool> first_view_;      // in the first, once that is over
+  std::vector<bool> again_, doubtful_;
   std::vector<std::uint32_t> references_;
 };
 

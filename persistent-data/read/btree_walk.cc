@@ -25,6 +25,10 @@ std::optional<flaw> examine(reach_result reached, block_nr pointer) {
     case reach_result::again:
       return flaw{fault::cross_linked,
                   fmt::format("it points to block {}, which something else owns", pointer)};
+    case reach_result::doubtful:
+      return flaw{fault::in_doubt, fmt::format("it points to block {}, whose references contradict "
+                                               "the space map's count or each other",
+                                               pointer)};
     case reach_result::outside: break;
   }
   if (pointer.value == 0) return flaw{fault::bad_pointer, "it points to the superblock"};

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See building.h.
+#include "era/commands/building.h"
+
+#include <optional>
+
+#include "persistent-data/io/output_device.h"
+
+namespace era {
+namespace {
+
+std::string in_words(const std::string& output, remains left) {
+  switch (left) {
+    case remains::as_before: return "";
+    case remains::perhaps_wiped:
+      return fmt::format(
+          "{}: is as it was, or its superblock is wiped; nothing else of it was changed", output);
+    case remains::unformatted:
+      return fmt::format(
+          "{}: is wiped and holds no metadata: it looks unformatted until this has succeeded",
+          output);
+    case remains::perhaps_complete:
+      return fmt::format(
+          "{}: cannot be written any more: it looks unformatted, or holds the whole new metadata; "
+          "do not use it before this has succeeded",
+          output);
+  }
+  return "";
+}
+
+}  // namespace
+
+int build_metadata(const command_line& line, const std::string& output, progress& shown,
+                   const std::function<void()>& step, const std::function<void(restorer&)>& build) {
+  std::optional<pd::output_device> device;
+  restorer builder(
+      [&](std::uint64_t suggested_blocks) {
+        device.emplace(output, suggested_blocks, line.engine());
+        return output_target{device->path(), device->is_block_device(), device->nr_blocks(),
+                             [&] { return device->make_queue(); }};
+      },
+      step);
+  try {
+    build(builder);
+    return exit_success;
+  } catch (const std::exception& e) {
+    shown.clear();
+    line.say(e.what());
+    if (const std::string left = in_words(output, builder.abandon()); !left.empty()) line.say(left);
+    return exit_failure;
+  }
+}
+
+}  // namespace era

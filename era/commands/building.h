@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What era_restore and era_repair have in common: metadata is built on an output, and when that
+// fails it is said what is left there.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "era/commands/command_line.h"
+#include "era/commands/progress.h"
+#include "era/restore/restore.h"
+
+namespace era {
+
+// build(restorer&) is to commit. step: as the restorer's. Returns the exit status; exceptions
+// become messages.
+int build_metadata(const command_line&, const std::string& output, progress&,
+                   const std::function<void()>& step, const std::function<void(restorer&)>& build);
+
+}  // namespace era

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// era_repair: makes sound metadata of damaged.
+#include <optional>
+
+#include "era/commands/building.h"
+#include "era/commands/command_line.h"
+#include "era/commands/interruption.h"
+#include "era/commands/progress.h"
+#include "era/commands/salvage_words.h"
+
+namespace era {
+namespace {
+
+struct options {
+  std::string input, output;
+  salvage_wishes wishes;
+  bool quiet = false;
+};
+
+int repair(const command_line& line, const options& chosen) {
+  const interruption signals;
+  const pd::block_device device(chosen.input, pd::access::exclusive, line.engine());
+  if (device.is_same_file(chosen.output))
+    throw pd::device_error(fmt::format(
+        "{}: is the damaged metadata itself, which is never written to; name another output",
+        chosen.output));
+  const auto check_signals = [&] { signals.check(); };
+  salvage_words words(line, device, chosen.quiet);
+  std::optional<salvaged> saved;
+  try {
+    saved = salvage_metadata(device, chosen.wishes, words.report(), check_signals);
+  } catch (const std::exception&) {
+    words.flush();
+    throw;
+  }
+  words.sum_up(*saved);
+
+  progress shown(line.name(), document_bytes(*saved, false),
+                 chosen.quiet ? progress::sink() : progress_on_terminal());
+  return build_metadata(line, chosen.output, shown, check_signals, [&](restorer& builder) {
+    write_document(*saved, device, false, builder, [&](std::uint64_t done) {
+      signals.check();
+      shown.update(done);
+    });
+    builder.commit();
+  });
+}
+
+}  // namespace
+
+int repair_command(int argc, char** argv) {
+  command_line line("era_repair", "Makes sound dm-era metadata of damaged.",
+                    "[options] -i {device|file} -o {device|file}");
+  options chosen;
+  line.app()
+      .add_option("-i,--input", chosen.input, "The damaged metadata; it is only read")
+      ->option_text("{device|file}")
+      ->required();
+  line.app()
+      .add_option("-o,--output", chosen.output, "Another device, or an existing file")
+      ->option_text("{device|file}")
+      ->required();
+  line.app().add_flag("-q,--quiet", chosen.quiet, "Show no progress and no report");
+  add_salvage_options(line.app(), chosen.wishes);
+  line.add_io_engine();
+  return line.run(argc, argv, [&] { return repair(line, chosen); });
+}
+
+}  // namespace era

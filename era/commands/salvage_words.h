@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the commands that salvage have in common: the options by which the user helps, and the
+// report of what was lost and what was assumed.
+#pragma once
+
+#include <string>
+
+#include "era/commands/command_line.h"
+#include "era/repair/salvage.h"
+#include "era/view/finding_groups.h"
+
+namespace era {
+
+void add_salvage_options(CLI::App&, salvage_wishes&);
+
+class salvage_words {
+ public:
+  // quiet: nothing is said.
+  salvage_words(const command_line&, const pd::block_device&, bool quiet);
+
+  const salvage_report& report() const noexcept { return report_; }
+
+  // After salvage_metadata: how much of it had to be assumed.
+  void sum_up(const salvaged&);
+  // Where it failed: what had been found until then.
+  void flush() { groups_.flush(); }
+
+ private:
+  void say(const std::string& text) const;
+
+  const command_line& line_;
+  const pd::block_device& device_;
+  bool quiet_, anything_ = false;
+  finding_groups groups_;
+  salvage_report report_;
+};
+
+}  // namespace era

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Writesets that the live metadata has lost hold of: they are in blocks that the space map counts
+// and that nothing leads to.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "era/repair/block_survey.h"
+#include "persistent-data/read/array_map.h"
+
+namespace era {
+
+struct orphaned_writeset {
+  std::uint64_t era = 0;  // as its leaf says
+  std::uint32_t nr_bits = 0;
+  pd::array_map bits;
+};
+
+struct orphans {
+  std::vector<orphaned_writeset> writesets;  // those whose leaf of the writeset tree is there
+  loose_blocks bits;                         // of others, whose era is unknown
+  bool explained = false;  // each of the blocks is intact, and what it was for is known
+  bool too_many = false;   // more than sound metadata can have: the rest is left out
+};
+
+// unreached: counted blocks that the live metadata does not reach.
+orphans find_orphans(pd::read_queue&, std::uint64_t nr_metadata_blocks,
+                     std::span<const pd::block_nr> unreached, const std::function<void()>& step);
+
+// Maps the bitset of a named writeset. Nothing: it is not whole, or not a bitset by what the survey
+// has seen; damage that is only met there is the reader's.
+std::optional<pd::array_map> map_bitset(pd::read_queue&, const block_survey&,
+                                        const named_writeset&);
+
+}  // namespace era

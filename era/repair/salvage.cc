@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The rules by which damage becomes "written".
+#include "era/repair/salvage.h"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+#include <utility>
+
+#include "era/check/check.h"
+#include "era/check/check_content.h"
+#include "era/repair/orphans.h"
+#include "era/repair/search.h"
+
+namespace era {
+namespace {
+
+using pd::fault;
+
+constexpr std::uint64_t last_era_of_a_key = std::numeric_limits<std::uint32_t>::max();
+
+// Sound blocks that contradict each other or the format: what they say of their size or their keys
+// is not to be believed, either.
+bool is_contradiction(const finding& f) {
+  return f.what.what == fault::bad_shape || f.what.what == fault::bad_value ||
+         f.what.what == fault::cross_linked || f.what.what == fault::in_doubt;
+}
+
+bool is_of_live_trees(const finding& f) {
+  if (f.where.snapshot) return false;
+  switch (f.where.what) {
+    case part::writeset_tree:
+    case part::writeset:
+    case part::current_writeset:
+    case part::era_array: return true;
+    default: return false;
+  }
+}
+
+class salvager {
+ public:
+  salvager(const pd::block_device& device, const salvage_wishes& wishes,
+           const salvage_report& report, const std::function<void()>& step)
+      : device_(device),
+        wishes_(wishes),
+        report_(report),
+        step_(step),
+        queue_(device.make_engine(), device.nr_blocks()) {}
+
+  salvaged run() {
+    // Trees are walked again, without what the references put in doubt.
+    const bool live = wishes_.from == source::live;
+    const check_summary checked =
+        check_metadata(device_, {wishes_.from, false, false, live}, [&](finding f) {
+          if (live ? !is_of_live_trees(f) : f.where.what == part::superblock)
+            report_.damage(std::move(f));
+        });
+    const auto& view = live ? checked.live : checked.snapshot;
+    if (!view && live) return search_metadata(device_, wishes_, report_, step_);
+    if (!view)
+      throw cannot_salvage(fmt::format(
+          "{}: the superblock of the metadata snapshot is lost; repair the live metadata",
+          device_.path()));
+    sb_ = view->sb;
+    settle_block_size(checked.snapshot);
+    settle_nr_blocks();
+    map(view->location, checked.suspects);
+    settle_era();
+    place_writesets();
+    const bool all_found = live && take_orphans(checked.suspects);
+    if (all_found && !lost_eras_.empty())
+      assume(fmt::format("what the writeset tree has lost is all among them"));
+    if (!all_found) fill_lost_eras();
+    result_.eras = metadata_.eras;
+    if (live && sb_.metadata_snap != 0) assume("the metadata snapshot is left out");
+    result_.read_from = {metadata_.from, metadata_.sb, metadata_.location, {}, {}};
+    return std::move(result_);
+  }
+
+ private:
+  void assume(std::string text) const { report_.assumption(std::move(text)); }
+
+  void settle_block_size(const std::optional<view_summary>& snapshot) {
+    const auto valid = [](std::uint32_t size) { return size != 0 && size % 8 == 0; };
+    if (wishes_.block_size) {
+      result_.block_size = *wishes_.block_size;
+    } else if (valid(sb_.data_block_size)) {
+      result_.block_size = sb_.data_block_size;
+    } else if (snapshot && valid(snapshot->sb.data_block_size)) {
+      result_.block_size = snapshot->sb.data_block_size;
+      assume(fmt::format("the block size is that of the metadata snapshot, {} sectors",
+                         result_.block_size));
+    } else {
+      throw cannot_salvage(fmt::format(
+          "{}: the block size is lost; give it with --block-size SECTORS (the table line of the "
+          "device has it)",
+          device_.path()));
+    }
+  }
+
+  // The array itself says how long it is. Where it and the superblock disagree, the longer one does
+  // not lose blocks.
+  void settle_nr_blocks() {
+    const std::uint32_t told = sb_.nr_blocks;
+    const std::uint64_t most = (std::min(device_.nr_blocks(), pd::max_metadata_blocks) - 1) *
+                               std::uint64_t{eras_per_array_block};
+    const bool plausible = told <= std::min<std::uint64_t>(max_origin_blocks, most);
+    pd::block_ledger ledger(device_.nr_blocks(), pd::block_ledger::counting::no);
+    pd::btree_walk walk(queue_, ledger);
+    auto measured = pd::measure_array(walk, {sb_.era_array_root});
+    if (measured &&
+        (measured->value_size == sizeof(pd::le64) || measured->nr_values > max_origin_blocks))
+      measured.reset();
+    const auto length = measured ? static_cast<std::uint32_t>(measured->nr_values) : 0;
+
+    if (wishes_.nr_blocks)
+      result_.nr_blocks = *wishes_.nr_blocks;
+    else if (!measured && !plausible)
+      throw cannot_salvage(
+          fmt::format("{}: how many blocks the origin has is lost; give it with --nr-blocks N "
+                      "(its length divided by the block size, rounded up)",
+                      device_.path()));
+    else
+      result_.nr_blocks = std::max(plausible ? told : 0, length);
+    if (measured && length != told)
+      assume(fmt::format("{} origin blocks; the superblock says {}, and the era array has {}",
+                         result_.nr_blocks, told, length));
+    sb_.nr_blocks = result_.nr_blocks;
+  }
+
+  void map(pd::block_nr location, const suspect_references& suspects) {
+    pd::block_ledger ledger(device_.nr_blocks(), pd::block_ledger::counting::no);
+    for (const pd::block_nr b : suspects.contested) ledger.doubt(b);
+    pd::btree_walk walk(queue_, ledger);
+    const finding_sink sink = [this](finding f) { note(std::move(f)); };
+    metadata_ = map_metadata(walk, wishes_.from, location, sb_, sink);
+    step_();
+    check_content(metadata_, device_, sink);
+    step_();
+  }
+
+  void note(finding f) {
+    const bool contradiction = is_contradiction(f);
+    switch (f.where.what) {
+      case part::writeset_tree:
+        // A writeset of an impossible era is there, and only its era is lost.
+        if (!f.hidden.empty() &&
+            !(f.what.what == fault::bad_value && f.hidden.begin <= last_era_of_a_key))
+          // Keys that contradict each other may hide other eras than they say.
+          lost_eras_.push_back(contradiction ? pd::range{0, last_era_of_a_key + 1} : f.hidden);
+        break;
+      case part::writeset:
+      case part::current_writeset:
+        if (contradiction) size_in_doubt_.insert({f.where.what, f.where.era.value});
+        break;
+      case part::era_array:
+        if (f.what.what == fault::bad_value) impossible_era_ = true;
+        break;
+      default: break;
+    }
+    report_.damage(std::move(f));
+  }
+
+  bool has_current() const { return wishes_.from == source::live && sb_.current_root != 0; }
+
+  // Is an archived writeset's era one that it can have?
+  bool is_possible(const writeset& ws) const {
+    return ws.where.era.value != 0 &&
+           ws.where.era.value < sb_.current_era + (has_current() ? 0u : 1u);
+  }
+
+  // Where something is from the future, or the present cannot be, the superblock may have the wrong
+  // era. An era too new costs time, one too old would lose writes.
+  void settle_era() {
+    const std::uint32_t told = sb_.current_era;
+    bool contradicted =
+        impossible_era_ || told >= max_plausible_era || (told == 0 && has_current());
+    for (const writeset& ws : metadata_.writesets)
+      if (ws.where.what == part::writeset && ws.where.era.value != 0 && !is_possible(ws))
+        contradicted = true;
+    std::uint32_t era = told;
+    if (contradicted) {
+      era = newest_era_on(device_, step_) + 1;
+      if (told < max_plausible_era) era = std::max(era, told);
+      assume(fmt::format("the current era is {}; the superblock says {}, which is contradicted",
+                         era, told));
+    }
+    if (wishes_.current_era) {
+      if (*wishes_.current_era < era)
+        throw cannot_salvage(
+            fmt::format("{}: --current-era {} cannot be: the metadata goes on to era {}",
+                        device_.path(), *wishes_.current_era, era));
+      era = *wishes_.current_era;
+    }
+    result_.current_era = {era};
+  }
+
+  salvaged_writeset& writeset_of(std::uint32_t era) {
+    salvaged_writeset& ws = result_.writesets[era];
+    return ws;
+  }
+
+  void place_writesets() {
+    const std::uint32_t current = result_.current_era.value;
+    for (const writeset& ws : metadata_.writesets) {
+      const bool archived = ws.where.what == part::writeset;
+      std::uint32_t era = archived ? ws.where.era.value : current;
+      if (archived && !is_possible(ws) && (era == 0 || era >= current || era == sb_.current_era)) {
+        assume(fmt::format("the writeset of the impossible era {} is of era {}", era, current));
+        era = current;
+      }
+      salvaged_writeset& to = writeset_of(era);
+      to.bitsets.push_back(ws.bits);
+      std::uint32_t nr_bits = ws.nr_bits;
+      if (nr_bits > max_origin_blocks ||
+          size_in_doubt_.contains({ws.where.what, ws.where.era.value})) {
+        set_all(to, {std::min(nr_bits, result_.nr_blocks), result_.nr_blocks});
+        nr_bits = result_.nr_blocks;
+      }
+      to.nr_bits = std::max(to.nr_bits, nr_bits);
+    }
+  }
+
+  static void set_all(salvaged_writeset& ws, pd::range blocks) {
+    if (blocks.empty()) return;
+    ws.all_of = ws.all_of.empty() ? blocks
+                                  : pd::range{std::min(ws.all_of.begin, blocks.begin),
+                                              std::max(ws.all_of.end, blocks.end)};
+  }
+
+  // True: all that the live metadata has lost hold of is among them.
+  bool take_orphans(const suspect_references& suspects) {
+    if (suspects.unreached.empty()) return suspects.complete && suspects.contested.empty();
+    orphans found = find_orphans(queue_, device_.nr_blocks(), suspects.unreached, step_);
+    const std::uint32_t current = result_.current_era.value;
+    for (orphaned_writeset& ws : found.writesets) {
+      const bool known = ws.era != 0 && ws.era <= current;
+      const auto era = known ? static_cast<std::uint32_t>(ws.era) : current;
+      assume(fmt::format("a writeset that nothing leads to is of era {}{}", era,
+                         known ? "" : ", since its own cannot be"));
+      salvaged_writeset& to = writeset_of(era);
+      to.nr_bits = std::max(to.nr_bits, ws.nr_bits);
+      to.bitsets.push_back(std::move(ws.bits));
+    }
+    if (!found.bits.empty()) {
+      assume(
+          fmt::format("blocks in bitsets that nothing leads to were written in era {}", current));
+      salvaged_writeset& to = writeset_of(current);
+      to.nr_bits = std::max(to.nr_bits, result_.nr_blocks);
+      to.loose = std::move(found.bits);
+    }
+    if (found.too_many) lost_eras_.push_back({0, last_era_of_a_key + 1});
+    return suspects.complete && suspects.contested.empty() && found.explained;
+  }
+
+  void fill_lost_eras() {
+    std::set<std::uint32_t> eras;
+    for (const pd::range& lost : lost_eras_)
+      eras.insert(static_cast<std::uint32_t>(
+          std::min<std::uint64_t>(lost.end - 1, result_.current_era.value)));
+    for (const std::uint32_t era : eras) {
+      assume(
+          fmt::format("all blocks were written in era {}, since a lost part of the writeset "
+                      "tree may have listed them",
+                      era));
+      salvaged_writeset& ws = writeset_of(era);
+      ws.nr_bits = std::max(ws.nr_bits, result_.nr_blocks);
+      set_all(ws, {0, result_.nr_blocks});
+    }
+  }
+
+  const pd::block_device& device_;
+  const salvage_wishes& wishes_;
+  const salvage_report& report_;
+  const std::function<void()>& step_;
+  pd::read_queue queue_;
+  superblock sb_{};
+  metadata metadata_;
+  salvaged result_;
+
+  std::vector<pd::range> lost_eras_;
+  std::set<std::pair<part, std::uint32_t>> size_in_doubt_;
+  bool impossible_era_ = false;
+};
+
+}  // namespace
+
+salvaged salvage_metadata(const pd::block_device& device, const salvage_wishes& wishes,
+                          const salvage_report& report, const std::function<void()>& step) {
+  return salvager(device, wishes, report, step).run();
+}
+
+}  // namespace era

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Saves what can be saved of damaged metadata. Whatever is lost, contradicts something else or
+// cannot be proven counts as written: in the era that it may have been, at the latest.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "era/repair/salvaged.h"
+#include "era/view/finding.h"
+#include "era/view/metadata.h"
+#include "persistent-data/io/block_device.h"
+
+namespace era {
+
+// What only the user may know where the superblock is lost, or better than it.
+struct salvage_wishes {
+  std::optional<std::uint32_t> block_size;  // sectors
+  std::optional<std::uint32_t> nr_blocks;   // of the origin
+  std::optional<std::uint32_t> current_era;
+  source from = source::live;
+};
+
+// There is nothing to save, or something has to be told by a wish: the message says which option.
+class cannot_salvage : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Who is told what: damage as findings; what was assumed, in words.
+struct salvage_report {
+  finding_sink damage;
+  std::function<void(std::string)> assumption;
+};
+
+// Reads all metadata. step: called now and then; what it throws ends it. Throws cannot_salvage,
+// no_snapshot, device_error. Nothing is ever written.
+salvaged salvage_metadata(const pd::block_device&, const salvage_wishes&, const salvage_report&,
+                          const std::function<void()>& step);
+
+}  // namespace era

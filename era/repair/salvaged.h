@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What can be saved of damaged metadata: where to read it, and what stands for the rest. Nothing of
+// it says that a block was written earlier than it may have been.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "era/repair/block_survey.h"
+#include "era/view/metadata.h"
+#include "era/xml/reader.h"
+#include "persistent-data/io/block_device.h"
+#include "persistent-data/read/array_map.h"
+
+namespace era {
+
+// The bits of a writeset. Where several sources have a bit, one that is set counts.
+struct salvaged_writeset {
+  std::uint32_t nr_bits = 0;
+  // What these have lost is set.
+  std::vector<pd::array_map> bitsets;
+  // Bits that are set in any of these blocks are set; what they have lost is not.
+  loose_blocks loose;
+  // Origin blocks that are set, whatever is read.
+  pd::range all_of;
+};
+
+struct salvaged {
+  std::uint32_t block_size = 0, nr_blocks = 0;
+  era_nr current_era;
+  std::map<std::uint32_t, salvaged_writeset> writesets;  // by era
+  // Origin blocks whose era it has lost were written in the current era.
+  pd::array_map eras;
+  // The newest of the eras in any of these blocks counts, too.
+  loose_blocks older_eras;
+  // For require_still_held; without maps.
+  metadata read_from;
+};
+
+// Hands salvaged metadata to whoever takes a document, as era_dump would print it: in writesets and
+// an era array, or, where logical is set, folded into the array. step: called for each few stripes
+// with the bytes that are done, of those that document_bytes says; what it throws ends it.
+void write_document(const salvaged&, const pd::block_device&, bool logical, xml::document&,
+                    const std::function<void(std::uint64_t done)>& step);
+std::uint64_t document_bytes(const salvaged&, bool logical);
+
+// Origin blocks that have a newer era than what was read says, because of what was not.
+std::uint64_t count_assumed(const salvaged&, const pd::block_device&);
+
+}  // namespace era

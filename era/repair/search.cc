@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Scanning, judging candidates, and what can be proven.
+#include "era/repair/search.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "era/repair/orphans.h"
+#include "persistent-data/format/btree_node.h"
+
+namespace era {
+namespace {
+
+std::vector<pd::block_nr> all_but_the_superblock(const pd::block_device& device) {
+  std::vector<pd::block_nr> blocks;
+  for (std::uint64_t b = 1; b < std::min(device.nr_blocks(), pd::max_metadata_blocks); ++b)
+    blocks.push_back({b});
+  return blocks;
+}
+
+// A root that an era array may have.
+struct candidate {
+  pd::block_nr root;
+  std::uint32_t nr_blocks = 0;  // of the origin
+  pd::array_map map;
+  bool whole = false;  // all of its blocks are there
+  std::uint32_t newest_era = 0;
+  std::uint64_t written = 0;  // origin blocks that have an era
+};
+
+// The better one first.
+bool is_better(const candidate& a, const candidate& b) {
+  const auto rank = [](const candidate& c) {
+    return std::tuple(c.whole, c.nr_blocks, c.newest_era, c.written, c.root.value);
+  };
+  return rank(a) > rank(b);
+}
+
+std::string in_words(const candidate& c) {
+  return fmt::format("block {} ({} origin blocks, newest era {}, {} of them written{})", c.root,
+                     c.nr_blocks, c.newest_era, c.written, c.whole ? "" : ", incomplete");
+}
+
+class searcher {
+ public:
+  searcher(const pd::block_device& device, const salvage_wishes& wishes,
+           const salvage_report& report, const std::function<void()>& step)
+      : device_(device),
+        wishes_(wishes),
+        report_(report),
+        step_(step),
+        queue_(device.make_engine(), device.nr_blocks()),
+        survey_(queue_, device.nr_blocks()) {}
+
+  salvaged run() {
+    read_first_block();
+    survey_.survey(all_but_the_superblock(device_), step_);
+    if (survey_.all(block_class::array_leaf).empty())
+      fail("there is no era metadata here, and nothing that could be saved");
+    settle_era();
+    judge_candidates();
+    settle_nr_blocks();
+    settle_block_size();
+    if (is_provable() && collect()) return std::move(result_);
+    assume(
+        fmt::format("all blocks were written in era {}: blocks that the metadata may have had "
+                    "are lost besides the superblock",
+                    result_.current_era));
+    result_.writesets.clear();
+    result_.older_eras = {};
+    result_.eras = pd::array_map(result_.nr_blocks, sizeof(pd::le32));
+    return std::move(result_);
+  }
+
+ private:
+  void assume(std::string text) const { report_.assumption(std::move(text)); }
+  [[noreturn]] void fail(std::string_view why) const {
+    throw cannot_salvage(fmt::format("{}: {}", device_.path(), why));
+  }
+
+  void read_first_block() {
+    std::optional<std::string> foreign;
+    queue_.read(std::span(&superblock_location, 1), [&](std::size_t, const pd::block* data, int) {
+      if (!data || pd::is_zero(*data)) return;
+      first_ = data->as<superblock>();
+      // A checksum that is salted as here tells more than a magic number.
+      const bool is_ours = !pd::verify(superblock_kind, *data, superblock_location);
+      if (!is_ours && first_.magic != superblock_magic) foreign = recognize(*data);
+    });
+    if (foreign) fail(*foreign);
+  }
+
+  void settle_era() {
+    const std::uint32_t newest = survey_.newest_era();
+    if (wishes_.current_era && *wishes_.current_era < newest)
+      fail(fmt::format("--current-era {} cannot be: the metadata goes on to era {}",
+                       *wishes_.current_era, newest));
+    result_.current_era = {wishes_.current_era.value_or(newest + 1)};
+    if (wishes_.current_era) return;
+    assume(fmt::format(
+        "the current era is {}: {} is the newest that any block names; if it was a later one, give "
+        "it with --current-era, or blocks written since will be missing from lists",
+        result_.current_era, newest));
+  }
+
+  void judge_candidates() {
+    for (const block_class what : {block_class::array_leaf, block_class::internal_node})
+      for (const pd::block_nr root : survey_.all(what)) {
+        step_();
+        if (nr_judged_++ < most_candidates) judge(root);
+      }
+    std::sort(candidates_.begin(), candidates_.end(), is_better);
+  }
+
+  void judge(pd::block_nr root) {
+    pd::block_ledger ledger(device_.nr_blocks(), pd::block_ledger::counting::no);
+    pd::btree_walk walk(queue_, ledger);
+    const auto measured = pd::measure_array(walk, root);
+    if (!measured || measured->value_size != sizeof(pd::le32) ||
+        measured->nr_values > max_origin_blocks)
+      return;
+    candidate c;
+    c.root = root;
+    c.nr_blocks = static_cast<std::uint32_t>(measured->nr_values);
+    c.map = map_of(root, c.nr_blocks);
+    c.whole = true;
+    std::vector<pd::block_nr> blocks;
+    for (std::uint64_t i = 0; i < c.map.nr_blocks(); ++i) {
+      const auto where = c.map.block(i);
+      c.whole = c.whole && where && survey_.class_of(*where) == block_class::eras;
+      if (where) blocks.push_back(*where);
+    }
+    queue_.read(blocks, [&](std::size_t i, const pd::block* data, int) {
+      if (!data || survey_.class_of(blocks[i]) != block_class::eras) return;
+      for (const std::uint32_t era : pd::array_values<pd::le32>(*data)) {
+        c.newest_era = std::max(c.newest_era, era);
+        c.written += era != 0;
+      }
+    });
+    // The best few are all that is of interest.
+    candidates_.push_back(std::move(c));
+    if (candidates_.size() < 2 * reported) return;
+    std::sort(candidates_.begin(), candidates_.end(), is_better);
+    candidates_.resize(reported);
+  }
+
+  pd::array_map map_of(pd::block_nr root, std::uint32_t nr_blocks) {
+    pd::block_ledger ledger(device_.nr_blocks(), pd::block_ledger::counting::no);
+    pd::btree_walk walk(queue_, ledger);
+    return pd::map_array(walk, std::nullopt, root, nr_blocks, sizeof(pd::le32),
+                         [](const pd::damage&) {});
+  }
+
+  void settle_nr_blocks() {
+    if (!wishes_.nr_blocks && (candidates_.empty() || nr_judged_ > most_candidates))
+      fail(
+          "how many blocks the origin has is lost with the superblock; give it with --nr-blocks N "
+          "(its length divided by the block size, rounded up)");
+    result_.nr_blocks = wishes_.nr_blocks ? *wishes_.nr_blocks : candidates_.front().nr_blocks;
+    if (candidates_.empty()) return;
+    assume(fmt::format("the era array is that of {}", in_words(candidates_.front())));
+    for (std::size_t i = 1; i < std::min(candidates_.size(), reported); ++i)
+      assume(fmt::format("it could also be that of {}", in_words(candidates_[i])));
+    if (!wishes_.nr_blocks)
+      assume(fmt::format("{} origin blocks, the length of that array; --nr-blocks changes it",
+                         result_.nr_blocks));
+    result_.eras = map_of(candidates_.front().root, result_.nr_blocks);
+  }
+
+  // A copy of the superblock has it, where there was a metadata snapshot.
+  void settle_block_size() {
+    const superblock* newest = nullptr;
+    for (const superblock& sb : survey_.superblocks())
+      if (check_superblock(sb, device_.nr_blocks(), true).empty() &&
+          (!newest || sb.current_era > newest->current_era))
+        newest = &sb;
+    if (wishes_.block_size) {
+      result_.block_size = *wishes_.block_size;
+    } else if (newest) {
+      result_.block_size = newest->data_block_size;
+      assume(fmt::format("the block size is that of a metadata snapshot of era {}, {} sectors",
+                         std::uint32_t{newest->current_era}, result_.block_size));
+    } else {
+      const std::uint32_t seems = first_.data_block_size;
+      const bool plausible = first_.magic == superblock_magic && seems != 0 && seems % 8 == 0;
+      fail(fmt::format(
+          "the block size is lost with the superblock; give it with --block-size "
+          "SECTORS (the table line of the device has it{})",
+          plausible ? fmt::format("; what is left of the superblock says {}", seems) : ""));
+    }
+  }
+
+  // The kernel fills the device from its beginning: what it has never used lies behind all that it
+  // has used, and is zeros where the device was new. Anything else may be a part that is lost.
+  bool is_provable() const {
+    if (candidates_.empty() || !candidates_.front().whole) return false;
+    std::uint64_t used = survey_.nr_blocks();
+    while (used > 1 && survey_.class_of({used - 1}) == block_class::zero) --used;
+    for (std::uint64_t b = 1; b < used; ++b) {
+      const block_class what = survey_.class_of({b});
+      if (what == block_class::zero || what == block_class::junk) return false;
+    }
+    return true;
+  }
+
+  // All that any version of the trees says; the newest era counts. False: there is too much of it.
+  bool collect() {
+    loose_blocks bits;
+    std::vector<named_writeset> named;
+    if (!survey_.collect(result_.older_eras, bits) || !survey_.collect(named)) return false;
+    std::vector<bool> placed(survey_.nr_blocks());
+    std::uint64_t mapped = 0;
+    for (const named_writeset& ws : named) {
+      step_();
+      // Where nothing is lost, a bitset that is not whole is of an outdated leaf.
+      auto bitset = map_bitset(queue_, survey_, ws);
+      if (!bitset) continue;
+      mapped += bitset->nr_blocks();
+      if (mapped > survey_.nr_blocks()) return false;
+      for (std::uint64_t i = 0; i < bitset->nr_blocks(); ++i)
+        placed[bitset->block(i)->value] = true;
+      const bool known = ws.era != 0 && ws.era <= result_.current_era.value;
+      salvaged_writeset& to =
+          result_.writesets[known ? static_cast<std::uint32_t>(ws.era) : result_.current_era.value];
+      to.nr_bits = std::max(to.nr_bits, ws.nr_bits);
+      to.bitsets.push_back(std::move(*bitset));
+    }
+    for (std::uint64_t i = 0; i < result_.eras.nr_blocks(); ++i)
+      if (const auto block = result_.eras.block(i)) placed[block->value] = true;
+    const auto is_placed = [&](pd::block_nr b) { return placed[b.value]; };
+    result_.older_eras.erase_blocks(is_placed);
+    bits.erase_blocks(is_placed);
+    if (bits.empty()) return true;
+    assume(fmt::format("blocks in bitsets that no writeset names were written in era {}",
+                       result_.current_era));
+    salvaged_writeset& current = result_.writesets[result_.current_era.value];
+    current.nr_bits = std::max(current.nr_bits, result_.nr_blocks);
+    current.loose = std::move(bits);
+    return true;
+  }
+
+  static constexpr std::size_t reported = 4;
+  static constexpr std::uint64_t most_candidates = 4096;
+
+  const pd::block_device& device_;
+  const salvage_wishes& wishes_;
+  const salvage_report& report_;
+  const std::function<void()>& step_;
+  pd::read_queue queue_;
+  block_survey survey_;
+  superblock first_{};
+  std::vector<candidate> candidates_;
+  std::uint64_t nr_judged_ = 0;
+  salvaged result_;
+};
+
+}  // namespace
+
+salvaged search_metadata(const pd::block_device& device, const salvage_wishes& wishes,
+                         const salvage_report& report, const std::function<void()>& step) {
+  return searcher(device, wishes, report, step).run();
+}
+
+std::uint32_t newest_era_on(const pd::block_device& device, const std::function<void()>& step) {
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  block_survey survey(queue, device.nr_blocks());
+  survey.survey(all_but_the_superblock(device), step);
+  return survey.newest_era();
+}
+
+}  // namespace era

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Metadata without its superblock: its parts are looked for in every block of the device. Outdated
+// versions of them are there as well, and nothing says which is which, so that all are believed
+// together: the newest era that any of them has for a block counts.
+#pragma once
+
+#include <functional>
+
+#include "era/repair/salvage.h"
+
+namespace era {
+
+// As salvage_metadata. Findings are left to the caller.
+salvaged search_metadata(const pd::block_device&, const salvage_wishes&, const salvage_report&,
+                         const std::function<void()>& step);
+
+// The newest era that any intact block of the device names, outdated blocks among them.
+std::uint32_t newest_era_on(const pd::block_device&, const std::function<void()>& step);
+
+}  // namespace era
