@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <random>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -54,6 +54,7 @@ class RepairSweep : public ::testing::TestWithParam<const char*> {
     assumptions_.clear();
     salvage_wishes wishes;
     wishes.block_size = block_size_;
+    wishes.nr_blocks = nr_blocks_;
     const salvage_report report{[](const finding&) {},
                                 [&](std::string text) { assumptions_ += text + '\n'; }};
     return repair_to(from, output_.path(), wishes, report);
@@ -76,7 +77,8 @@ class RepairSweep : public ::testing::TestWithParam<const char*> {
   }
 
   pd::test::scratch_device output_{output_blocks};
-  std::uint32_t block_size_ = 0;
+  // What only the user knows once the superblock is lost.
+  std::optional<std::uint32_t> block_size_, nr_blocks_;
   std::size_t added_ = 0;
   std::string assumptions_;
 };
@@ -92,14 +94,12 @@ TEST_P(RepairSweep, MissesNoBlock) {
   EXPECT_EQ(judge(truth), "");
   EXPECT_EQ(added_, 0u);
 
-  std::size_t cases = 0, failures = 0, all_added = 0, whole = 0; std::map<std::string,int> kinds;
+  std::size_t cases = 0, failures = 0;
   const auto run = [&](std::uint64_t nr, role what, const mutation& m) {
     image.blocks()[nr] = m.content;
     ++cases;
     std::string wrong = repair(image.path());
     if (wrong.empty()) wrong = judge(truth);
-    all_added += added_;
-    if (added_ * 10 > truth.eras.size() * 9) ++whole, kinds[fmt::format("{} {} {}", name(what), m.kind, m.expected == expectation::leak)]++;
     // The space map is made anew; what was in it is of no account.
     const bool of_no_account =
         m.destroys && (what == role::bitmap || what == role::index || what == role::count_node);
@@ -116,11 +116,37 @@ TEST_P(RepairSweep, MissesNoBlock) {
     mutate(subject, nr, random,
            [&, block = nr, what = use.what](const mutation& m) { run(block, what, m); });
   }
-  for (auto& [k, n] : kinds) printf("   %s: %d\n", k.c_str(), n);
   EXPECT_EQ(failures, 0u);
   EXPECT_GT(cases, 50u);
   RecordProperty("cases", static_cast<int>(cases));
-  printf("%s: %zu cases, marked too new in all: %zu of %zu; whole device: %zu\n", GetParam(), cases, all_added, cases*truth.eras.size(), whole);
+}
+
+// Another block is lost together with the superblock.
+TEST_P(RepairSweep, MissesNoBlockWithoutSuperblock) {
+  memory_image image(GetParam());
+  const std::vector<pd::block> sound(image.blocks().begin(), image.blocks().end());
+  block_size_ = sound[0].as<superblock>().data_block_size;
+  nr_blocks_ = sound[0].as<superblock>().nr_blocks;
+  const folded truth = fold(image.path());
+  image.blocks()[0] = pd::block{};
+  std::size_t failures = 0;
+  for (const auto& [nr, use] : find_roles(sound)) {
+    if (nr == 0) continue;
+    for (const bool zeros : {true, false}) {
+      if (zeros)
+        image.blocks()[nr] = pd::block{};
+      else
+        image.blocks()[nr].bytes[nr % pd::block_size] ^= std::byte{16};
+      std::string wrong = repair(image.path());
+      if (wrong.empty()) wrong = judge(truth);
+      image.blocks()[nr] = sound[nr];
+      if (!wrong.empty() && ++failures < 20)
+        ADD_FAILURE() << GetParam() << ": block " << nr << ": " << name(use.what) << ": " << wrong
+                      << '\n'
+                      << assumptions_;
+    }
+  }
+  EXPECT_EQ(failures, 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(KernelImages, RepairSweep, ::testing::ValuesIn(kernel_images),

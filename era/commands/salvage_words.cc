@@ -54,7 +54,7 @@ void salvage_words::sum_up(const salvaged& s) {
   if (quiet_) return;
   if (!anything_) return say("nothing is wrong, and nothing had to be assumed");
   const std::uint64_t assumed = count_assumed(s, device_);
-  if (assumed == 0) return say("no origin block's era had to be assumed");
+  if (assumed == 0) return say("the era of every origin block is known");
   say(
       fmt::format("{} of {} origin blocks are marked as written only because it is unknown when "
                   "they were",

@@ -52,8 +52,11 @@ class salvager {
     const bool live = wishes_.from == source::live;
     const check_summary checked =
         check_metadata(device_, {wishes_.from, false, false, live}, [&](finding f) {
-          if (live ? !is_of_live_trees(f) : f.where.what == part::superblock)
-            report_.damage(std::move(f));
+          if (live ? is_of_live_trees(f) : f.where.what != part::superblock) return;
+          // Whether there is metadata here without a superblock is what is to be found out.
+          if (f.where.what == part::superblock && f.what.what == fault::wrong_kind)
+            f.what.what = fault::bad_checksum;
+          report_.damage(std::move(f));
         });
     const auto& view = live ? checked.live : checked.snapshot;
     if (!view && live) return search_metadata(device_, wishes_, report_, step_);

@@ -60,6 +60,7 @@ class stripe_reader {
       const pd::range filled = all_read ? pd::intersection(ws.all_of, here) : here;
       if (!filled.empty()) set(bits_, {filled.begin - here.begin, filled.end - here.begin});
     }
+    if (lost == lost_blocks::left_out) return bits_;
     for (const auto& loose : ws.loose.of({stripe, stripe + 1})) add(pd::block_nr{loose.block});
     return bits_;
   }

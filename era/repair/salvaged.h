@@ -21,7 +21,7 @@ struct salvaged_writeset {
   std::uint32_t nr_bits = 0;
   // What these have lost is set.
   std::vector<pd::array_map> bitsets;
-  // Bits that are set in any of these blocks are set; what they have lost is not.
+  // Bits that are set in any of these blocks are set, too: that they are of this era is assumed.
   loose_blocks loose;
   // Origin blocks that are set, whatever is read.
   pd::range all_of;
@@ -46,7 +46,7 @@ void write_document(const salvaged&, const pd::block_device&, bool logical, xml:
                     const std::function<void(std::uint64_t done)>& step);
 std::uint64_t document_bytes(const salvaged&, bool logical);
 
-// Origin blocks that have a newer era than what was read says, because of what was not.
+// Origin blocks that have a newer era than is known, because of what is not.
 std::uint64_t count_assumed(const salvaged&, const pd::block_device&);
 
 }  // namespace era

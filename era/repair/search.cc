@@ -59,13 +59,18 @@ class searcher {
       fail("there is no era metadata here, and nothing that could be saved");
     settle_era();
     judge_candidates();
-    settle_nr_blocks();
+    const std::uint64_t gaps = count_gaps();
+    const bool whole = gaps == 0 && !candidates_.empty() && candidates_.front().whole;
+    settle_nr_blocks(whole);
     settle_block_size();
-    if (is_provable() && collect()) return std::move(result_);
+    if (whole && collect()) return std::move(result_);
     assume(
-        fmt::format("all blocks were written in era {}: blocks that the metadata may have had "
-                    "are lost besides the superblock",
-                    result_.current_era));
+        fmt::format("all blocks were written in era {}, since not only the superblock is lost: {}",
+                    result_.current_era,
+                    gaps > 0 ? fmt::format("{} more metadata blocks are damaged, or were never "
+                                           "used, which cannot be told",
+                                           gaps)
+                             : "no era array is whole"));
     result_.writesets.clear();
     result_.older_eras = {};
     result_.eras = pd::array_map(result_.nr_blocks, sizeof(pd::le32));
@@ -151,13 +156,21 @@ class searcher {
                          [](const pd::damage&) {});
   }
 
-  void settle_nr_blocks() {
-    if (!wishes_.nr_blocks && (candidates_.empty() || nr_judged_ > most_candidates))
-      fail(
+  // whole: nothing but the superblock is lost, so that the longest array is no outdated one.
+  void settle_nr_blocks(bool whole) {
+    const bool judged_all = nr_judged_ <= most_candidates;
+    if (wishes_.nr_blocks)
+      result_.nr_blocks = *wishes_.nr_blocks;
+    else if (whole && judged_all)
+      result_.nr_blocks = candidates_.front().nr_blocks;
+    else
+      fail(fmt::format(
           "how many blocks the origin has is lost with the superblock; give it with --nr-blocks N "
-          "(its length divided by the block size, rounded up)");
-    result_.nr_blocks = wishes_.nr_blocks ? *wishes_.nr_blocks : candidates_.front().nr_blocks;
-    if (candidates_.empty()) return;
+          "(its length divided by the block size, rounded up{})",
+          candidates_.empty() ? ""
+                              : fmt::format("; the longest era array that is found has {}",
+                                            candidates_.front().nr_blocks)));
+    if (!whole) return;
     assume(fmt::format("the era array is that of {}", in_words(candidates_.front())));
     for (std::size_t i = 1; i < std::min(candidates_.size(), reported); ++i)
       assume(fmt::format("it could also be that of {}", in_words(candidates_[i])));
@@ -192,15 +205,14 @@ class searcher {
 
   // The kernel fills the device from its beginning: what it has never used lies behind all that it
   // has used, and is zeros where the device was new. Anything else may be a part that is lost.
-  bool is_provable() const {
-    if (candidates_.empty() || !candidates_.front().whole) return false;
-    std::uint64_t used = survey_.nr_blocks();
+  std::uint64_t count_gaps() const {
+    std::uint64_t used = survey_.nr_blocks(), gaps = 0;
     while (used > 1 && survey_.class_of({used - 1}) == block_class::zero) --used;
     for (std::uint64_t b = 1; b < used; ++b) {
       const block_class what = survey_.class_of({b});
-      if (what == block_class::zero || what == block_class::junk) return false;
+      if (what == block_class::zero || what == block_class::junk) ++gaps;
     }
-    return true;
+    return gaps;
   }
 
   // All that any version of the trees says; the newest era counts. False: there is too much of it.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Every write and every flush of a restore fails in turn, and the power goes afterwards: whatever
-// of the unflushed writes arrives, the output is not taken for metadata that it is not.
+// Every write and every flush of a restore, and of a repair, fails in turn, and the power goes
+// afterwards: whatever of the unflushed writes arrives, the output is not taken for metadata that
+// it is not.
 #include "era/restore/guarded_output.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 
+#include "era/repair/salvage.h"
 #include "era/restore/restore.h"
 #include "era/testing/metadata_builder.h"
 #include "era/testing/round_trip.h"
@@ -48,21 +50,45 @@ struct outcome {
   remains left = remains::as_before;
 };
 
-outcome restore(faulty_device& device) {
+using build = std::function<void(restorer&)>;
+
+void restore(restorer& builder) {
+  builder.begin_superblock({128, nr_blocks, {9}});
+  builder.begin_writeset({8}, nr_blocks);
+  builder.bits({7, 150'000}, true);
+  builder.end_writeset();
+  builder.begin_era_array();
+  builder.eras({0, nr_blocks}, {3});
+  builder.end_era_array();
+  builder.end_superblock();
+}
+
+// Of metadata whose writeset tree is lost.
+build repair() {
+  test::metadata_description d;
+  d.nr_blocks = nr_blocks;
+  d.current_era = 9;
+  d.archived = {{8, nr_blocks, [](std::uint64_t i) { return i < 150'000; }}};
+  const auto damaged = std::make_shared<test::built_metadata>(d);
+  pd::block root = damaged->read({damaged->read_superblock().writeset_tree_root});
+  root.bytes[100] ^= std::byte{1};
+  damaged->write({damaged->read_superblock().writeset_tree_root}, root);
+  return [damaged](restorer& builder) {
+    const pd::block_device device(damaged->path(), pd::access::shared);
+    const salvage_report ignored{[](const finding&) {}, [](const std::string&) {}};
+    const salvaged saved = salvage_metadata(device, {}, ignored, [] {});
+    write_document(saved, device, false, builder, [](std::uint64_t) {});
+  };
+}
+
+outcome run(faulty_device& device, const build& what) {
   restorer builder(
       [&](std::uint64_t) {
         return output_target{"out", false, nr_metadata_blocks, [&] { return device.make_queue(); }};
       },
       [] {});
   try {
-    builder.begin_superblock({128, nr_blocks, {9}});
-    builder.begin_writeset({8}, nr_blocks);
-    builder.bits({7, 150'000}, true);
-    builder.end_writeset();
-    builder.begin_era_array();
-    builder.eras({0, nr_blocks}, {3});
-    builder.end_era_array();
-    builder.end_superblock();
+    what(builder);
     builder.commit();
     return {};
   } catch (const pd::device_error& e) {
@@ -75,7 +101,7 @@ bool is_the_new_one(const scratch_device& disk) {
          disk[{0}].as<superblock>().nr_blocks == nr_blocks;
 }
 
-class AFailingDevice : public ::testing::Test {
+class AFailingDevice : public ::testing::TestWithParam<bool> {
  protected:
   void fill(scratch_device& disk) const {
     for (std::uint64_t i = 0; i < nr_metadata_blocks; ++i) disk[{i}] = old.blocks[i];
@@ -107,7 +133,7 @@ class AFailingDevice : public ::testing::Test {
       device.newest_first = n % 2 == 0;
       device.failing_operation = n;
       device.fails_for_good = for_good;
-      const outcome o = restore(device);
+      const outcome o = run(device, builds);
       device.lose_power(what);
       if (o.error.empty()) {
         EXPECT_TRUE(is_the_new_one(disk));
@@ -120,9 +146,10 @@ class AFailingDevice : public ::testing::Test {
   }
 
   old_metadata old;
+  build builds = GetParam() ? repair() : restore;
 };
 
-TEST_F(AFailingDevice, ThatFailsOnce) {
+TEST_P(AFailingDevice, ThatFailsOnce) {
   for (const arriving what : {arriving::nothing, arriving::everything, arriving::last_block}) {
     const auto seen = fail_in_every_operation(false, what);
     EXPECT_EQ(seen[0], 0);
@@ -132,7 +159,7 @@ TEST_F(AFailingDevice, ThatFailsOnce) {
   }
 }
 
-TEST_F(AFailingDevice, ThatFailsForGood) {
+TEST_P(AFailingDevice, ThatFailsForGood) {
   for (const arriving what : {arriving::nothing, arriving::everything, arriving::last_block}) {
     const auto seen = fail_in_every_operation(true, what);
     EXPECT_EQ(seen[1], 2);
@@ -142,7 +169,7 @@ TEST_F(AFailingDevice, ThatFailsForGood) {
 }
 
 // The power goes in the middle of all, with no error at all.
-TEST_F(AFailingDevice, ThatLosesItsPowerWhenTheSuperblockIsWritten) {
+TEST_P(AFailingDevice, ThatLosesItsPowerWhenTheSuperblockIsWritten) {
   for (const arriving what : {arriving::nothing, arriving::everything, arriving::last_block}) {
     scratch_device disk(nr_metadata_blocks);
     fill(disk);
@@ -157,7 +184,7 @@ TEST_F(AFailingDevice, ThatLosesItsPowerWhenTheSuperblockIsWritten) {
   }
 }
 
-TEST_F(AFailingDevice, ThatIsNotTouchedIsAsItWas) {
+TEST_P(AFailingDevice, ThatIsNotTouchedIsAsItWas) {
   scratch_device disk(nr_metadata_blocks);
   fill(disk);
   faulty_device device(disk);
@@ -166,6 +193,9 @@ TEST_F(AFailingDevice, ThatIsNotTouchedIsAsItWas) {
   EXPECT_EQ(device.operations(), 0u);
   EXPECT_TRUE(old.is_in(disk));
 }
+
+INSTANTIATE_TEST_SUITE_P(Of, AFailingDevice, ::testing::Bool(),
+                         [](const auto& of) { return of.param ? "Repair" : "Restore"; });
 
 }  // namespace
 }  // namespace era

@@ -34,7 +34,7 @@ void printer::begin_writeset(era_nr era, std::uint32_t nr_bits) {
 
 void printer::bits(pd::range blocks, bool value) {
   if (form_ == form::full)
-    in_pieces(blocks, [&](pd::range piece) { xml::bits(text_, piece, value); });
+    in_pieces(blocks, [&](pd::range piece) { equal_bits(text_, piece, value); });
   else if (value)
     add({blocks, 1});
 }
@@ -49,7 +49,7 @@ void printer::begin_era_array() { xml::begin_era_array(text_); }
 
 void printer::eras(pd::range blocks, era_nr era) {
   if (form_ == form::full)
-    in_pieces(blocks, [&](pd::range piece) { xml::eras(text_, piece, era); });
+    in_pieces(blocks, [&](pd::range piece) { equal_eras(text_, piece, era); });
   else
     add({blocks, era.value});
 }

@@ -140,13 +140,13 @@ void bits(text_buffer& text, pd::range blocks, std::span<const pd::le64> words) 
   text.written_to(to);
 }
 
-void bits(text_buffer& text, pd::range blocks, bool value) {
+void equal_bits(text_buffer& text, pd::range blocks, bool value) {
   put_numbered(text, blocks, [&](char* to, const counter_text& number) {
     return put(number.put(put(to, bit_begin)), bit_end[value ? 1 : 0]);
   });
 }
 
-void eras(text_buffer& text, pd::range blocks, era_nr era) {
+void equal_eras(text_buffer& text, pd::range blocks, era_nr era) {
   const fmt::format_int digits(era.value);
   put_numbered(text, blocks, [&](char* to, const counter_text& number) {
     to = put(number.put(put(to, era_begin)), era_middle);

@@ -32,13 +32,13 @@ void end_era_array(text_buffer&);
 void bits(text_buffer&, pd::range blocks, std::span<const pd::le64> words);
 
 // The same for bits that all have this value.
-void bits(text_buffer&, pd::range blocks, bool value);
+void equal_bits(text_buffer&, pd::range blocks, bool value);
 
 // An <era> for each value; first: the origin block of the first.
 void eras(text_buffer&, origin_block first, std::span<const std::uint32_t> values);
 
 // The same for blocks that all have this era.
-void eras(text_buffer&, pd::range blocks, era_nr);
+void equal_eras(text_buffer&, pd::range blocks, era_nr);
 
 // Compact: origin blocks [begin, end) that were marked, and such that have one era.
 void marked(text_buffer&, pd::range blocks);

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What stands for what is lost, damage by damage. That no block is ever missed is the repair
+// sweep's to show.
+#include "era/repair/salvage.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "era/format/writeset.h"
+#include "era/testing/metadata_builder.h"
+#include "era/testing/round_trip.h"
+#include "persistent-data/format/btree_node.h"
+#include "persistent-data/testing/scratch_device.h"
+
+namespace era {
+namespace {
+
+using test::built_metadata;
+using test::metadata_description;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr dump_options compact{.compact = true};
+
+metadata_description small() {
+  metadata_description d;
+  d.nr_blocks = 3000;
+  d.current_era = 9;
+  d.era_of = [](std::uint64_t i) { return i < 1500 ? 1u : 2u; };
+  d.archived = {{5, 3000, [](std::uint64_t i) { return i < 10; }},
+                {7, 3000, [](std::uint64_t i) { return i == 20; }}};
+  d.current = {9, 3000, [](std::uint64_t i) { return i == 30; }};
+  return d;
+}
+
+struct repaired {
+  std::string error, said;  // said: damage and assumptions, a line each
+  std::string xml;
+};
+
+repaired repair(const built_metadata& from, const salvage_wishes& wishes = {}) {
+  pd::test::scratch_device output(4096);
+  repaired result;
+  const salvage_report report{
+      [&](const finding& f) { result.said += in_words(f.where) + ": " + f.what.detail + '\n'; },
+      [&](const std::string& text) { result.said += text + '\n'; }};
+  result.error = test::repair_to(from.path(), output.path(), wishes, report);
+  if (!result.error.empty()) return result;
+  EXPECT_EQ(test::findings_in(output.path()), "");
+  result.xml = test::dump_of(output.path(), compact);
+  return result;
+}
+
+const char as_it_was[] =
+    R"(<superblock uuid="" block_size="128" nr_blocks="3000" current_era="9">
+  <writeset era="5" nr_bits="3000">
+    <marked block_begin="0" len="10"/>
+  </writeset>
+  <writeset era="7" nr_bits="3000">
+    <marked block_begin="20" len="1"/>
+  </writeset>
+  <writeset era="9" nr_bits="3000">
+    <marked block_begin="30" len="1"/>
+  </writeset>
+  <era_array>
+    <range block_begin="0" len="1500" era="1"/>
+    <range block_begin="1500" len="1500" era="2"/>
+  </era_array>
+</superblock>
+)";
+
+void lose(built_metadata& m, std::uint64_t block) {
+  pd::block b = m.read({block});
+  b.bytes[2000] ^= std::byte{1};
+  m.write({block}, b);
+}
+
+template <class Change>
+void change(built_metadata& m, const pd::block_kind& kind, std::uint64_t block, Change how) {
+  pd::block b = m.read({block});
+  how(b);
+  pd::seal(kind, b, {block});
+  m.write({block}, b);
+}
+
+std::uint64_t leaf_value(const built_metadata& m, std::uint64_t node, std::uint32_t i) {
+  const pd::block b = m.read({node});
+  return pd::node_view(b).value<pd::le64>(i);
+}
+
+TEST(Salvage, KeepsWhatIsSound) {
+  const repaired r = repair(built_metadata(small()));
+  EXPECT_EQ(r.xml, as_it_was);
+  EXPECT_EQ(r.said, "");
+}
+
+TEST(Salvage, ALostBlockOfTheEraArrayWasWrittenInTheCurrentEra) {
+  built_metadata m(small());
+  lose(m, leaf_value(m, m.read_superblock().era_array_root, 1));
+  const repaired r = repair(m);
+  EXPECT_THAT(r.xml, HasSubstr(R"(<range block_begin="0" len="1018" era="1"/>
+    <range block_begin="1018" len="1018" era="9"/>
+    <range block_begin="2036" len="964" era="2"/>)"));
+}
+
+TEST(Salvage, ALostBitsetBlockMarksAllOfItsBlocksInItsEra) {
+  metadata_description d = small();
+  d.nr_blocks = 40000;
+  d.archived[0].nr_bits = 40000;
+  built_metadata m(d);
+  const pd::block tree = m.read({m.read_superblock().writeset_tree_root});
+  const std::uint64_t bitset = pd::node_view(tree).value<writeset_value>(0).root;
+  lose(m, leaf_value(m, bitset, 1));
+  EXPECT_THAT(repair(m).xml, HasSubstr(R"(<writeset era="5" nr_bits="40000">
+    <marked block_begin="0" len="10"/>
+    <marked block_begin="32576" len="7424"/>
+  </writeset>)"));
+  lose(m, bitset);
+  EXPECT_THAT(repair(m).xml, HasSubstr(R"(<writeset era="5" nr_bits="40000">
+    <marked block_begin="0" len="40000"/>
+  </writeset>)"));
+}
+
+// Leaves of the writeset tree are lost, and the space map says which blocks hold their bitsets.
+TEST(Salvage, FindsLostWritesetsByTheSpaceMap) {
+  built_metadata m(small());
+  lose(m, m.read_superblock().writeset_tree_root);
+  const repaired r = repair(m);
+  EXPECT_THAT(r.said, HasSubstr("what the writeset tree has lost is all among them"));
+  EXPECT_THAT(r.xml, HasSubstr(R"(  <writeset era="9" nr_bits="3000">
+    <marked block_begin="0" len="10"/>
+    <marked block_begin="20" len="1"/>
+    <marked block_begin="30" len="1"/>
+  </writeset>
+  <era_array>
+    <range block_begin="0" len="1500" era="1"/>)"));
+}
+
+TEST(Salvage, MarksAllBlocksWhereLostWritesetsAreNotFound) {
+  // The space map is lost, too; or one of the blocks that it counts.
+  for (const bool map : {true, false}) {
+    built_metadata m(small());
+    const superblock sb = m.read_superblock();
+    const pd::block tree = m.read({sb.writeset_tree_root});
+    lose(m, sb.writeset_tree_root);
+    lose(m, map ? std::uint64_t{sb.space_map.bitmap_root}
+                : std::uint64_t{pd::node_view(tree).value<writeset_value>(0).root});
+    EXPECT_THAT(repair(m).xml, HasSubstr(R"(  <writeset era="9" nr_bits="3000">
+    <marked block_begin="0" len="3000"/>
+  </writeset>)"));
+  }
+}
+
+// Of a tree of two levels one leaf is lost: later eras cannot have been in it.
+TEST(Salvage, ALostLeafMarksItsLastEra) {
+  metadata_description d = small();
+  d.current_era = 500;
+  d.current->era = 500;
+  d.archived.clear();
+  for (std::uint32_t era = 1; era <= 450; ++era)
+    d.archived.push_back({era, 3000, [=](std::uint64_t i) { return i == era; }});
+  built_metadata m(d);
+  const superblock sb = m.read_superblock();
+  const std::uint64_t leaf = leaf_value(m, sb.writeset_tree_root, 1);
+  const pd::block second = m.read({leaf});
+  const auto last =
+      static_cast<std::uint32_t>(pd::node_view(second).key(pd::node_view(second).size() - 1));
+  lose(m, leaf);
+  lose(m, sb.space_map.bitmap_root);
+  EXPECT_THAT(repair(m).xml, HasSubstr(fmt::format("<writeset era=\"{}\" nr_bits=\"3000\">\n"
+                                                   "    <marked block_begin=\"0\" len=\"3000\"/>",
+                                                   last)));
+
+  // Where the internal node is lost and the space map is not, the leaves are found as they were.
+  built_metadata other(d);
+  lose(other, other.read_superblock().writeset_tree_root);
+  const repaired r = repair(other);
+  EXPECT_EQ(r.xml, test::dump_of(built_metadata(d).path(), compact)) << r.said;
+}
+
+// Keys of a sound node that contradict those above say nothing of which eras are lost.
+TEST(Salvage, KeysThatContradictMayHideAnyEra) {
+  metadata_description d = small();
+  d.current_era = 500;
+  d.current->era = 500;
+  d.archived.clear();
+  for (std::uint32_t era = 1; era <= 450; ++era)
+    d.archived.push_back({era, 3000, [=](std::uint64_t i) { return i == era; }});
+  built_metadata m(d);
+  const superblock sb = m.read_superblock();
+  lose(m, sb.space_map.bitmap_root);
+  change(m, pd::btree_node_kind, sb.writeset_tree_root, [](pd::block& b) {
+    auto* keys = reinterpret_cast<pd::le64*>(b.bytes.data() + sizeof(pd::node_header));
+    keys[2] = keys[2] - 10;  // the second leaf seems to end earlier
+  });
+  EXPECT_THAT(repair(m).xml, HasSubstr(R"(  <writeset era="500" nr_bits="3000">
+    <marked block_begin="0" len="3000"/>
+  </writeset>)"));
+}
+
+TEST(Salvage, AWritesetThatWasCutOffCounts) {
+  built_metadata m(small());
+  change(m, pd::btree_node_kind, m.read_superblock().writeset_tree_root,
+         [](pd::block& b) { b.as<pd::node_header>().nr_entries = 1; });
+  const repaired r = repair(m);
+  EXPECT_THAT(r.said, HasSubstr("that nothing leads to"));
+  EXPECT_THAT(r.xml, HasSubstr(R"(  <writeset era="9" nr_bits="3000">
+    <marked block_begin="20" len="1"/>
+    <marked block_begin="30" len="1"/>)"));
+}
+
+TEST(Salvage, ASpaceMapThatIsLostCostsNothing) {
+  for (const bool index : {true, false}) {
+    built_metadata m(small());
+    const superblock sb = m.read_superblock();
+    lose(m, index ? std::uint64_t{sb.space_map.bitmap_root}
+                  : std::uint64_t{sb.space_map.ref_count_root});
+    EXPECT_EQ(repair(m).xml, as_it_was);
+  }
+}
+
+TEST(Salvage, AnArrayLongerThanTheSuperblockSaysIsBelieved) {
+  built_metadata m(small());
+  change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 1000; });
+  const repaired r = repair(m);
+  EXPECT_EQ(r.xml, as_it_was);
+  EXPECT_THAT(r.said, HasSubstr("3000 origin blocks; the superblock says 1000"));
+}
+
+TEST(Salvage, BlocksThatTheArrayLacksWereWrittenInTheCurrentEra) {
+  built_metadata m(small());
+  change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 5000; });
+  EXPECT_THAT(repair(m).xml, HasSubstr(R"(<range block_begin="2036" len="2964" era="9"/>)"));
+  salvage_wishes wishes;
+  wishes.nr_blocks = 3000;
+  EXPECT_EQ(repair(m, wishes).xml, as_it_was);
+}
+
+TEST(Salvage, AnEraFromTheFutureMovesTheCurrentOne) {
+  built_metadata m(small());
+  const std::uint64_t first = leaf_value(m, m.read_superblock().era_array_root, 0);
+  change(m, pd::array_block_kind, first, [](pd::block& b) {
+    *reinterpret_cast<pd::le32*>(b.bytes.data() + sizeof(pd::array_header)) = 12;
+  });
+  const repaired r = repair(m);
+  EXPECT_THAT(r.xml, HasSubstr(R"(current_era="13")"));
+  EXPECT_THAT(r.xml, HasSubstr(R"(<writeset era="13" nr_bits="3000">
+    <marked block_begin="30" len="1"/>)"));  // the current one's era is in doubt
+  EXPECT_THAT(r.said, HasSubstr("the current era is 13; the superblock says 9"));
+
+  // One that nobody can have reached does not.
+  change(m, pd::array_block_kind, first, [](pd::block& b) {
+    *reinterpret_cast<pd::le32*>(b.bytes.data() + sizeof(pd::array_header)) = 0xffffffff;
+  });
+  EXPECT_THAT(repair(m).xml, HasSubstr(R"(current_era="9")"));
+  EXPECT_THAT(repair(m).xml, HasSubstr(R"(<range block_begin="0" len="1018" era="9"/>)"));
+}
+
+TEST(Salvage, AsksForTheBlockSizeWhereItIsLost) {
+  built_metadata m(small());
+  change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().data_block_size = 0; });
+  EXPECT_THAT(repair(m).error, HasSubstr("give it with --block-size SECTORS"));
+  salvage_wishes wishes;
+  wishes.block_size = 128;
+  EXPECT_EQ(repair(m, wishes).xml, as_it_was);
+}
+
+TEST(Salvage, AsksForTheNumberOfBlocksWhereItIsLost) {
+  built_metadata m(small());
+  lose(m, m.read_superblock().era_array_root);
+  change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 0x7fffffff; });
+  EXPECT_THAT(repair(m).error, HasSubstr("give it with --nr-blocks N"));
+  salvage_wishes wishes;
+  wishes.nr_blocks = 3000;
+  EXPECT_THAT(repair(m, wishes).xml, HasSubstr(R"(<range block_begin="0" len="3000" era="9"/>)"));
+}
+
+TEST(Salvage, TheCurrentEraCanBeRaisedAndNotLowered) {
+  const built_metadata m(small());
+  salvage_wishes wishes;
+  wishes.current_era = 8;
+  EXPECT_THAT(repair(m, wishes).error, HasSubstr("--current-era 8 cannot be"));
+  wishes.current_era = 20;
+  EXPECT_THAT(repair(m, wishes).xml, HasSubstr(R"(current_era="20")"));
+}
+
+TEST(Salvage, SearchesWithoutASuperblock) {
+  built_metadata m(small());
+  lose(m, 0);
+  EXPECT_THAT(repair(m).error, HasSubstr("give it with --block-size SECTORS"));
+  EXPECT_THAT(repair(m).error, HasSubstr("what is left of the superblock says 128"));
+  salvage_wishes wishes;
+  wishes.block_size = 128;
+  const repaired r = repair(m, wishes);
+  // Era 7 is the newest that is named; the current writeset is newer.
+  EXPECT_EQ(r.error, "");
+  EXPECT_THAT(r.said, HasSubstr("the current era is 8: 7 is the newest that any block names"));
+  EXPECT_THAT(r.said, HasSubstr("3000 origin blocks, the length of that array"));
+  EXPECT_THAT(r.xml, HasSubstr(R"(  <writeset era="7" nr_bits="3000">
+    <marked block_begin="20" len="1"/>
+  </writeset>
+  <writeset era="8" nr_bits="3000">
+    <marked block_begin="30" len="1"/>
+  </writeset>)"));
+  wishes.current_era = 9;
+  EXPECT_EQ(repair(m, wishes).xml, as_it_was);
+  wishes.current_era = 6;
+  EXPECT_THAT(repair(m, wishes).error, HasSubstr("the metadata goes on to era 7"));
+}
+
+// Whether what is lost besides the superblock was in use cannot be told.
+TEST(Salvage, MarksAllBlocksWhereMoreThanTheSuperblockIsLost) {
+  for (const bool zeros : {true, false}) {
+    built_metadata m(small());
+    lose(m, 0);
+    if (zeros)
+      m.write({2}, pd::block{});
+    else
+      lose(m, 2);
+    salvage_wishes wishes;
+    wishes.block_size = 128;
+    EXPECT_THAT(repair(m, wishes).error, HasSubstr("give it with --nr-blocks N"));
+    EXPECT_THAT(repair(m, wishes).error, HasSubstr("the longest era array that is found has 3000"));
+    wishes.nr_blocks = 3000;
+    const repaired r = repair(m, wishes);
+    EXPECT_THAT(r.said, HasSubstr("all blocks were written in era 8"));
+    EXPECT_THAT(r.xml, HasSubstr(R"(<range block_begin="0" len="3000" era="8"/>)"));
+    EXPECT_THAT(r.xml, Not(HasSubstr("writeset")));
+  }
+}
+
+TEST(Salvage, RefusesWhatIsNoMetadata) {
+  salvage_wishes wishes;
+  wishes.block_size = 128;
+  wishes.nr_blocks = 3000;
+  built_metadata empty(small());
+  for (std::uint64_t b = 0; b < empty.read_superblock().space_map.nr_blocks; ++b)
+    if (b > 0) empty.write({b}, pd::block{});
+  empty.write({0}, pd::block{});
+  EXPECT_THAT(repair(empty, wishes).error, HasSubstr("there is no era metadata here"));
+
+  built_metadata pool(small());
+  pd::block b{};
+  b.as<superblock>().magic = 27022010;
+  pool.write({0}, b);
+  EXPECT_THAT(repair(pool, wishes).error, HasSubstr("the metadata of a thin pool"));
+}
+
+}  // namespace
+}  // namespace era
