@@ -7,7 +7,7 @@
 build_packages=(autoconf g++ make libaio-dev libboost-iostreams-dev libcli11-dev libexpat1-dev
   libfmt-dev libisal-dev xz-utils)
 # shellcheck disable=SC2034
-test_packages=(bats clang-format-14 jq libgmock-dev libgtest-dev mandoc)
+test_packages=(bats clang-format-14 jq libgmock-dev libgtest-dev mandoc thin-provisioning-tools)
 
 passed=0
 failed=0
