@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <optional>
 
+#include "era/repair/salvage.h"
 #include "functional-tests/hostile_metadata.h"
 #include "functional-tests/sweep_run.h"
 
@@ -59,7 +61,28 @@ class HostileMetadata : public ::testing::Test {
     if (refused) {
       EXPECT_TRUE(sweep::dump_refuses(image_.path(), source::live, {false, true}));
     }
+    salvage({});
+    salvage(pd::block{});
     return r;
+  }
+
+  // With the superblock and without it: an end comes, and memory is not taken for claims. Nothing
+  // is written: how long that takes is up to who asks for so many blocks.
+  void salvage(const std::optional<pd::block>& first) {
+    const pd::block before = image_.blocks()[0];
+    if (first) image_.blocks()[0] = *first;
+    const sweep::cost cost = sweep::measure([&] {
+      const pd::block_device device(image_.path(), pd::access::shared);
+      const salvage_wishes wishes{128, 1000, {}, source::live};
+      const salvage_report ignored{[](const finding&) {}, [](const std::string&) {}};
+      try {
+        salvage_metadata(device, wishes, ignored, [] {});
+      } catch (const cannot_salvage&) {
+      }
+    });
+    image_.blocks()[0] = before;
+    EXPECT_LE(cost.memory, sound_.cost.memory + memory_allowance_ + (12 << 20))
+        << (first ? "without a superblock" : "");
   }
 
   void set_writeset_tree(pd::block_nr root, std::uint32_t current_era = 1u << 20) {

@@ -60,6 +60,16 @@ void block_survey::survey(std::span<const pd::block_nr> blocks, const std::funct
   }
 }
 
+void block_survey::survey_all(const std::function<void()>& step) {
+  std::vector<pd::block_nr> batch;
+  for (std::uint64_t b = 1; b < classes_.size(); ++b) {
+    batch.push_back({b});
+    if (batch.size() < blocks_per_batch && b + 1 < classes_.size()) continue;
+    survey(batch, step);
+    batch.clear();
+  }
+}
+
 block_class block_survey::classify(const pd::block& b, pd::block_nr where) {
   const auto note = [&](std::uint64_t era) {
     if (era < max_plausible_era)

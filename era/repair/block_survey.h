@@ -69,6 +69,8 @@ class block_survey {
 
   // Reads and classifies. step is called now and then.
   void survey(std::span<const pd::block_nr>, const std::function<void()>& step);
+  // All blocks but the superblock.
+  void survey_all(const std::function<void()>& step);
 
   std::uint64_t nr_blocks() const noexcept { return classes_.size(); }
   block_class class_of(pd::block_nr where) const noexcept {

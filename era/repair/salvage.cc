@@ -74,7 +74,7 @@ class salvager {
     if (all_found && !lost_eras_.empty())
       assume(fmt::format("what the writeset tree has lost is all among them"));
     if (!all_found) fill_lost_eras();
-    result_.eras = metadata_.eras;
+    result_.eras = std::move(metadata_.eras);
     if (live && sb_.metadata_snap != 0) assume("the metadata snapshot is left out");
     result_.read_from = {metadata_.from, metadata_.sb, metadata_.location, {}, {}};
     return std::move(result_);
@@ -205,7 +205,7 @@ class salvager {
 
   void place_writesets() {
     const std::uint32_t current = result_.current_era.value;
-    for (const writeset& ws : metadata_.writesets) {
+    for (writeset& ws : metadata_.writesets) {
       const bool archived = ws.where.what == part::writeset;
       std::uint32_t era = archived ? ws.where.era.value : current;
       if (archived && !is_possible(ws) && (era == 0 || era >= current || era == sb_.current_era)) {
@@ -213,7 +213,7 @@ class salvager {
         era = current;
       }
       salvaged_writeset& to = writeset_of(era);
-      to.bitsets.push_back(ws.bits);
+      to.bitsets.push_back(std::move(ws.bits));
       std::uint32_t nr_bits = ws.nr_bits;
       if (nr_bits > max_origin_blocks ||
           size_in_doubt_.contains({ws.where.what, ws.where.era.value})) {

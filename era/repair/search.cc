@@ -11,13 +11,6 @@
 namespace era {
 namespace {
 
-std::vector<pd::block_nr> all_but_the_superblock(const pd::block_device& device) {
-  std::vector<pd::block_nr> blocks;
-  for (std::uint64_t b = 1; b < std::min(device.nr_blocks(), pd::max_metadata_blocks); ++b)
-    blocks.push_back({b});
-  return blocks;
-}
-
 // A root that an era array may have.
 struct candidate {
   pd::block_nr root;
@@ -54,7 +47,7 @@ class searcher {
 
   salvaged run() {
     read_first_block();
-    survey_.survey(all_but_the_superblock(device_), step_);
+    survey_.survey_all(step_);
     if (survey_.all(block_class::array_leaf).empty())
       fail("there is no era metadata here, and nothing that could be saved");
     settle_era();
@@ -276,7 +269,7 @@ salvaged search_metadata(const pd::block_device& device, const salvage_wishes& w
 std::uint32_t newest_era_on(const pd::block_device& device, const std::function<void()>& step) {
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
   block_survey survey(queue, device.nr_blocks());
-  survey.survey(all_but_the_superblock(device), step);
+  survey.survey_all(step);
   return survey.newest_era();
 }
 
