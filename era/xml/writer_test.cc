@@ -75,18 +75,5 @@ TEST(XmlWriter, WritesRuns) {
             "    <range block_begin=\"0\" len=\"2147483647\" era=\"4294967295\"/>\n");
 }
 
-TEST(XmlWriter, WritesAList) {
-  text_buffer text;
-  begin_blocks(text);
-  listed(text, {5, 6});
-  listed(text, {7, 18446744073709551615u});
-  end_blocks(text);
-  EXPECT_EQ(text.view(),
-            "<blocks>\n"
-            "  <block block=\"5\"/>\n"
-            "  <range begin=\"7\" end=\"18446744073709551615\"/>\n"
-            "</blocks>\n");
-}
-
 }  // namespace
 }  // namespace era::xml
