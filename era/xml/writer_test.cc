@@ -62,7 +62,7 @@ TEST(XmlWriter, WritesErasAcrossEveryCarry) {
 TEST(XmlWriter, WritesNothingForNothing) {
   text_buffer text;
   bits(text, {0, 0}, {});
-  eras(text, {0}, {});
+  eras(text, origin_block{0}, {});
   EXPECT_EQ(text.size(), 0u);
 }
 
