@@ -29,25 +29,17 @@ answer ask(const std::string& path, std::uint32_t since) {
   answer a;
   changed_blocks changed(device, source::live, {since, std::uint64_t{1} << 32},
                          [&](const finding&) { a.damaged = true; });
-  const run_printer print = [](text_buffer& out, const value_run& run) {
-    out.append(fmt::format("{} {}\n", run.blocks.begin, run.blocks.end));
-  };
-  std::string text;
   std::optional<listed_blocks> listed;
-  while (changed.opened() && !listed) {
-    text.clear();
-    listed = changed.list(print, [&](std::string_view t) { text += t; });
-  }
+  while (changed.opened() && !listed) listed = changed.list();
   if (!listed) return a;
   a.usable = true;
   a.listed.resize(changed.opened()->sb.nr_blocks);
-  for (const char* at = text.c_str(); *at;) {
-    char* next;
-    const auto begin = std::strtoull(at, &next, 10), end = std::strtoull(next, &next, 10);
-    std::fill(a.listed.begin() + static_cast<std::ptrdiff_t>(begin),
-              a.listed.begin() + static_cast<std::ptrdiff_t>(end), true);
-    at = next + 1;
-  }
+  const stretch_printer mark = [&](text_buffer&, std::span<const pd::range> stretches) {
+    for (const pd::range& r : stretches)
+      std::fill(a.listed.begin() + static_cast<std::ptrdiff_t>(r.begin),
+                a.listed.begin() + static_cast<std::ptrdiff_t>(r.end), true);
+  };
+  print_stretches(listed->blocks, 1, mark, [](std::string_view) {});
   return a;
 }
 

@@ -2,21 +2,19 @@
 // era_invalidate: lists the blocks that were written since an era.
 #include "era/invalidate/invalidate.h"
 
-#include <functional>
 #include <limits>
 #include <map>
 #include <optional>
 
 #include "era/commands/command_line.h"
 #include "era/commands/finding_text.h"
-#include "era/commands/held_output.h"
+#include "era/commands/output.h"
+#include "era/invalidate/list_text.h"
 #include "era/view/finding_groups.h"
-#include "era/xml/writer.h"
 
 namespace era {
 namespace {
 
-enum class list_format { xml, text, json };
 enum class list_unit { block, sector, byte };
 
 struct options {
@@ -26,31 +24,6 @@ struct options {
   list_unit unit = list_unit::block;
   std::string output;
 };
-
-// What stands before the list and behind it, and how a stretch is written.
-struct list_text {
-  std::function<void(text_buffer&)> begin, end;
-  std::function<void(text_buffer&, pd::range)> stretch;
-};
-
-list_text text_of(list_format format) {
-  switch (format) {
-    case list_format::text:
-      return {[](text_buffer&) {}, [](text_buffer&) {},
-              [](text_buffer& text, pd::range r) {
-                text.append(fmt::format("{} {}\n", r.begin, r.end));
-              }};
-    case list_format::json:
-      // The first comma is dropped.
-      return {[](text_buffer& text) { text.append("["); },
-              [](text_buffer& text) { text.append("\n]\n"); },
-              [](text_buffer& text, pd::range r) {
-                text.append(fmt::format(",\n{{\"begin\":{},\"end\":{}}}", r.begin, r.end));
-              }};
-    case list_format::xml: break;
-  }
-  return {xml::begin_blocks, xml::end_blocks, xml::listed};
-}
 
 std::uint64_t scale_of(list_unit unit, const superblock& sb) {
   const std::uint64_t sectors = sb.data_block_size;
@@ -87,8 +60,9 @@ class invalidation {
     changed_blocks answer(device_, from, window_, [this](finding f) { groups_.add(std::move(f)); });
     if (answer.opened()) warn_of_the_future(*answer.opened());
     while (answer.opened() && (chosen_.repair || !answer.is_damaged())) {
-      held_output out(chosen_.output);
-      const auto listed = list(answer, out);
+      output out(chosen_.output);
+      const list_text text(chosen_.format, scale_of(chosen_.unit, answer.opened()->sb));
+      const auto listed = answer.list();
       if (!listed || (answer.is_damaged() && !chosen_.repair)) continue;
       pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
       require_still_held(queue, device_, *answer.opened());
@@ -98,6 +72,7 @@ class invalidation {
             "{}: is damaged: {} of the {} blocks listed are there only because it is unknown when "
             "they were written",
             device_.path(), listed->in_doubt, listed->listed));
+      print(listed->blocks, text, out);
       out.commit();
       return exit_success;
     }
@@ -129,25 +104,21 @@ class invalidation {
                       device_.path(), *chosen_.written_since, current));
   }
 
-  std::optional<listed_blocks> list(changed_blocks& answer, held_output& out) const {
-    const list_text format = text_of(chosen_.format);
-    const std::uint64_t scale = scale_of(chosen_.unit, answer.opened()->sb);
-    const run_printer print = [&](text_buffer& text, const value_run& run) {
-      format.stretch(text, {run.blocks.begin * scale, run.blocks.end * scale});
-    };
+  void print(const chosen_blocks& blocks, const list_text& text, output& out) const {
+    text_buffer frame;
+    text.begin(frame);
+    out.write(frame.view());
     bool first = chosen_.format == list_format::json;
-    const auto write = [&](std::string_view piece) {
+    const stretch_printer print_lines = [&](text_buffer& lines, std::span<const pd::range> r) {
+      text.lines(lines, r);
+    };
+    print_stretches(blocks, device_.nr_workers(), print_lines, [&](std::string_view piece) {
       if (!piece.empty() && std::exchange(first, false)) piece.remove_prefix(1);
       out.write(piece);
-    };
-    text_buffer frame;
-    format.begin(frame);
-    out.write(frame.view());
-    const auto listed = answer.list(print, write);
+    });
     frame.clear();
-    format.end(frame);
+    text.end(frame);
     out.write(frame.view());
-    return listed;
   }
 
   const command_line& line_;

@@ -29,9 +29,6 @@ class output {
   output(const output&) = delete;
   output& operator=(const output&) = delete;
 
-  // Is what is written seen before commit()? Not where a file takes its name only then.
-  bool is_seen_at_once() const noexcept { return temporary_.empty(); }
-
   // Throws output_error, or closed_pipe.
   void write(std::string_view);
   // Everything is on disk, under its name. Throws output_error.

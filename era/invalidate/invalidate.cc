@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A stripe at a time: fold, filter, add what is in doubt.
+// A stripe at a time: filter, add what is in doubt.
 #include "era/invalidate/invalidate.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 #include <vector>
 
@@ -14,93 +15,95 @@ namespace era {
 namespace {
 
 struct listed_stripe {
-  piece_of_runs runs;
-  listed_blocks counts;
+  chosen_stripe chosen;
+  std::uint64_t listed, in_doubt;
   std::vector<finding> findings;
 };
+
+// Sets the bits of a range; returns how many were not yet set.
+std::uint64_t set_bits(std::span<std::uint64_t> words, pd::range bits) {
+  std::uint64_t added = 0;
+  while (!bits.empty()) {
+    std::uint64_t& word = words[bits.begin / bits_per_word];
+    const std::uint64_t first = bits.begin % bits_per_word;
+    const std::uint64_t size = std::min(bits.size(), bits_per_word - first);
+    const std::uint64_t mask = ~std::uint64_t{0} >> (bits_per_word - size) << first;
+    added += static_cast<std::uint64_t>(std::popcount(mask & ~word));
+    word |= mask;
+    bits.begin += size;
+  }
+  return added;
+}
+
+std::uint64_t count_bits(std::span<const std::uint64_t> words) {
+  std::uint64_t count = 0;
+  for (const std::uint64_t word : words) count += static_cast<std::uint64_t>(std::popcount(word));
+  return count;
+}
 
 class stripe_lister {
  public:
   stripe_lister(const metadata& m, const pd::block_device& device, const era_window& window,
-                const doubts& in_doubt, const run_printer& print)
-      : metadata_(m), window_(window), in_doubt_(in_doubt), print_(print), folder_(m, device) {}
+                const doubts& in_doubt)
+      : metadata_(m), window_(window), in_doubt_(in_doubt), filter_(m, device, window) {}
 
   listed_stripe list(std::uint64_t stripe) {
-    listed_stripe result;
-    const pd::range blocks = stripe_blocks(metadata_, stripe);
-    const auto eras = folder_.fold(stripe, result.findings);
-    chosen_.resize(eras.size());
-    // Eras below begin wrap around: one comparison for both ends.
-    const std::uint64_t begin = window_.begin, size = window_.size();
-    for (std::size_t i = 0; i < eras.size(); ++i) chosen_[i] = eras[i] - begin < size;
-    add_doubts(blocks, result);
-    collect(blocks.begin, result);
-    return result;
+    std::vector<finding> findings;
+    const auto words = filter_.filter(stripe, findings);
+    const std::uint64_t added = add_doubts(stripe, words, findings);
+    const auto size = static_cast<std::size_t>(stripe_blocks(metadata_, stripe).size());
+    return {chosen_stripe(words, size), count_bits(words), added, std::move(findings)};
   }
 
  private:
-  void add_doubts(pd::range blocks, listed_stripe& result) {
+  std::uint64_t add_doubts(std::uint64_t stripe, std::span<std::uint64_t> words,
+                           const std::vector<finding>& findings) const {
+    const pd::range blocks = stripe_blocks(metadata_, stripe);
+    std::uint64_t added = 0;
     const auto add = [&](pd::range doubted) {
-      for (std::uint64_t b = doubted.begin; b < doubted.end; ++b) {
-        auto& chosen = chosen_[b - blocks.begin];
-        result.counts.in_doubt += chosen ? 0 : 1;
-        chosen = true;
-      }
+      if (doubted.empty()) return;
+      added += set_bits(words, {doubted.begin - blocks.begin, doubted.end - blocks.begin});
     };
     in_doubt_.within(blocks, add);
-    for (const finding& f : result.findings)
+    for (const finding& f : findings)
       add(pd::intersection(doubted_blocks(f, window_, metadata_.sb.nr_blocks), blocks));
-  }
-
-  void collect(std::uint64_t first, listed_stripe& result) {
-    run_collector runs(result.runs, print_);
-    const auto end = chosen_.end();
-    for (auto at = chosen_.begin(); (at = std::find(at, end, 1)) != end;) {
-      const auto stop = std::find(at, end, 0);
-      const auto offset = [&](auto i) {
-        return first + static_cast<std::uint64_t>(i - chosen_.begin());
-      };
-      runs.add({{offset(at), offset(stop)}, 1});
-      result.counts.listed += static_cast<std::uint64_t>(stop - at);
-      at = stop;
-    }
+    return added;
   }
 
   const metadata& metadata_;
   const era_window& window_;
   const doubts& in_doubt_;
-  const run_printer& print_;
-  stripe_folder folder_;
-  std::vector<unsigned char> chosen_;
+  stripe_filter filter_;
 };
 
 }  // namespace
 
 listed_blocks list_blocks(const metadata& m, const pd::block_device& device,
                           const era_window& window, const doubts& in_doubt,
-                          const run_printer& print,
-                          const std::function<void(std::string_view)>& out,
                           const finding_sink& sink) {
-  listed_blocks total;
-  text_buffer text;
-  run_joiner joiner(print);
+  // A stripe is too little to hand from one thread to another.
+  constexpr std::uint64_t stripes_per_item = 8;
+  const std::uint64_t stripes = nr_stripes(m);
+  listed_blocks total{chosen_blocks(m.sb.nr_blocks)};
   const auto new_worker = [&] {
-    return [lister = stripe_lister(m, device, window, in_doubt, print)](
-               std::size_t stripe) mutable { return lister.list(stripe); };
+    return [&, lister = stripe_lister(m, device, window, in_doubt)](std::size_t item) mutable {
+      std::vector<listed_stripe> listed;
+      const std::uint64_t first = item * stripes_per_item;
+      for (std::uint64_t i = first; i < std::min(first + stripes_per_item, stripes); ++i)
+        listed.push_back(lister.list(i));
+      return listed;
+    };
   };
-  const auto use = [&](std::size_t, listed_stripe stripe) {
-    for (finding& f : stripe.findings) sink(std::move(f));
-    total.listed += stripe.counts.listed;
-    total.in_doubt += stripe.counts.in_doubt;
-    joiner.add(stripe.runs, text);
-    constexpr std::size_t large = 1 << 20;
-    if (text.size() < large) return;
-    out(text.view());
-    text.clear();
+  const auto use = [&](std::size_t, std::vector<listed_stripe> listed) {
+    for (listed_stripe& stripe : listed) {
+      for (finding& f : stripe.findings) sink(std::move(f));
+      total.listed += stripe.listed;
+      total.in_doubt += stripe.in_doubt;
+      total.blocks.add(std::move(stripe.chosen));
+    }
   };
-  pd::in_order(device.nr_workers(), nr_stripes(m), new_worker, use);
-  joiner.finish(text);
-  out(text.view());
+  const std::uint64_t items = (stripes + stripes_per_item - 1) / stripes_per_item;
+  pd::in_order(device.nr_workers(), items, new_worker, use);
   return total;
 }
 
@@ -132,16 +135,14 @@ void changed_blocks::note(finding f) {
   sink_(std::move(f));
 }
 
-std::optional<listed_blocks> changed_blocks::list(
-    const run_printer& print, const std::function<void(std::string_view)>& out) {
+std::optional<listed_blocks> changed_blocks::list() {
   const pd::range all{0, metadata_->sb.nr_blocks};
   const bool first_attempt = !all_doubtful_;
   const finding_sink note_content = [&](finding f) {
     all_doubtful_ = all_doubtful_ || doubted_blocks(f, window_, metadata_->sb.nr_blocks) == all;
     if (first_attempt) note(std::move(f));
   };
-  const listed_blocks listed =
-      list_blocks(*metadata_, device_, window_, in_doubt_, print, out, note_content);
+  listed_blocks listed = list_blocks(*metadata_, device_, window_, in_doubt_, note_content);
   if (size_doubtful_) {
     metadata_.reset();
     return {};

@@ -4,32 +4,28 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
-#include <string_view>
 #include <vector>
 
+#include "era/invalidate/chosen_blocks.h"
 #include "era/invalidate/doubts.h"
 #include "era/view/finding.h"
 #include "era/view/metadata.h"
-#include "era/xml/run_joiner.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era {
 
 struct listed_blocks {
+  chosen_blocks blocks;
   std::uint64_t listed = 0;
   std::uint64_t in_doubt = 0;  // of those, listed only because damage hides when they were written
 };
 
-// Prints each stretch of blocks that were last written in an era of the window, ascending and as
-// long as it goes, none at or past nr_blocks; with it all that is in doubt: what is_in_doubt says,
-// and what damage to the arrays hides. That damage goes to the sink; whether the list may be used
-// in spite of it is the caller's to say. The text comes in order, in pieces of up to some
-// megabytes.
+// The blocks that were last written in an era of the window, none at or past nr_blocks; with them
+// all that is in doubt: what is_in_doubt says, and what damage to the arrays hides. That damage
+// goes to the sink; whether the list may be used in spite of it is the caller's to say.
 listed_blocks list_blocks(const metadata&, const pd::block_device&, const era_window&,
-                          const doubts& in_doubt, const run_printer&,
-                          const std::function<void(std::string_view)>& out, const finding_sink&);
+                          const doubts& in_doubt, const finding_sink&);
 
 // The whole way to an answer: first superblock, trees and reference counts are checked, without
 // which a pointer to an outdated block would go unnoticed; then the list is made. Findings are
@@ -45,10 +41,9 @@ class changed_blocks {
   bool is_damaged() const noexcept { return damaged_; }
 
   // Lists with list_blocks. An attempt that finds reasons to doubt all blocks, or the size, only
-  // while it is under way says so: nothing is returned, its text is to be thrown away; where
-  // opened() still has something, list again.
-  std::optional<listed_blocks> list(const run_printer&,
-                                    const std::function<void(std::string_view)>& out);
+  // while it is under way says so: nothing is returned; where opened() still has something, list
+  // again.
+  std::optional<listed_blocks> list();
 
  private:
   void note(finding);

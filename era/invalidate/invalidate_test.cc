@@ -7,6 +7,7 @@
 #include <sstream>
 #include <string>
 
+#include "era/invalidate/list_text.h"
 #include "era/testing/metadata_builder.h"
 
 namespace era {
@@ -17,7 +18,7 @@ using era::test::metadata_description;
 
 struct listed_text {
   std::string text;
-  listed_blocks counts;
+  std::uint64_t listed, in_doubt;
   std::vector<finding> findings;
 };
 
@@ -27,11 +28,13 @@ listed_text list(const std::string& path, era_window window, const doubts& in_do
   listed_text result;
   const finding_sink sink = [&](finding f) { result.findings.push_back(std::move(f)); };
   const auto m = open_metadata(queue, device, source::live, sink);
-  const run_printer print = [](text_buffer& text, const value_run& run) {
-    text.append(fmt::format("{} {}\n", run.blocks.begin, run.blocks.end));
+  const listed_blocks listed = list_blocks(*m, device, window, in_doubt, sink);
+  result.listed = listed.listed;
+  result.in_doubt = listed.in_doubt;
+  const stretch_printer print = [](text_buffer& text, std::span<const pd::range> stretches) {
+    list_text(list_format::text, 1).lines(text, stretches);
   };
-  result.counts = list_blocks(
-      *m, device, window, in_doubt, print, [&](std::string_view t) { result.text += t; }, sink);
+  print_stretches(listed.blocks, 2, print, [&](std::string_view t) { result.text += t; });
   return result;
 }
 
@@ -103,8 +106,8 @@ TEST(ListBlocks, AddsWhatIsInDoubt) {
   in_doubt.settle();
   const listed_text l = list(built.path(), {5, 9}, in_doubt);
   EXPECT_EQ(l.text, "0 20\n32000 40000\n");
-  EXPECT_EQ(l.counts.listed, 8020u);
-  EXPECT_EQ(l.counts.in_doubt, 8010u);
+  EXPECT_EQ(l.listed, 8020u);
+  EXPECT_EQ(l.in_doubt, 8010u);
 }
 
 TEST(ListBlocks, AddsWhatDamageToTheArraysHides) {
@@ -122,7 +125,7 @@ TEST(ListBlocks, AddsWhatDamageToTheArraysHides) {
   EXPECT_EQ(list(built.path(), {6, 9}).text, array + bitset);
   EXPECT_EQ(list(built.path(), {7, 9}).text, array);
   EXPECT_EQ(list(built.path(), {7, 9}).findings.size(), 2u);
-  EXPECT_EQ(list(built.path(), {7, 9}).counts.in_doubt, 1018u);
+  EXPECT_EQ(list(built.path(), {7, 9}).in_doubt, 1018u);
 }
 
 }  // namespace

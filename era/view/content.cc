@@ -3,8 +3,23 @@
 #include "era/view/content.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace era {
+namespace {
+
+// The common case in one pass without a branch; a loop of fixed length, for the vectoriser.
+bool any_past(std::span<const pd::le32> eras, era_nr current) {
+  constexpr std::size_t at_once = 8;
+  std::uint32_t past[at_once] = {};
+  const auto look = [&](std::size_t i) { past[i] |= eras[i] > current.value ? 1u : 0u; };
+  for (; eras.size() >= at_once; eras = eras.subspan(at_once))
+    for (std::size_t i = 0; i < at_once; ++i) look(i);
+  for (std::size_t i = 0; i < eras.size(); ++i) look(i);
+  return std::any_of(std::begin(past), std::end(past), [](auto p) { return p != 0; });
+}
+
+}  // namespace
 
 pd::range array_position::origin_blocks() const noexcept {
   const pd::range values = map->values_of(index);
@@ -15,10 +30,7 @@ pd::range array_position::origin_blocks() const noexcept {
 std::optional<finding> find_future_eras(const array_position& at, const pd::block& b,
                                         era_nr current) {
   const auto eras = pd::array_values<pd::le32>(b);
-  // The common case in one pass without a branch.
-  std::uint32_t too_new = 0;
-  for (const std::uint32_t era : eras) too_new |= era > current.value ? 1u : 0u;
-  if (!too_new) return {};
+  if (!any_past(eras, current)) return {};
 
   std::uint64_t count = 0, first = 0, last = 0;
   std::uint32_t highest = 0;

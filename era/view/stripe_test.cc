@@ -72,6 +72,50 @@ TEST_P(FoldOfSize, IsTheNewestOfAllThree) {
   }
 }
 
+// Whether each block is listed by a filter; every bit past the end of a stripe must be clear.
+std::vector<bool> filter_all(const opened& o, pd::range eras) {
+  std::vector<bool> all;
+  std::vector<finding> findings;
+  stripe_filter filter(*o.m, o.device, eras);
+  for (std::uint64_t i = 0; i < nr_stripes(*o.m); ++i) {
+    const std::uint64_t size = stripe_blocks(*o.m, i).size();
+    const auto words = filter.filter(i, findings);
+    EXPECT_EQ(words.size(), bitset_words(size));
+    for (std::uint64_t bit = 0; bit < words.size() * bits_per_word; ++bit) {
+      const bool is_set = words[bit / bits_per_word] >> bit % bits_per_word & 1;
+      if (bit < size) all.push_back(is_set);
+      EXPECT_FALSE(bit >= size && is_set) << "block " << bit << " of stripe " << i;
+    }
+  }
+  EXPECT_TRUE(findings.empty());
+  return all;
+}
+
+TEST_P(FoldOfSize, IsWhatTheFilterAsks) {
+  const std::uint32_t nr_blocks = GetParam();
+  const built_metadata built(described(nr_blocks));
+  const opened o(built.path());
+  const std::uint64_t no_end = std::uint64_t{1} << 32;
+  for (const pd::range eras : {pd::range{0, no_end},
+                               {1, no_end},
+                               {9, no_end},
+                               {21, no_end},
+                               {no_end - 1, no_end},
+                               {0, 1},
+                               {6, 10},
+                               {10, 20},
+                               {10, 10},
+                               {10, 9}}) {
+    const auto all = filter_all(o, eras);
+    ASSERT_EQ(all.size(), nr_blocks);
+    for (std::uint64_t i = 0; i < nr_blocks; ++i) {
+      const std::uint32_t era = expected_era(i, nr_blocks);
+      ASSERT_EQ(all[i], eras.begin <= era && era < eras.end)
+          << "block " << i << ", eras " << eras.begin << " to before " << eras.end;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(AroundBorders, FoldOfSize,
                          ::testing::Values(0, 1, 63, 64, 65, 1017, 1018, 1019, 32575, 32576, 32577,
                                            65152, 252 * 1018 - 1, 252 * 1018, 252 * 1018 + 1));
@@ -102,6 +146,66 @@ TEST(Fold, DoesNotLetAnOlderWritesetHideANewerEra) {
   d.archived = {{3, 10, [](std::uint64_t) { return true; }}};
   const built_metadata built(d);
   EXPECT_EQ(opened(built.path()).fold_all(), std::vector<std::uint32_t>(10, 7));
+}
+
+TEST(Filter, DoesNotLetAnOlderWritesetHideANewerEra) {
+  metadata_description d;
+  d.nr_blocks = 10;
+  d.current_era = 9;
+  d.era_of = [](std::uint64_t) { return 7u; };
+  d.archived = {{3, 10, [](std::uint64_t) { return true; }}};
+  const built_metadata built(d);
+  EXPECT_EQ(filter_all(opened(built.path()), {3, 7}), std::vector<bool>(10, false));
+  EXPECT_EQ(filter_all(opened(built.path()), {3, 8}), std::vector<bool>(10, true));
+}
+
+// The largest era is below no end and at least every begin: nothing may wrap around.
+TEST(Filter, TakesEverySizeOfEra) {
+  metadata_description d;
+  d.nr_blocks = 200;
+  d.current_era = 4294967295;
+  d.era_of = [](std::uint64_t i) { return i % 2 ? 4294967295u : 2147483647u; };
+  const built_metadata built(d);
+  const opened o(built.path());
+  for (const pd::range eras : {pd::range{4294967295, 4294967296},
+                               {2147483648, 4294967296},
+                               {2147483647, 4294967295},
+                               {2147483647, 2147483648}}) {
+    const auto all = filter_all(o, eras);
+    for (std::uint64_t i = 0; i < 200; ++i)
+      ASSERT_EQ(all[i], (i % 2 == 1) == (eras.end == 4294967296)) << i << ' ' << eras.begin;
+  }
+}
+
+TEST(Fold, ReportsAFutureEraWhereverItIs) {
+  for (const std::uint64_t at : {0u, 7u, 8u, 1015u, 1016u, 1017u, 1018u, 2996u, 2999u}) {
+    metadata_description d;
+    d.nr_blocks = 3000;
+    d.current_era = 9;
+    d.era_of = [&](std::uint64_t i) { return i == at ? 10u : 9u; };
+    const built_metadata built(d);
+    const opened o(built.path());
+    std::vector<finding> findings;
+    stripe_folder(*o.m, o.device).fold(0, findings);
+    ASSERT_EQ(findings.size(), 1u) << "block " << at;
+    EXPECT_EQ(findings[0].hidden, (pd::range{at, at + 1}));
+  }
+}
+
+TEST(Filter, ReportsWhatTheFoldReports) {
+  const metadata_description d = described(70000);
+  built_metadata built(d);
+  opened o(built.path());
+  built.write(*o.m->eras.block(33), pd::block{});
+  built.write(*o.m->writesets[0].bits.block(1), pd::block{});
+  std::vector<finding> of_fold, of_filter;
+  stripe_folder(*o.m, o.device).fold(1, of_fold);
+  stripe_filter(*o.m, o.device, {20, 21}).filter(1, of_filter);
+  ASSERT_EQ(of_filter.size(), 2u);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(of_filter[i].where, of_fold[i].where);
+    EXPECT_EQ(of_filter[i].hidden, of_fold[i].hidden);
+  }
 }
 
 TEST(Fold, ReportsABlockThatIsDamaged) {

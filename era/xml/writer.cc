@@ -6,6 +6,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "era/xml/put.h"
+
 namespace era::xml {
 namespace {
 
@@ -14,17 +16,6 @@ constexpr std::size_t max_line = 64;
 // The longest line of the compact form: three numbers of up to 20 digits.
 constexpr std::size_t max_run_line = 128;
 
-// Copies may write past the text that they are for, up to this many bytes past its begin.
-constexpr std::size_t piece = 32;
-
-struct fixed_text {
-  constexpr fixed_text(std::string_view t) : size(t.size()) {
-    for (std::size_t i = 0; i < t.size(); ++i) bytes[i] = t[i];
-  }
-  char bytes[piece] = {};
-  std::size_t size;
-};
-
 constexpr fixed_text bit_begin = std::string_view("    <bit block=\"");
 constexpr fixed_text bit_end[] = {std::string_view("\" value=\"false\"/>\n"),
                                   std::string_view("\" value=\"true\"/>\n")};
@@ -32,25 +23,8 @@ constexpr fixed_text era_begin = std::string_view("    <era block=\"");
 constexpr fixed_text era_middle = std::string_view("\" era=\"");
 constexpr fixed_text marked_begin = std::string_view("    <marked block_begin=\"");
 constexpr fixed_text range_begin = std::string_view("    <range block_begin=\"");
-constexpr fixed_text block_begin = std::string_view("  <block block=\"");
-constexpr fixed_text listed_begin = std::string_view("  <range begin=\"");
-constexpr fixed_text listed_end = std::string_view("\" end=\"");
 constexpr fixed_text len = std::string_view("\" len=\"");
 constexpr fixed_text line_end = std::string_view("\"/>\n");
-
-char* put(char* to, const fixed_text& text) {
-  std::memcpy(to, text.bytes, piece);
-  return to + text.size;
-}
-
-char* put(char* to, std::string_view digits) {
-  std::memcpy(to, digits.data(), digits.size());
-  return to + digits.size();
-}
-
-char* put(char* to, const fmt::format_int& number) {
-  return put(to, std::string_view(number.data(), number.size()));
-}
 
 // A block number that counts up: its digits are kept in a buffer from which a fixed size is copied.
 class counter_text {
@@ -97,7 +71,7 @@ void append(text_buffer& text, fmt::format_string<Args...> format, Args&&... arg
 // A line for each block, by put_line(to, number) -> to.
 template <class PutLine>
 void put_numbered(text_buffer& text, pd::range blocks, PutLine put_line) {
-  char* to = text.room(blocks.size() * max_line + piece);
+  char* to = text.room(blocks.size() * max_line + copy_size);
   counter_text number(blocks.begin);
   for (std::uint64_t i = blocks.begin; i < blocks.end; ++i) {
     to = put_line(to, number);
@@ -128,7 +102,7 @@ void end_era_array(text_buffer& text) { text.append("  </era_array>\n"); }
 
 void bits(text_buffer& text, pd::range blocks, std::span<const pd::le64> words) {
   assert(blocks.begin % 64 == 0 && blocks.size() <= words.size() * 64);
-  char* to = text.room(blocks.size() * max_line + piece);
+  char* to = text.room(blocks.size() * max_line + copy_size);
   counter_text number(blocks.begin);
   for (std::uint64_t i = 0; i < blocks.size(); ++i) {
     const std::uint64_t word = words[i / 64] >> i % 64;
@@ -155,7 +129,7 @@ void equal_eras(text_buffer& text, pd::range blocks, era_nr era) {
 }
 
 void eras(text_buffer& text, origin_block first, std::span<const std::uint32_t> values) {
-  char* to = text.room(values.size() * max_line + piece);
+  char* to = text.room(values.size() * max_line + copy_size);
   counter_text number(first.value);
   std::uint32_t last = 0;
   decimal_counter era(last);  // neighbours often have the same
@@ -172,7 +146,7 @@ void eras(text_buffer& text, origin_block first, std::span<const std::uint32_t> 
 }
 
 void marked(text_buffer& text, pd::range blocks) {
-  char* to = text.room(max_run_line + piece);
+  char* to = text.room(max_run_line + copy_size);
   to = put(to, marked_begin);
   to = put(to, fmt::format_int(blocks.begin));
   to = put(to, len);
@@ -181,31 +155,13 @@ void marked(text_buffer& text, pd::range blocks) {
 }
 
 void era_range(text_buffer& text, pd::range blocks, era_nr era) {
-  char* to = text.room(max_run_line + piece);
+  char* to = text.room(max_run_line + copy_size);
   to = put(to, range_begin);
   to = put(to, fmt::format_int(blocks.begin));
   to = put(to, len);
   to = put(to, fmt::format_int(blocks.size()));
   to = put(to, era_middle);
   to = put(to, fmt::format_int(era.value));
-  text.written_to(put(to, line_end));
-}
-
-void begin_blocks(text_buffer& text) { text.append("<blocks>\n"); }
-
-void end_blocks(text_buffer& text) { text.append("</blocks>\n"); }
-
-void listed(text_buffer& text, pd::range numbers) {
-  char* to = text.room(max_run_line + piece);
-  if (numbers.size() == 1) {
-    to = put(to, block_begin);
-    to = put(to, fmt::format_int(numbers.begin));
-  } else {
-    to = put(to, listed_begin);
-    to = put(to, fmt::format_int(numbers.begin));
-    to = put(to, listed_end);
-    to = put(to, fmt::format_int(numbers.end));
-  }
   text.written_to(put(to, line_end));
 }
 

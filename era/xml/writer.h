@@ -44,9 +44,4 @@ void equal_eras(text_buffer&, pd::range blocks, era_nr);
 void marked(text_buffer&, pd::range blocks);
 void era_range(text_buffer&, pd::range blocks, era_nr);
 
-// era_invalidate's list: a <block> where it is one, a <range> with an end one past the last.
-void begin_blocks(text_buffer&);
-void listed(text_buffer&, pd::range);
-void end_blocks(text_buffer&);
-
 }  // namespace era::xml

@@ -62,7 +62,7 @@ TEST(XmlWriter, WritesErasAcrossEveryCarry) {
 TEST(XmlWriter, WritesNothingForNothing) {
   text_buffer text;
   bits(text, {0, 0}, {});
-  eras(text, {0}, {});
+  eras(text, origin_block{0}, {});
   EXPECT_EQ(text.size(), 0u);
 }
 
@@ -73,19 +73,6 @@ TEST(XmlWriter, WritesRuns) {
   EXPECT_EQ(text.view(),
             "    <marked block_begin=\"5\" len=\"3\"/>\n"
             "    <range block_begin=\"0\" len=\"2147483647\" era=\"4294967295\"/>\n");
-}
-
-TEST(XmlWriter, WritesAList) {
-  text_buffer text;
-  begin_blocks(text);
-  listed(text, {5, 6});
-  listed(text, {7, 18446744073709551615u});
-  end_blocks(text);
-  EXPECT_EQ(text.view(),
-            "<blocks>\n"
-            "  <block block=\"5\"/>\n"
-            "  <range begin=\"7\" end=\"18446744073709551615\"/>\n"
-            "</blocks>\n");
 }
 
 }  // namespace
