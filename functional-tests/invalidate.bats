@@ -127,13 +127,25 @@ last_era() { superblock "$1.img" current_era; }
   refused 'is damaged: nothing is listed' era_invalidate --written-since 1 many-eras.img
 }
 
-@test "without a superblock there is no list, not even with --repair" {
+@test "--repair lists blocks of an unknown era in every window" {
   image crash
+  zero_block crash.img "$(array_block crash.img 1)"
+  run -0 --separate-stderr era_invalidate --repair --format text --written-since 1 \
+    --written-before 2 crash.img
+  same "$output" $'5 6\n7 8\n1020 2036'
+  [[ $stderr = *'is damaged: 1016 of the 1018 blocks listed'* ]]
+}
+
+@test "without a superblock there is a list with --repair, and the block size" {
+  image crash
+  written_in 1 $no_end crash >sound
   zero_block crash.img 0
-  for option in '' --repair; do
-    # shellcheck disable=SC2086
-    refused 'take every block as written' era_invalidate $option --written-since 1 crash.img
-  done
+  refused 'is damaged: nothing is listed.*--repair' era_invalidate --written-since 1 crash.img
+  refused 'give it with --block-size' era_invalidate --repair --written-since 1 crash.img
+  run -0 --separate-stderr era_invalidate --repair --block-size 128 --format text \
+    --written-since 1 crash.img
+  same "$output" "$(cat sound)"
+  [[ $stderr = *'assumed: the current era is 3'* ]]
 }
 
 @test "options are checked" {

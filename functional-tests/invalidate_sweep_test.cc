@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Law 1 over the corruption sweep: every damaged kernel image is asked for changed blocks at every
-// era. Without damage that is noticed the list is the one of the sound image; with it, what damage
-// hides is listed, too: not one block that was written may be missing.
+// era and in windows of eras. What damage hides is listed, too: not one block that was written then
+// may be missing.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,40 +10,60 @@
 #include <vector>
 
 #include "era/invalidate/invalidate.h"
+#include "era/repair/salvage.h"
 #include "era/testing/block_roles.h"
 #include "era/testing/kernel_image.h"
 #include "era/testing/mutations.h"
+#include "era/view/stripe.h"
 
 namespace era::test {
 namespace {
 
-struct answer {
-  bool usable = false;  // there is a superblock that can be trusted
-  bool damaged = false;
-  std::vector<bool> listed;
-};
+using blocks = std::vector<bool>;
 
-// As era_invalidate --repair does it.
-answer ask(const std::string& path, std::uint32_t since) {
+std::vector<std::uint32_t> eras_of(const std::string& path) {
   const pd::block_device device(path, pd::access::shared);
-  answer a;
-  changed_blocks changed(device, source::live, {since, std::uint64_t{1} << 32},
-                         [&](const finding&) { a.damaged = true; });
-  std::optional<listed_blocks> listed;
-  while (changed.opened() && !listed) listed = changed.list();
-  if (!listed) return a;
-  a.usable = true;
-  a.listed.resize(changed.opened()->sb.nr_blocks);
-  const stretch_printer mark = [&](text_buffer&, std::span<const pd::range> stretches) {
-    for (const pd::range& r : stretches)
-      std::fill(a.listed.begin() + static_cast<std::ptrdiff_t>(r.begin),
-                a.listed.begin() + static_cast<std::ptrdiff_t>(r.end), true);
-  };
-  print_stretches(listed->blocks, 1, mark, [](std::string_view) {});
-  return a;
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  const auto m = open_metadata(queue, device, source::live, [](const finding&) {});
+  std::vector<finding> findings;
+  std::vector<std::uint32_t> result;
+  stripe_folder folder(*m, device);
+  for (std::uint64_t s = 0; s < nr_stripes(*m); ++s) {
+    const auto eras = folder.fold(s, findings);
+    result.insert(result.end(), eras.begin(), eras.end());
+  }
+  EXPECT_TRUE(findings.empty());
+  return result;
 }
 
-class InvalidateSweep : public ::testing::TestWithParam<const char*> {};
+class InvalidateSweep : public ::testing::TestWithParam<const char*> {
+ protected:
+  // As era_invalidate --repair does it.
+  blocks ask(const std::string& path, const era_window& window) {
+    const pd::block_device device(path, pd::access::shared);
+    changed_blocks changed(device, source::live, [](const finding&) {});
+    auto listed = changed.list(window);
+    std::uint32_t nr_blocks = listed ? std::uint32_t{changed.opened()->sb.nr_blocks} : 0;
+    if (!listed) {
+      salvage_wishes wishes;
+      wishes.block_size = block_size_;
+      const salvage_report ignored{[](const finding&) {}, [](const std::string&) {}};
+      const salvaged saved = salvage_metadata(device, wishes, ignored, [] {});
+      listed = list_blocks(saved, device, window);
+      nr_blocks = saved.nr_blocks;
+    }
+    blocks result(nr_blocks);
+    const stretch_printer mark = [&](text_buffer&, std::span<const pd::range> stretches) {
+      for (const pd::range& r : stretches)
+        std::fill(result.begin() + static_cast<std::ptrdiff_t>(r.begin),
+                  result.begin() + static_cast<std::ptrdiff_t>(r.end), true);
+    };
+    print_stretches(listed->blocks, 1, mark, [](std::string_view) {});
+    return result;
+  }
+
+  std::uint32_t block_size_ = 0;
+};
 
 TEST_P(InvalidateSweep, MissesNoBlock) {
   memory_image image(GetParam());
@@ -51,8 +71,8 @@ TEST_P(InvalidateSweep, MissesNoBlock) {
   const used_blocks roles = find_roles(sound);
   const sweep_subject subject = make_subject(sound, roles);
   const std::uint32_t current = sound[0].as<superblock>().current_era;
-  std::vector<answer> truth;
-  for (std::uint32_t era = 0; era <= current + 1; ++era) truth.push_back(ask(image.path(), era));
+  block_size_ = sound[0].as<superblock>().data_block_size;
+  const std::vector<std::uint32_t> truth = eras_of(image.path());
 
   std::size_t cases = 0, failures = 0;
   const auto run = [&](std::uint64_t nr, const mutation& m) {
@@ -61,20 +81,22 @@ TEST_P(InvalidateSweep, MissesNoBlock) {
     if (m.expected == expectation::leak || !m.dump_refuses) return;
     image.blocks()[nr] = m.content;
     ++cases;
-    // Not each era for each case, and on the larger images only one of them.
-    std::vector<std::uint32_t> eras{static_cast<std::uint32_t>(cases % (current + 2))};
-    if (truth[0].listed.size() < 10000) eras.insert(eras.end(), {1u, current});
-    for (const std::uint32_t era : eras) {
-      const answer a = ask(image.path(), era);
-      const answer& right = truth[era];
-      if (!a.usable) break;
-      std::size_t missing = a.listed.size() < right.listed.size() ? 1 : 0;
-      for (std::size_t i = 0; i < std::min(a.listed.size(), right.listed.size()); ++i)
-        missing += right.listed[i] && !a.listed[i] ? 1 : 0;
+    // Not each era for each case, and on the larger images only one of them, with or without an
+    // end.
+    const std::uint64_t era = cases % (current + 2), no_end = std::uint64_t{1} << 32;
+    std::vector<era_window> windows{{era, cases % 2 == 0 ? no_end : era + 1}};
+    if (truth.size() < 10000)
+      windows.insert(windows.end(), {{1, no_end}, {current, no_end}, {1, current}});
+    for (const era_window& window : windows) {
+      const auto listed = ask(image.path(), window);
+      std::size_t missing = 0;
+      for (std::size_t i = 0; i < truth.size(); ++i)
+        missing +=
+            window.begin <= truth[i] && truth[i] < window.end && (i >= listed.size() || !listed[i]);
       if (missing > 0 && ++failures < 20)
         ADD_FAILURE() << GetParam() << ": block " << nr << ": " << m.kind << ": " << m.detail
-                      << ": since era " << era << ": " << missing << " blocks are missing"
-                      << (a.damaged ? "" : ", and no damage was noticed");
+                      << ": eras " << window.begin << " to before " << window.end << ": " << missing
+                      << " blocks are missing";
     }
     image.blocks()[nr] = sound[nr];
   };

@@ -89,10 +89,10 @@ class text_report {
     if (!s.live)
       return found +
              "next: make sure that this is the metadata device; if it is, do not activate it, and "
-             "treat every block as changed\n";
+             "see what era_repair finds\n";
     return found +
-           "next: do not activate the device; keep a copy of it, and treat the blocks named above "
-           "as changed\n";
+           "next: do not activate the device; keep a copy of it, and let era_repair make sound "
+           "metadata of it, in which the blocks named above count as written\n";
   }
 
   const command_line& line_;

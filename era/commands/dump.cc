@@ -2,8 +2,6 @@
 // era_dump: prints metadata as XML.
 #include "era/dump/dump.h"
 
-#include <optional>
-
 #include "era/commands/command_line.h"
 #include "era/commands/finding_text.h"
 #include "era/commands/output.h"
@@ -30,23 +28,17 @@ int dump_salvaged(const command_line& line, const options& chosen, const pd::blo
   salvage_words words(line, device, false);
   salvage_wishes wishes = chosen.wishes;
   wishes.from = source_of(chosen);
-  std::optional<salvaged> saved;
-  try {
-    saved = salvage_metadata(device, wishes, words.report(), [] {});
-  } catch (const std::exception&) {
-    words.flush();
-    throw;
-  }
-  words.sum_up(*saved);
+  const salvaged saved = words.salvage(wishes, [] {});
+  words.sum_up(saved);
   output out(chosen.output);
   xml::compressor packed(
       xml::compression_by_name(chosen.output), [&](std::string_view text) { out.write(text); },
       chosen.output);
   xml::printer printer(chosen.dump.compact ? xml::form::compact : xml::form::full,
                        [&](std::string_view text) { packed.write(text); });
-  write_document(*saved, device, chosen.dump.logical, printer, [](std::uint64_t) {});
+  write_document(saved, device, chosen.dump.logical, printer, [](std::uint64_t) {});
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  require_still_held(queue, device, saved->read_from);
+  require_still_held(queue, device, saved.read_from);
   packed.finish();
   out.commit();
   return exit_success;

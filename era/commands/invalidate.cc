@@ -9,6 +9,7 @@
 #include "era/commands/command_line.h"
 #include "era/commands/finding_text.h"
 #include "era/commands/output.h"
+#include "era/commands/salvage_words.h"
 #include "era/invalidate/list_text.h"
 #include "era/view/finding_groups.h"
 
@@ -20,13 +21,13 @@ enum class list_unit { block, sector, byte };
 struct options {
   std::optional<std::uint32_t> written_since, written_before;
   bool metadata_snapshot = false, repair = false;
+  salvage_wishes wishes;
   list_format format = list_format::xml;
   list_unit unit = list_unit::block;
   std::string output;
 };
 
-std::uint64_t scale_of(list_unit unit, const superblock& sb) {
-  const std::uint64_t sectors = sb.data_block_size;
+std::uint64_t scale_of(list_unit unit, std::uint64_t sectors) {
   switch (unit) {
     case list_unit::block: return 1;
     case list_unit::sector: return sectors;
@@ -47,7 +48,10 @@ class invalidation {
         device_(line.device(),
                 chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive,
                 line.engine()),
-        groups_([this](const finding& f) { line_.say(in_words(device_.path(), f)); }) {
+        // A repair makes a report of its own.
+        groups_([this](const finding& f) {
+          if (!chosen_.repair) line_.say(in_words(device_.path(), f));
+        }) {
     // The last era there can be belongs to a window without an end.
     if (!chosen.written_before) ++window_.end;
   }
@@ -56,47 +60,39 @@ class invalidation {
     if (device_.is_same_file(chosen_.output))
       throw output_error(
           fmt::format("{}: is the metadata itself; name another output", chosen_.output));
-    const source from = chosen_.metadata_snapshot ? source::snapshot : source::live;
-    changed_blocks answer(device_, from, window_, [this](finding f) { groups_.add(std::move(f)); });
-    if (answer.opened()) warn_of_the_future(*answer.opened());
-    while (answer.opened() && (chosen_.repair || !answer.is_damaged())) {
-      output out(chosen_.output);
-      const list_text text(chosen_.format, scale_of(chosen_.unit, answer.opened()->sb));
-      const auto listed = answer.list();
-      if (!listed || (answer.is_damaged() && !chosen_.repair)) continue;
-      pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
-      require_still_held(queue, device_, *answer.opened());
-      groups_.flush();
-      if (answer.is_damaged())
-        line_.say(fmt::format(
-            "{}: is damaged: {} of the {} blocks listed are there only because it is unknown when "
-            "they were written",
-            device_.path(), listed->in_doubt, listed->listed));
-      print(listed->blocks, text, out);
-      out.commit();
+    changed_blocks answer(device_, source_, [this](finding f) { groups_.add(std::move(f)); });
+    if (const auto listed = answer.list(window_)) {
+      const metadata& m = *answer.opened();
+      warn_of_the_future(m.sb.current_era);
+      print(*listed, m.sb.data_block_size, m);
       return exit_success;
     }
-    return refuse(answer.opened().has_value());
-  }
-
- private:
-  int refuse(bool repairable) {
+    if (chosen_.repair) return list_salvaged();
     groups_.flush();
-    if (repairable)
-      line_.say(
-          fmt::format("{}: is damaged: nothing is listed, since blocks that damage hides would "
-                      "be missing; --repair lists them as written, too",
-                      device_.path()));
-    else
-      line_.say(
-          fmt::format("{}: nothing is listed: how many blocks there are is in doubt; take every "
-                      "block as written",
-                      device_.path()));
+    line_.say(fmt::format(
+        "{}: is damaged: nothing is listed, since blocks that damage hides would be missing; "
+        "--repair lists them as written, too",
+        device_.path()));
     return exit_failure;
   }
 
-  void warn_of_the_future(const metadata& m) const {
-    const std::uint32_t current = m.sb.current_era;
+ private:
+  int list_salvaged() {
+    salvage_words words(line_, device_, false);
+    salvage_wishes wishes = chosen_.wishes;
+    wishes.from = source_;
+    const salvaged saved = words.salvage(wishes, [] {});
+    warn_of_the_future(saved.current_era.value);
+    const listed_blocks listed = list_blocks(saved, device_, window_);
+    line_.say(fmt::format(
+        "{}: is damaged: {} of the {} blocks listed are there only because it is unknown when they "
+        "were written",
+        device_.path(), listed.in_doubt, listed.listed));
+    print(listed, saved.block_size, saved.read_from);
+    return exit_success;
+  }
+
+  void warn_of_the_future(std::uint32_t current) const {
     if (*chosen_.written_since > current)
       line_.say(
           fmt::format("{}: warning: nothing can have been written since era {}: the current era "
@@ -104,7 +100,11 @@ class invalidation {
                       device_.path(), *chosen_.written_since, current));
   }
 
-  void print(const chosen_blocks& blocks, const list_text& text, output& out) const {
+  void print(const listed_blocks& listed, std::uint32_t block_size, const metadata& m) const {
+    const list_text text(chosen_.format, scale_of(chosen_.unit, block_size));
+    output out(chosen_.output);
+    pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
+    require_still_held(queue, device_, m);
     text_buffer frame;
     text.begin(frame);
     out.write(frame.view());
@@ -112,17 +112,19 @@ class invalidation {
     const stretch_printer print_lines = [&](text_buffer& lines, std::span<const pd::range> r) {
       text.lines(lines, r);
     };
-    print_stretches(blocks, device_.nr_workers(), print_lines, [&](std::string_view piece) {
+    print_stretches(listed.blocks, device_.nr_workers(), print_lines, [&](std::string_view piece) {
       if (!piece.empty() && std::exchange(first, false)) piece.remove_prefix(1);
       out.write(piece);
     });
     frame.clear();
     text.end(frame);
     out.write(frame.view());
+    out.commit();
   }
 
   const command_line& line_;
   const options& chosen_;
+  const source source_ = chosen_.metadata_snapshot ? source::snapshot : source::live;
   era_window window_;
   pd::block_device device_;
   finding_groups groups_;
@@ -165,6 +167,7 @@ int invalidate_command(int argc, char** argv) {
   line.app()
       .add_option("-o,--output", chosen.output, "Write to a file instead of standard output")
       ->option_text("FILE");
+  add_salvage_options(line.app(), chosen.wishes);
   line.add_device();
   return line.run(argc, argv, [&] { return invalidation(line, chosen).run(); });
 }

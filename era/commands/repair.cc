@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // era_repair: makes sound metadata of damaged.
-#include <optional>
-
 #include "era/commands/building.h"
 #include "era/commands/command_line.h"
 #include "era/commands/interruption.h"
@@ -26,19 +24,13 @@ int repair(const command_line& line, const options& chosen) {
         chosen.output));
   const auto check_signals = [&] { signals.check(); };
   salvage_words words(line, device, chosen.quiet);
-  std::optional<salvaged> saved;
-  try {
-    saved = salvage_metadata(device, chosen.wishes, words.report(), check_signals);
-  } catch (const std::exception&) {
-    words.flush();
-    throw;
-  }
-  words.sum_up(*saved);
+  const salvaged saved = words.salvage(chosen.wishes, check_signals);
+  words.sum_up(saved);
 
-  progress shown(line.name(), document_bytes(*saved, false),
+  progress shown(line.name(), document_bytes(saved, false),
                  chosen.quiet ? progress::sink() : progress_on_terminal());
   return build_metadata(line, chosen.output, shown, check_signals, [&](restorer& builder) {
-    write_document(*saved, device, false, builder, [&](std::uint64_t done) {
+    write_document(saved, device, false, builder, [&](std::uint64_t done) {
       signals.check();
       shown.update(done);
     });

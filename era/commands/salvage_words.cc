@@ -49,8 +49,18 @@ void salvage_words::say(const std::string& text) const {
   if (!quiet_) line_.say(fmt::format("{}: {}", device_.path(), text));
 }
 
-void salvage_words::sum_up(const salvaged& s) {
-  groups_.flush();
+salvaged salvage_words::salvage(const salvage_wishes& wishes, const std::function<void()>& step) {
+  try {
+    salvaged saved = salvage_metadata(device_, wishes, report_, step);
+    groups_.flush();
+    return saved;
+  } catch (const std::exception&) {
+    groups_.flush();
+    throw;
+  }
+}
+
+void salvage_words::sum_up(const salvaged& s) const {
   if (quiet_) return;
   if (!anything_) return say("nothing is wrong, and nothing had to be assumed");
   const std::uint64_t assumed = count_assumed(s, device_);

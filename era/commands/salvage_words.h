@@ -18,12 +18,10 @@ class salvage_words {
   // quiet: nothing is said.
   salvage_words(const command_line&, const pd::block_device&, bool quiet);
 
-  const salvage_report& report() const noexcept { return report_; }
-
-  // After salvage_metadata: how much of it had to be assumed.
-  void sum_up(const salvaged&);
-  // Where it failed: what had been found until then.
-  void flush() { groups_.flush(); }
+  // As salvage_metadata; says what it reports.
+  salvaged salvage(const salvage_wishes&, const std::function<void()>& step);
+  // How much had to be assumed.
+  void sum_up(const salvaged&) const;
 
  private:
   void say(const std::string& text) const;

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Lists the origin blocks that were written in a window of eras: a filter over the fold of stripes,
-// and what is in doubt because of damage.
+// Lists the origin blocks that were written in a window of eras: a filter over the fold of stripes.
 #pragma once
 
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 #include "era/invalidate/chosen_blocks.h"
-#include "era/invalidate/doubts.h"
+#include "era/repair/salvaged.h"
 #include "era/view/finding.h"
 #include "era/view/metadata.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era {
+
+// Eras [begin, end) that are asked for.
+using era_window = pd::range;
 
 struct listed_blocks {
   chosen_blocks blocks;
@@ -21,11 +22,14 @@ struct listed_blocks {
   std::uint64_t in_doubt = 0;  // of those, listed only because damage hides when they were written
 };
 
-// The blocks that were last written in an era of the window, none at or past nr_blocks; with them
-// all that is in doubt: what is_in_doubt says, and what damage to the arrays hides. That damage
-// goes to the sink; whether the list may be used in spite of it is the caller's to say.
+// The blocks that were last written in an era of the window, none at or past nr_blocks. Where
+// damage goes to the sink, blocks are missing, and the list must not be used.
 listed_blocks list_blocks(const metadata&, const pd::block_device&, const era_window&,
-                          const doubts& in_doubt, const finding_sink&);
+                          const finding_sink&);
+
+// The same of damaged metadata: a block that was written between what is known of it and what has
+// to be assumed is listed where any of these eras is asked for.
+listed_blocks list_blocks(const salvaged&, const pd::block_device&, const era_window&);
 
 // The whole way to an answer: first superblock, trees and reference counts are checked, without
 // which a pointer to an outdated block would go unnoticed; then the list is made. Findings are
@@ -33,28 +37,21 @@ listed_blocks list_blocks(const metadata&, const pd::block_device&, const era_wi
 class changed_blocks {
  public:
   // Throws no_snapshot, device_error.
-  changed_blocks(const pd::block_device&, source, const era_window&, finding_sink);
+  changed_blocks(const pd::block_device&, source, finding_sink);
 
-  // What was opened; nothing where there is no superblock, or none that can be trusted about the
-  // size of the origin: then there is no list.
+  // What was opened; nothing where there is no superblock.
   const std::optional<metadata>& opened() const noexcept { return metadata_; }
-  bool is_damaged() const noexcept { return damaged_; }
 
-  // Lists with list_blocks. An attempt that finds reasons to doubt all blocks, or the size, only
-  // while it is under way says so: nothing is returned; where opened() still has something, list
-  // again.
-  std::optional<listed_blocks> list();
+  // Nothing: damage was found, now or before, and there is no list.
+  std::optional<listed_blocks> list(const era_window&);
 
  private:
   void note(finding);
 
   const pd::block_device& device_;
-  era_window window_;
   finding_sink sink_;
   std::optional<metadata> metadata_;
-  std::vector<finding> found_;
-  doubts in_doubt_;
-  bool damaged_ = false, size_doubtful_ = false, all_doubtful_ = false;
+  bool damaged_ = false;
 };
 
 }  // namespace era

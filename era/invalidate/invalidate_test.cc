@@ -8,7 +8,9 @@
 #include <string>
 
 #include "era/invalidate/list_text.h"
+#include "era/repair/salvage.h"
 #include "era/testing/metadata_builder.h"
+#include "persistent-data/format/btree_node.h"
 
 namespace era {
 namespace {
@@ -22,19 +24,35 @@ struct listed_text {
   std::vector<finding> findings;
 };
 
-listed_text list(const std::string& path, era_window window, const doubts& in_doubt = {}) {
-  const pd::block_device device(path, pd::access::exclusive);
-  pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  listed_text result;
-  const finding_sink sink = [&](finding f) { result.findings.push_back(std::move(f)); };
-  const auto m = open_metadata(queue, device, source::live, sink);
-  const listed_blocks listed = list_blocks(*m, device, window, in_doubt, sink);
+void take(const listed_blocks& listed, listed_text& result) {
   result.listed = listed.listed;
   result.in_doubt = listed.in_doubt;
   const stretch_printer print = [](text_buffer& text, std::span<const pd::range> stretches) {
     list_text(list_format::text, 1).lines(text, stretches);
   };
   print_stretches(listed.blocks, 2, print, [&](std::string_view t) { result.text += t; });
+}
+
+listed_text list(const std::string& path, era_window window) {
+  const pd::block_device device(path, pd::access::exclusive);
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  listed_text result;
+  const finding_sink sink = [&](finding f) { result.findings.push_back(std::move(f)); };
+  const auto m = open_metadata(queue, device, source::live, sink);
+  const listed_blocks listed = list_blocks(*m, device, window, sink);
+  take(listed, result);
+  return result;
+}
+
+listed_text list_salvaged(const std::string& path, era_window window) {
+  const pd::block_device device(path, pd::access::exclusive);
+  listed_text result;
+  const salvage_report report{[&](finding f) { result.findings.push_back(std::move(f)); },
+                              [](const std::string&) {}};
+  salvage_wishes wishes;
+  wishes.block_size = 128;
+  const salvaged saved = salvage_metadata(device, wishes, report, [] {});
+  take(list_blocks(saved, device, window), result);
   return result;
 }
 
@@ -94,26 +112,22 @@ TEST(ListBlocks, MergesOverStripes) {
   EXPECT_EQ(list(built_metadata(d).path(), {1, 9}).text, "11 99990\n");
 }
 
-TEST(ListBlocks, AddsWhatIsInDoubt) {
-  metadata_description d;
-  d.nr_blocks = 100000;
-  d.current_era = 9;
-  d.era_of = [](std::uint64_t i) { return i < 10 ? 5u : 0u; };
-  const built_metadata built(d);
-  doubts in_doubt;
-  in_doubt.add({5, 20});
-  in_doubt.add({32000, 40000});
-  in_doubt.settle();
-  const listed_text l = list(built.path(), {5, 9}, in_doubt);
-  EXPECT_EQ(l.text, "0 20\n32000 40000\n");
-  EXPECT_EQ(l.listed, 8020u);
-  EXPECT_EQ(l.in_doubt, 8010u);
+TEST(ListBlocks, OfSalvagedMetadataIsTheSameWhereNothingIsLost) {
+  for (const std::uint32_t nr_blocks : {0u, 1u, 1019u, 32577u, 100000u}) {
+    const built_metadata built(described(nr_blocks));
+    for (const era_window window : {era_window{0, ~0u}, {6, ~0u}, {20, ~0u}, {10, 20}, {3, 5}}) {
+      const listed_text l = list_salvaged(built.path(), window);
+      EXPECT_EQ(l.text, expected(nr_blocks, window));
+      EXPECT_EQ(l.in_doubt, 0u);
+    }
+  }
 }
 
-TEST(ListBlocks, AddsWhatDamageToTheArraysHides) {
+TEST(ListBlocks, AddsWhatDamageHides) {
   metadata_description d;
   d.nr_blocks = 100000;
   d.current_era = 9;
+  d.era_of = [](std::uint64_t) { return 4u; };
   d.archived = {{6, 100000, [](std::uint64_t) { return false; }}};
   built_metadata built(d);
   const pd::block_device device(built.path(), pd::access::shared);
@@ -121,11 +135,35 @@ TEST(ListBlocks, AddsWhatDamageToTheArraysHides) {
   const auto m = open_metadata(queue, device, source::live, [](const finding&) {});
   built.write(*m->eras.block(50), pd::block{});
   built.write(*m->writesets[0].bits.block(2), pd::block{});
+  // In the current era or before: unknown. In era 6 or in era 4: unknown.
   const std::string array = "50900 51918\n", bitset = "65152 97728\n";
-  EXPECT_EQ(list(built.path(), {6, 9}).text, array + bitset);
-  EXPECT_EQ(list(built.path(), {7, 9}).text, array);
-  EXPECT_EQ(list(built.path(), {7, 9}).findings.size(), 2u);
-  EXPECT_EQ(list(built.path(), {7, 9}).in_doubt, 1018u);
+  EXPECT_EQ(list_salvaged(built.path(), {6, 99}).text, array + bitset);
+  EXPECT_EQ(list_salvaged(built.path(), {7, 99}).text, array);
+  EXPECT_EQ(list_salvaged(built.path(), {7, 99}).in_doubt, 1018u);
+  EXPECT_EQ(list_salvaged(built.path(), {7, 99}).findings.size(), 2u);
+  EXPECT_EQ(list_salvaged(built.path(), {1, 2}).text, array);
+  EXPECT_EQ(list_salvaged(built.path(), {4, 5}).text, "0 100000\n");
+  EXPECT_EQ(list_salvaged(built.path(), {4, 5}).in_doubt, 1018u + 32576u);
+  EXPECT_EQ(list_salvaged(built.path(), {5, 7}).text, array + bitset);
+}
+
+// A writeset that nothing leads to may be of any era.
+TEST(ListBlocks, AddsWhatIsOfAnUnknownEraToEveryWindow) {
+  metadata_description d;
+  d.nr_blocks = 1000;
+  d.current_era = 9;
+  d.archived = {{6, 1000, [](std::uint64_t i) { return i == 3; }}};
+  built_metadata built(d);
+  const pd::block_nr root{built.read_superblock().writeset_tree_root};
+  pd::block tree = built.read(root);
+  tree.as<pd::node_header>().nr_entries = 0;
+  pd::seal(pd::btree_node_kind, tree, root);
+  built.write(root, tree);
+  for (const era_window window : {era_window{1, 2}, {6, 7}, {8, 99}})
+    EXPECT_EQ(list_salvaged(built.path(), window).text, "3 4\n");
+
+  built.write(superblock_location, pd::block{});
+  EXPECT_EQ(list_salvaged(built.path(), {1, 2}).text, "3 4\n");
 }
 
 }  // namespace

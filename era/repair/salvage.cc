@@ -196,6 +196,7 @@ class salvager {
       era = *wishes_.current_era;
     }
     result_.current_era = {era};
+    result_.last_possible = {told};
   }
 
   salvaged_writeset& writeset_of(std::uint32_t era) {
@@ -207,13 +208,13 @@ class salvager {
     const std::uint32_t current = result_.current_era.value;
     for (writeset& ws : metadata_.writesets) {
       const bool archived = ws.where.what == part::writeset;
-      std::uint32_t era = archived ? ws.where.era.value : current;
-      if (archived && !is_possible(ws) && (era == 0 || era >= current || era == sb_.current_era)) {
-        assume(fmt::format("the writeset of the impossible era {} is of era {}", era, current));
-        era = current;
-      }
+      const bool known = archived ? is_possible(ws) : current == sb_.current_era;
+      if (archived && !known)
+        assume(fmt::format("the writeset of the impossible era {} is of era {}", ws.where.era,
+                           current));
+      const std::uint32_t era = archived && known ? ws.where.era.value : current;
       salvaged_writeset& to = writeset_of(era);
-      to.bitsets.push_back(std::move(ws.bits));
+      to.bitsets.push_back({std::move(ws.bits), known});
       std::uint32_t nr_bits = ws.nr_bits;
       if (nr_bits > max_origin_blocks ||
           size_in_doubt_.contains({ws.where.what, ws.where.era.value})) {
@@ -243,7 +244,7 @@ class salvager {
                          known ? "" : ", since its own cannot be"));
       salvaged_writeset& to = writeset_of(era);
       to.nr_bits = std::max(to.nr_bits, ws.nr_bits);
-      to.bitsets.push_back(std::move(ws.bits));
+      to.bitsets.push_back({std::move(ws.bits), known});
     }
     if (!found.bits.empty()) {
       assume(

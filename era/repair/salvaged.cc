@@ -45,16 +45,20 @@ void each_set(const stripe_bits& bits, Take take) {
       take(w * bits_per_word + static_cast<unsigned>(std::countr_zero(word)));
 }
 
+}  // namespace
+
 // Puts stripes together, for one thread.
-class stripe_reader {
+class salvaged_reader {
  public:
-  stripe_reader(const salvaged& s, const pd::block_device& device)
+  salvaged_reader(const salvaged& s, const pd::block_device& device)
       : s_(s), queue_(device.make_engine(), device.nr_blocks()) {}
 
   const stripe_bits& bits(const salvaged_writeset& ws, std::uint64_t stripe, lost_blocks lost) {
     bits_.fill(0);
     bool all_read = true;
-    for (const pd::array_map& map : ws.bitsets) all_read = add(map, stripe) && all_read;
+    for (const salvaged_bitset& bitset : ws.bitsets)
+      if (bitset.era_known || lost == lost_blocks::filled)
+        all_read = add(bitset.map, stripe) && all_read;
     if (lost == lost_blocks::filled) {
       const pd::range here = origin_blocks_of(stripe, ws.nr_bits);
       const pd::range filled = all_read ? pd::intersection(ws.all_of, here) : here;
@@ -123,10 +127,11 @@ class stripe_reader {
         places_.push_back(i);
       }
     const std::size_t own = wanted_.size();
-    for (const auto& loose : s_.older_eras.of({first, end})) {
-      wanted_.push_back({loose.block});
-      places_.push_back(loose.index);
-    }
+    if (lost == lost_blocks::filled)
+      for (const auto& loose : s_.older_eras.of({first, end})) {
+        wanted_.push_back({loose.block});
+        places_.push_back(loose.index);
+      }
     queue_.read(wanted_, [&](std::size_t w, const pd::block* data, int error) {
       const std::uint64_t i = places_[w];
       if (w < own)
@@ -147,7 +152,7 @@ class stripe_reader {
   bool raise(const pd::block& b, std::uint64_t place) {
     const auto values = pd::array_values<pd::le32>(b);
     if (std::any_of(values.begin(), values.end(),
-                    [&](std::uint32_t era) { return era > s_.current_era.value; }))
+                    [&](std::uint32_t era) { return era > s_.last_possible.value; }))
       return false;
     for (std::size_t i = 0; i < values.size(); ++i) {
       const std::size_t at = place * per_block + i;
@@ -165,6 +170,8 @@ class stripe_reader {
   std::vector<pd::block_nr> wanted_;
   std::vector<std::uint64_t> places_;
 };
+
+namespace {
 
 using runs = std::vector<value_run>;
 
@@ -204,7 +211,7 @@ template <class Make, class Use>
 void each_stripe(const salvaged& s, const pd::block_device& device, std::uint64_t stripes,
                  Make make, Use use) {
   const auto new_worker = [&] {
-    return [&, reader = stripe_reader(s, device)](std::size_t stripe) mutable {
+    return [&, reader = salvaged_reader(s, device)](std::size_t stripe) mutable {
       return make(reader, stripe);
     };
   };
@@ -216,6 +223,19 @@ constexpr std::uint64_t bytes_per_bitset_stripe = pd::block_size,
                         bytes_per_stripe = array_blocks_per_stripe * pd::block_size;
 
 }  // namespace
+
+salvaged_folder::salvaged_folder(const salvaged& s, const pd::block_device& device)
+    : reader_(std::make_unique<salvaged_reader>(s, device)) {}
+salvaged_folder::salvaged_folder(salvaged_folder&&) noexcept = default;
+salvaged_folder::~salvaged_folder() = default;
+
+const std::vector<std::uint32_t>& salvaged_folder::known(std::uint64_t stripe) {
+  return reader_->eras(stripe, true, lost_blocks::left_out);
+}
+
+const std::vector<std::uint32_t>& salvaged_folder::assumed(std::uint64_t stripe) {
+  return reader_->eras(stripe, true, lost_blocks::filled);
+}
 
 std::uint64_t document_bytes(const salvaged& s, bool logical) {
   std::uint64_t bytes = stripes_for(s.nr_blocks) * bytes_per_stripe;
@@ -232,7 +252,7 @@ void write_document(const salvaged& s, const pd::block_device& device, bool logi
   for (const auto& [era, ws] : s.writesets) {
     if (logical) break;
     to.begin_writeset({era}, ws.nr_bits);
-    const auto make = [&ws = ws](stripe_reader& reader, std::uint64_t stripe) {
+    const auto make = [&ws = ws](salvaged_reader& reader, std::uint64_t stripe) {
       return runs_of(reader.bits(ws, stripe, lost_blocks::filled),
                      origin_blocks_of(stripe, ws.nr_bits));
     };
@@ -243,7 +263,7 @@ void write_document(const salvaged& s, const pd::block_device& device, bool logi
     to.end_writeset();
   }
   to.begin_era_array();
-  const auto make = [&](stripe_reader& reader, std::uint64_t stripe) {
+  const auto make = [&](salvaged_reader& reader, std::uint64_t stripe) {
     return runs_of(reader.eras(stripe, logical, lost_blocks::filled),
                    stripe * bits_per_bitset_block);
   };
@@ -257,7 +277,7 @@ void write_document(const salvaged& s, const pd::block_device& device, bool logi
 
 std::uint64_t count_assumed(const salvaged& s, const pd::block_device& device) {
   std::uint64_t assumed = 0;
-  const auto make = [&](stripe_reader& reader, std::uint64_t stripe) {
+  const auto make = [&](salvaged_reader& reader, std::uint64_t stripe) {
     const std::vector<std::uint32_t> known = reader.eras(stripe, true, lost_blocks::left_out);
     const auto& all = reader.eras(stripe, true, lost_blocks::filled);
     std::uint64_t here = 0;

@@ -46,6 +46,7 @@ class searcher {
         survey_(queue_, device.nr_blocks()) {}
 
   salvaged run() {
+    result_.searched = true;
     read_first_block();
     survey_.survey_all(step_);
     if (survey_.all(block_class::array_leaf).empty())
@@ -94,6 +95,7 @@ class searcher {
       fail(fmt::format("--current-era {} cannot be: the metadata goes on to era {}",
                        *wishes_.current_era, newest));
     result_.current_era = {wishes_.current_era.value_or(newest + 1)};
+    result_.last_possible = {newest};
     if (wishes_.current_era) return;
     assume(fmt::format(
         "the current era is {}: {} is the newest that any block names; if it was a later one, give "
@@ -228,7 +230,7 @@ class searcher {
       salvaged_writeset& to =
           result_.writesets[known ? static_cast<std::uint32_t>(ws.era) : result_.current_era.value];
       to.nr_bits = std::max(to.nr_bits, ws.nr_bits);
-      to.bitsets.push_back(std::move(*bitset));
+      to.bitsets.push_back({std::move(*bitset), known});
     }
     for (std::uint64_t i = 0; i < result_.eras.nr_blocks(); ++i)
       if (const auto block = result_.eras.block(i)) placed[block->value] = true;
