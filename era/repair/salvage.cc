@@ -72,7 +72,7 @@ class salvager {
     place_writesets();
     const bool all_found = live && take_orphans(checked.suspects);
     if (all_found && !lost_eras_.empty())
-      assume(fmt::format("what the writeset tree has lost is all among them"));
+      assume("what the writeset tree has lost is all among them");
     if (!all_found) fill_lost_eras();
     result_.eras = std::move(metadata_.eras);
     if (live && sb_.metadata_snap != 0) assume("the metadata snapshot is left out");
@@ -87,6 +87,9 @@ class salvager {
     const auto valid = [](std::uint32_t size) { return size != 0 && size % 8 == 0; };
     if (wishes_.block_size) {
       result_.block_size = *wishes_.block_size;
+      if (result_.block_size != sb_.data_block_size)
+        assume(fmt::format("the block size is {} sectors, as told; the superblock says {}",
+                           result_.block_size, std::uint32_t{sb_.data_block_size}));
     } else if (valid(sb_.data_block_size)) {
       result_.block_size = sb_.data_block_size;
     } else if (snapshot && valid(snapshot->sb.data_block_size)) {
