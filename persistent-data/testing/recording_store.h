@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// For tests: a block store over a scratch device that records what is written and flushed, and
+// fails when it is told to.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "persistent-data/io/block_device.h"
+#include "persistent-data/io/block_store.h"
+#include "persistent-data/testing/scratch_device.h"
+
+namespace persistent_data::test {
+
+class recording_store final : public block_store {
+ public:
+  explicit recording_store(scratch_device& disk) : disk_(disk) {}
+
+  // A flush has no content.
+  struct event {
+    block_nr where;
+    std::shared_ptr<const block> content;
+  };
+  bool records = false;
+  std::vector<event> recorded;
+
+  // Reads, writes and flushes are counted from 1: this one fails, and later ones too where that is
+  // set.
+  std::uint64_t failing_operation = 0;
+  bool fails_for_good = false;
+  std::uint64_t operations = 0;
+
+  const std::string& name() const noexcept override { return name_; }
+  std::uint64_t nr_blocks() const noexcept override { return disk_.nr_blocks(); }
+  void read(block_nr where, block& b) override {
+    operate("read");
+    b = disk_[where];
+  }
+  void write(block_nr where, const block& b) override {
+    operate("written");
+    disk_[where] = b;
+    if (records) recorded.push_back({where, std::make_shared<const block>(b)});
+  }
+  void flush() override {
+    operate("flushed");
+    if (records) recorded.push_back({});
+  }
+
+ private:
+  void operate(const char* what) {
+    ++operations;
+    if (failing_operation != 0 &&
+        (fails_for_good ? operations >= failing_operation : operations == failing_operation))
+      throw device_error(fmt::format("store: cannot be {}: Input/output error", what));
+  }
+
+  scratch_device& disk_;
+  std::string name_ = "store";
+};
+
+}  // namespace persistent_data::test

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See block_cache.h.
+#include "persistent-data/transaction/block_cache.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace persistent_data {
+
+block_cache::block_cache(block_store& store, std::size_t capacity)
+    : store_(store), capacity_(std::max<std::size_t>(capacity, 1)) {}
+
+block_ptr block_cache::read(const block_kind& kind, block_nr where) {
+  if (const auto at = blocks_.find(where.value); at != blocks_.end()) {
+    recent_.splice(recent_.begin(), recent_, at->second.used);
+    // Verified once, for whoever read it then.
+    if (at->second.block->kind == &kind) return at->second.block;
+    throw damaged_block(
+        fmt::format("{}: metadata block {} is not {}, but something else refers to "
+                    "it",
+                    store_.name(), where, kind.name));
+  }
+  if (where.value >= store_.nr_blocks())
+    throw damaged_block(fmt::format("{}: something refers to metadata block {}, past the end",
+                                    store_.name(), where));
+  auto block = std::make_shared<cached_block>();
+  block->where = where;
+  block->kind = &kind;
+  store_.read(where, block->content);
+  if (const auto wrong = verify(kind, block->content, where))
+    throw damaged_block(
+        fmt::format("{}: metadata block {}: {}", store_.name(), where, wrong->detail));
+  return insert(std::move(block));
+}
+
+block_ptr block_cache::create(const block_kind& kind, block_nr where) {
+  if (const auto at = blocks_.find(where.value); at != blocks_.end()) {
+    recent_.erase(at->second.used);
+    blocks_.erase(at);
+  }
+  auto block = std::make_shared<cached_block>();
+  block->where = where;
+  block->kind = &kind;
+  block->dirty = true;
+  block->content = {};
+  return insert(std::move(block));
+}
+
+block_ptr block_cache::insert(block_ptr block) {
+  make_room();
+  recent_.push_front(block->where.value);
+  blocks_[block->where.value] = {block, recent_.begin()};
+  return block;
+}
+
+void block_cache::make_room() {
+  if (blocks_.size() < capacity_) return;
+  // Dirty ones are new: nothing on the device refers to them yet, so they may be written any time.
+  write_dirty();
+  for (auto at = recent_.end(); at != recent_.begin() && blocks_.size() >= capacity_;) {
+    --at;
+    const auto found = blocks_.find(*at);
+    if (found->second.block.use_count() > 1) continue;
+    blocks_.erase(found);
+    at = recent_.erase(at);
+  }
+}
+
+void block_cache::write_dirty() {
+  std::vector<cached_block*> dirty;
+  for (const auto& [where, e] : blocks_)
+    if (e.block->dirty) dirty.push_back(e.block.get());
+  std::sort(dirty.begin(), dirty.end(),
+            [](const auto* a, const auto* b) { return a->where < b->where; });
+  for (cached_block* block : dirty) {
+    // In a copy: its user may go on changing it.
+    persistent_data::block sealed = block->content;
+    seal(*block->kind, sealed, block->where);
+    store_.write(block->where, sealed);
+    block->dirty = block->dirty && blocks_[block->where.value].block.use_count() > 1;
+  }
+}
+
+void block_cache::clear() {
+  blocks_.clear();
+  recent_.clear();
+}
+
+}  // namespace persistent_data

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Blocks of a metadata device in memory: verified when they are read, sealed when they are written.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <stdexcept>
+#include <unordered_map>
+
+#include "persistent-data/format/block.h"
+#include "persistent-data/io/block_store.h"
+
+namespace persistent_data {
+
+// A block that is needed is damaged. The message names device, block and fault.
+class damaged_block : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+struct cached_block {
+  block_nr where;
+  const block_kind* kind = nullptr;
+  bool dirty = false;
+  block content;
+};
+// While somebody has one, it stays what it is.
+using block_ptr = std::shared_ptr<cached_block>;
+
+// For one thread.
+class block_cache {
+ public:
+  // Keeps about so many blocks; more only while they are in use.
+  block_cache(block_store&, std::size_t capacity);
+
+  block_store& store() const noexcept { return store_; }
+
+  // Throws damaged_block, device_error.
+  block_ptr read(const block_kind&, block_nr);
+  // A block of zeros, dirty; whatever was known of the place is forgotten.
+  block_ptr create(const block_kind&, block_nr);
+
+  // Writes what is dirty, without a flush. Throws device_error.
+  void write_dirty();
+  // Forgets everything, dirty or not: nobody may have a block.
+  void clear();
+
+  std::size_t size() const noexcept { return blocks_.size(); }
+
+ private:
+  struct entry {
+    block_ptr block;
+    std::list<std::uint64_t>::iterator used;
+  };
+
+  block_ptr insert(block_ptr);
+  void make_room();
+
+  block_store& store_;
+  std::size_t capacity_;
+  std::unordered_map<std::uint64_t, entry> blocks_;
+  std::list<std::uint64_t> recent_;  // the latest first
+};
+
+}  // namespace persistent_data

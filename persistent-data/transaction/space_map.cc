@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See space_map.h.
+#include "persistent-data/transaction/space_map.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "persistent-data/format/btree_node.h"
+
+namespace persistent_data {
+
+counted_blocks::counted_blocks(block_cache& cache, std::uint64_t nr_blocks)
+    : cache_(&cache),
+      counts_(nr_blocks),
+      used_at_commit_(nr_blocks),
+      dirty_(bitmaps_for(nr_blocks)) {}
+
+counted_blocks counted_blocks::make(block_cache& cache) {
+  counted_blocks c(cache, std::min(cache.store().nr_blocks(), max_metadata_blocks));
+  c.set({0}, 1);
+  c.dirty_.assign(c.dirty_.size(), true);
+  c.tree_changed_ = true;
+  return c;
+}
+
+counted_blocks counted_blocks::load(block_cache& cache, const disk_sm_root& root) {
+  const std::uint64_t nr_blocks = root.nr_blocks;
+  const std::uint64_t most = std::min(cache.store().nr_blocks(), max_metadata_blocks);
+  counted_blocks c(cache, std::min(nr_blocks, most));
+  if (nr_blocks == 0 || nr_blocks > most)
+    c.fail(fmt::format("the space map counts {} blocks, and there are {}", nr_blocks, most));
+  c.load_bitmaps(root);
+  c.tree_root_ = {root.ref_count_root};
+  c.load_large_counts(c.tree_root_, 0);
+  for (std::uint64_t b = 0; b < nr_blocks; ++b) {
+    if (c.counts_[b] == count_in_tree && !c.large_.contains(b))
+      c.fail(fmt::format("the count of metadata block {} is not in the tree", b));
+    if (c.counts_[b] == 0) continue;
+    ++c.nr_used_;
+    c.used_at_commit_[b] = true;
+  }
+  if (c.counts_[0] == 0) c.fail("the superblock is counted as free");
+  return c;
+}
+
+void counted_blocks::fail(const std::string& why) const {
+  throw damaged_block(fmt::format("{}: {}; see era_check", cache_->store().name(), why));
+}
+
+void counted_blocks::load_bitmaps(const disk_sm_root& root) {
+  index_root_ = {root.bitmap_root};
+  index_ = cache_->read(space_map_index_kind, index_root_)->content.as<index_block>();
+  for (std::uint32_t i = 0; i < dirty_.size(); ++i) {
+    const auto block = cache_->read(space_map_bitmap_kind, {index_.entries[i].blocknr});
+    const auto& bitmap = block->content.as<bitmap_block>();
+    const std::uint64_t first = std::uint64_t{i} * counts_per_bitmap;
+    for (std::uint32_t k = 0; k < counts_per_bitmap && first + k < counts_.size(); ++k)
+      counts_[first + k] = static_cast<std::uint8_t>(count_at(bitmap, k));
+  }
+}
+
+void counted_blocks::load_large_counts(block_nr where, unsigned depth) {
+  const auto block = cache_->read(btree_node_kind, where);
+  if (const auto wrong = check_node(block->content, sizeof(le32)); wrong || depth > max_btree_depth)
+    fail(fmt::format("metadata block {}: {}", where, wrong ? wrong->detail : "too deep"));
+  tree_nodes_.push_back(where);
+  if (tree_nodes_.size() > counts_.size()) fail("the tree of large counts has no end");
+  const node_view node(block->content);
+  for (std::uint32_t i = 0; i < node.size(); ++i) {
+    if (!node.is_leaf()) {
+      load_large_counts(node.child(i), depth + 1);
+      continue;
+    }
+    const std::uint64_t key = node.key(i);
+    const std::uint32_t count = node.value<le32>(i);
+    if (key >= counts_.size() || counts_[key] != count_in_tree || count < count_in_tree)
+      fail(fmt::format("the tree has a count of {} for metadata block {}", count, key));
+    large_[key] = count;
+    counts_[key] = count < is_large ? static_cast<std::uint8_t>(count) : is_large;
+  }
+}
+
+void counted_blocks::check(block_nr b) const {
+  if (b.value >= counts_.size())
+    fail(fmt::format("something refers to metadata block {}, past the end", b));
+}
+
+std::uint32_t counted_blocks::count(block_nr b) const {
+  check(b);
+  if (counts_[b.value] < count_in_tree) return counts_[b.value];
+  return large_.at(b.value);
+}
+
+void counted_blocks::set(block_nr b, std::uint32_t count) {
+  const std::uint8_t before = counts_[b.value];
+  nr_used_ += (count > 0) - (before > 0);
+  counts_[b.value] = count < is_large ? static_cast<std::uint8_t>(count) : is_large;
+  if (count >= count_in_tree)
+    large_[b.value] = count;
+  else if (before >= count_in_tree)
+    large_.erase(b.value);
+  if (count >= count_in_tree || before >= count_in_tree) tree_changed_ = true;
+  dirty_[b.value / counts_per_bitmap] = true;
+}
+
+block_nr counted_blocks::allocate() {
+  for (std::uint64_t tried = 0; tried < counts_.size(); ++tried) {
+    if (next_ >= counts_.size()) next_ = 1;
+    const std::uint64_t b = next_++;
+    if (b >= counts_.size() || counts_[b] != 0 || used_at_commit_[b]) continue;
+    set({b}, 1);
+    return {b};
+  }
+  throw no_space(
+      fmt::format("{}: no free metadata block is left: {} of {} are in use, and others "
+                  "are only free after a commit; take a larger metadata device",
+                  cache_->store().name(), nr_used_, counts_.size()));
+}
+
+void counted_blocks::increment(block_nr b) {
+  const std::uint32_t now = count(b);
+  if (now == 0) fail(fmt::format("metadata block {} is referred to and counted as free", b));
+  set(b, now + 1);
+}
+
+std::uint32_t counted_blocks::decrement(block_nr b) {
+  const std::uint32_t now = count(b);
+  if (now == 0) fail(fmt::format("metadata block {} is referred to and counted as free", b));
+  set(b, now - 1);
+  return now - 1;
+}
+
+bool counted_blocks::is_new(block_nr b) const {
+  check(b);
+  return counts_[b.value] != 0 && !used_at_commit_[b.value];
+}
+
+disk_sm_root counted_blocks::write() {
+  if (tree_changed_) write_large_counts();
+  if (index_root_.value != 0) decrement(index_root_);
+  index_root_ = allocate();
+  move_bitmaps();
+  cache_->create(space_map_index_kind, index_root_)->content.as<index_block>() = index_;
+  disk_sm_root root{};
+  root.nr_blocks = nr_blocks();
+  root.nr_allocated = nr_used_;
+  root.bitmap_root = index_root_.value;
+  root.ref_count_root = tree_root_.value;
+  return root;
+}
+
+// Its nodes have one reference each: making it anew does not change what it has to hold.
+void counted_blocks::write_large_counts() {
+  for (const block_nr node : tree_nodes_) decrement(node);
+  tree_nodes_.clear();
+  struct child {
+    std::uint64_t key;
+    std::uint64_t value;
+  };
+  std::vector<child> level;
+  for (const auto& [b, count] : large_) level.push_back({b, count});
+  bool leaves = true;
+  do {
+    const std::uint32_t size = leaves ? sizeof(le32) : child_size;
+    const std::size_t room = max_node_entries(size);
+    const std::size_t nodes = std::max<std::size_t>(1, (level.size() + room - 1) / room);
+    std::vector<child> above;
+    // Evenly, so that none is underfull.
+    for (std::size_t n = 0; n < nodes; ++n) {
+      const std::size_t begin = level.size() * n / nodes, end = level.size() * (n + 1) / nodes;
+      const block_nr where = allocate();
+      tree_nodes_.push_back(where);
+      const auto block = cache_->create(btree_node_kind, where);
+      auto& header = block->content.as<node_header>();
+      header.flags = leaves ? leaf_node : internal_node;
+      header.nr_entries = static_cast<std::uint32_t>(end - begin);
+      header.max_entries = static_cast<std::uint32_t>(room);
+      header.value_size = size;
+      auto* keys = reinterpret_cast<le64*>(block->content.bytes.data() + sizeof header);
+      auto* values = reinterpret_cast<std::byte*>(keys + room);
+      for (std::size_t i = begin; i < end; ++i) {
+        keys[i - begin] = level[i].key;
+        if (leaves)
+          reinterpret_cast<le32*>(values)[i - begin] = static_cast<std::uint32_t>(level[i].value);
+        else
+          reinterpret_cast<le64*>(values)[i - begin] = level[i].value;
+      }
+      above.push_back({begin < end ? level[begin].key : 0, where.value});
+    }
+    level = std::move(above);
+    leaves = false;
+  } while (level.size() > 1);
+  tree_root_ = {level.front().value};
+}
+
+// A bitmap that moves changes counts, which may be in others: until all that have changed have
+// moved. Each moves once.
+void counted_blocks::move_bitmaps() {
+  std::vector<bool> moved(dirty_.size());
+  for (bool again = true; again;) {
+    again = false;
+    for (std::uint32_t i = 0; i < dirty_.size(); ++i) {
+      if (!dirty_[i] || moved[i]) continue;
+      moved[i] = again = true;
+      if (index_.entries[i].blocknr != 0) decrement({index_.entries[i].blocknr});
+      index_.entries[i].blocknr = allocate().value;
+    }
+  }
+  for (std::uint32_t i = 0; i < dirty_.size(); ++i)
+    if (moved[i]) fill_bitmap(i);
+}
+
+void counted_blocks::fill_bitmap(std::uint32_t i) {
+  index_entry& entry = index_.entries[i];
+  const auto block = cache_->create(space_map_bitmap_kind, {entry.blocknr});
+  auto& bitmap = block->content.as<bitmap_block>();
+  const std::uint64_t first = std::uint64_t{i} * counts_per_bitmap;
+  std::uint32_t used = 0, first_free = counts_per_bitmap;
+  for (std::uint32_t k = 0; k < counts_per_bitmap; ++k) {
+    const std::uint32_t count = first + k < counts_.size() ? counts_[first + k] : 0;
+    if (count == 0) {
+      first_free = std::min(first_free, k);
+      continue;
+    }
+    set_count(bitmap, k, std::min(count, count_in_tree));
+    ++used;
+  }
+  // As the kernel counts: what lies past the device's end is free.
+  entry.nr_free = counts_per_bitmap - used;
+  entry.none_free_before = first_free;
+}
+
+void counted_blocks::committed() {
+  for (std::uint64_t b = 0; b < counts_.size(); ++b)
+    if (b % counts_per_bitmap == 0 && !dirty_[b / counts_per_bitmap])
+      b += counts_per_bitmap - 1;
+    else
+      used_at_commit_[b] = counts_[b] != 0;
+  dirty_.assign(dirty_.size(), false);
+  tree_changed_ = false;
+}
+
+}  // namespace persistent_data

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The reference counts of a metadata device's blocks while they change: all of them in memory, a
+// byte each, and written as a whole transaction ends. Its own blocks are counted like all others.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <stdexcept>
+#include <vector>
+
+#include "persistent-data/format/space_map.h"
+#include "persistent-data/transaction/block_cache.h"
+
+namespace persistent_data {
+
+// No free block is left. The last commit is whole.
+class no_space : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+class counted_blocks {
+ public:
+  // For a new device: only the superblock is in use. Nothing is written before a commit.
+  static counted_blocks make(block_cache&);
+  // Reads what a superblock's root describes. Throws damaged_block, device_error.
+  static counted_blocks load(block_cache&, const disk_sm_root&);
+
+  std::uint64_t nr_blocks() const noexcept { return counts_.size(); }
+  std::uint64_t nr_used() const noexcept { return nr_used_; }
+  std::uint32_t count(block_nr) const;
+
+  // A block that is free and was so at the last commit: what that one reaches stays as it is until
+  // the next. Its count is 1 then. Throws no_space.
+  block_nr allocate();
+  void increment(block_nr);
+  // Returns what is left. Throws damaged_block where it was 0: then the metadata is wrong.
+  std::uint32_t decrement(block_nr);
+
+  // Was it allocated after the last commit?
+  bool is_new(block_nr) const;
+
+  // Puts the changes into new blocks of the cache and says where they are found; has to be followed
+  // by a commit of the superblock, then by committed(). Throws no_space, device_error.
+  disk_sm_root write();
+  void committed();
+
+ private:
+  counted_blocks(block_cache& cache, std::uint64_t nr_blocks);
+
+  void check(block_nr) const;
+  void set(block_nr, std::uint32_t count);
+  void load_bitmaps(const disk_sm_root&);
+  void load_large_counts(block_nr root, unsigned depth);
+  void write_large_counts();
+  void move_bitmaps();
+  void fill_bitmap(std::uint32_t i);
+  [[noreturn]] void fail(const std::string& why) const;
+
+  static constexpr std::uint8_t is_large = 255;  // the count is in large_
+
+  block_cache* cache_;
+  std::vector<std::uint8_t> counts_;
+  std::map<std::uint64_t, std::uint32_t> large_;
+  std::vector<bool> used_at_commit_;
+  std::uint64_t nr_used_ = 0, next_ = 1;
+
+  block_nr index_root_{}, tree_root_{};
+  std::vector<block_nr> tree_nodes_;  // of the tree on disk
+  index_block index_{};
+  std::vector<bool> dirty_;    // by bitmap
+  bool tree_changed_ = false;  // counts of three and more
+};
+
+}  // namespace persistent_data

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See transaction.h.
+#include "persistent-data/transaction/transaction.h"
+
+#include <utility>
+
+namespace persistent_data {
+
+transaction::transaction(block_store& store, std::size_t cache_blocks, const disk_sm_root& root)
+    : cache_(store, cache_blocks), counts_(counted_blocks::load(cache_, root)) {}
+
+transaction::transaction(block_store& store, std::size_t cache_blocks)
+    : cache_(store, cache_blocks), counts_(counted_blocks::make(cache_)) {}
+
+block_ptr transaction::create(const block_kind& kind) {
+  return cache_.create(kind, counts_.allocate());
+}
+
+transaction::shadow transaction::shadow_of(const block_kind& kind, block_nr where) {
+  block_ptr old = cache_.read(kind, where);
+  if (counts_.is_new(where) && counts_.count(where) == 1) {
+    old->dirty = true;
+    return {std::move(old), false};
+  }
+  block_ptr copy = create(kind);
+  copy->content = old->content;
+  const bool was_shared = counts_.decrement(where) > 0;
+  return {std::move(copy), was_shared};
+}
+
+void transaction::commit(const block_kind& superblock_kind,
+                         const std::function<void(const disk_sm_root&, block&)>& fill) {
+  const disk_sm_root root = counts_.write();
+  cache_.write_dirty();
+  cache_.store().flush();
+  block superblock{};
+  fill(root, superblock);
+  seal(superblock_kind, superblock, {0});
+  cache_.store().write({0}, superblock);
+  cache_.store().flush();
+  counts_.committed();
+}
+
+}  // namespace persistent_data

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Changes to metadata that take effect together: until the commit the device holds what the last
+// one left, whatever happens. Changed blocks are copies in places that were free.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include "persistent-data/transaction/block_cache.h"
+#include "persistent-data/transaction/space_map.h"
+
+namespace persistent_data {
+
+// For one thread. Anything that throws in the middle of a change (no_space, device_error,
+// damaged_block) leaves a transaction that can only be thrown away; so does a commit that throws.
+class transaction {
+ public:
+  // On metadata whose space map a superblock describes; or on a new device.
+  transaction(block_store&, std::size_t cache_blocks, const disk_sm_root&);
+  transaction(block_store&, std::size_t cache_blocks);
+  transaction(const transaction&) = delete;
+  transaction& operator=(const transaction&) = delete;
+
+  block_ptr read(const block_kind& kind, block_nr where) { return cache_.read(kind, where); }
+  // A new block of zeros, to be filled; it has one reference.
+  block_ptr create(const block_kind&);
+
+  struct shadow {
+    block_ptr block;
+    // The old block goes on with other references: what its content refers to has one more now, and
+    // the caller has to count it.
+    bool was_shared;
+  };
+  // A block that may be changed: itself where it is new and has one reference, or else a copy, to
+  // which the caller moves his reference.
+  shadow shadow_of(const block_kind&, block_nr);
+
+  counted_blocks& counts() noexcept { return counts_; }
+  const counted_blocks& counts() const noexcept { return counts_; }
+
+  // All blocks, flush, the superblock in block 0 that fill makes (it is sealed here), flush.
+  void commit(const block_kind& superblock_kind,
+              const std::function<void(const disk_sm_root&, block&)>& fill);
+
+ private:
+  block_cache cache_;
+  counted_blocks counts_;
+};
+
+}  // namespace persistent_data
