@@ -37,8 +37,8 @@ struct salvaged {
   std::uint32_t block_size = 0, nr_blocks = 0;
   era_nr current_era;
   std::map<std::uint32_t, salvaged_writeset> writesets;  // by era
-  // Origin blocks whose era it has lost were written in the current era; a block of it is lost, too,
-  // where it has an era past the last that is possible.
+  // Origin blocks whose era it has lost were written in the current era; a block of it is lost,
+  // too, where it has an era past the last that is possible.
   pd::array_map eras;
   era_nr last_possible;
   // The newest of the eras in any of these blocks counts, too; that they are the array's is
