@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The device-mapper target era in user space: a device that remembers in which era each of its
+// blocks was last written. What it does at each call is what the kernel's does (doc/format.md); it
+// does nothing by itself: digestion moves when it is stepped.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "era/format/superblock.h"
+#include "era/format/writeset.h"
+#include "persistent-data/io/block_store.h"
+#include "persistent-data/transaction/array.h"
+#include "persistent-data/transaction/bitset.h"
+#include "persistent-data/transaction/btree.h"
+#include "persistent-data/transaction/transaction.h"
+
+namespace era {
+
+// The device whose writes are tracked. Sectors of 512 bytes. Any number of threads; each throws
+// device_error.
+class origin_device {
+ public:
+  virtual ~origin_device() = default;
+  virtual void read(std::uint64_t sector, std::uint64_t count, std::byte* data) = 0;
+  virtual void write(std::uint64_t sector, std::uint64_t count, const std::byte* data) = 0;
+  virtual void discard(std::uint64_t sector, std::uint64_t count) = 0;
+  virtual void flush() = 0;
+};
+
+// Something was asked for that cannot be: the kernel's EINVAL. Nothing has changed.
+class refused : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+struct target_status {
+  std::uint64_t used, total;  // metadata blocks
+  era_nr current_era;
+  std::optional<pd::block_nr> held;  // the metadata snapshot
+};
+
+// In the order: construct, resume, any number of reads, writes and messages, suspend, resume, ...
+//
+// read, write, discard and flush may be called by any number of threads at the same time, along
+// with messages and digestion by others; writes that wait together share a commit.
+//
+// Besides refused, calls throw pd::no_space (a full metadata device: the last commit is whole, and
+// the write is not acknowledged), pd::damaged_block and pd::device_error. After a commit that
+// failed in the device nothing is written to the metadata any more: writes to blocks that are
+// marked go on, others fail.
+class target {
+ public:
+  struct geometry {
+    std::uint32_t block_size;  // sectors, a multiple of 8 above 0
+    std::uint64_t length;      // sectors
+  };
+
+  // Formats the metadata where its superblock is all zeros. The devices have to outlive it.
+  target(pd::block_store& metadata, origin_device&, const geometry&);
+  ~target();
+  target(const target&) = delete;
+  target& operator=(const target&) = delete;
+
+  // The length takes effect with the next resume, as a reloaded table does.
+  void set_length(std::uint64_t sectors);
+  void resume();
+  void suspend();
+  bool is_resumed() const noexcept { return resumed_; }
+
+  // Returns when the block's mark is durable and the origin has written.
+  void write(std::uint64_t sector, std::uint64_t count, const std::byte* data);
+  void discard(std::uint64_t sector, std::uint64_t count);
+  void read(std::uint64_t sector, std::uint64_t count, std::byte* data);
+  void flush();
+
+  // checkpoint, take_metadata_snap, drop_metadata_snap; in any case of letters.
+  void message(std::string_view);
+
+  // Commits, as the kernel's does.
+  target_status status();
+  // As dmsetup prints them behind the name of the target.
+  std::string status_line();
+  std::string table_line(std::string_view metadata, std::string_view origin) const;
+
+  // Moves up to so many blocks of the era array's worth out of archived writesets, oldest first;
+  // returns how many. Fewer: there is nothing left. Commits nothing.
+  std::uint64_t digest(std::uint64_t steps);
+
+  std::uint32_t nr_blocks() const noexcept { return now_.nr_blocks; }
+  std::uint64_t nr_commits() const noexcept { return nr_commits_; }
+  std::uint64_t nr_marked() const noexcept { return nr_marked_; }
+
+ private:
+  // What the superblock says, but for the space map.
+  struct state {
+    std::uint32_t nr_blocks = 0, current_era = 0, current_nr_bits = 0;
+    pd::block_nr current_root{}, writeset_tree_root{}, era_array_root{}, metadata_snap{};
+  };
+  // The tools to change it with, over a transaction.
+  struct changes;
+  struct waiting_write;
+  struct digestion {
+    era_nr era;
+    writeset_value writeset;
+    std::uint64_t next = 0;  // block of the era array
+  };
+
+  void open_or_format();
+  void format();
+  void open(const pd::block& first);
+  void begin(const pd::disk_sm_root*);
+  void give_up_changes();
+  void commit();
+  template <class Change>
+  void change(Change);
+
+  std::uint32_t blocks_for(std::uint64_t sectors) const;
+  pd::range blocks_of(std::uint64_t sector, std::uint64_t count) const;
+  void require_resumed() const;
+
+  void mark(pd::range blocks);
+  void mark_together(std::vector<waiting_write*>&);
+  bool is_marked(std::uint64_t block) const noexcept;
+  bool are_marked(pd::range blocks) const noexcept;
+  void set_marked(std::uint64_t block) noexcept;
+  void clear_marks(std::uint32_t nr_blocks);
+
+  void archive_current();
+  void roll_over();
+  void resize(std::uint32_t nr_blocks);
+  void take_metadata_snap();
+  void drop_metadata_snap();
+  bool digest_step();
+
+  pd::block_store& metadata_;
+  origin_device& origin_;
+  const std::uint32_t block_size_;
+  std::uint64_t length_;
+  std::atomic<bool> resumed_ = false;
+
+  // Held shared by a write from the look at its mark until the origin has written: an era does not
+  // end in between. Taken before changing_.
+  std::shared_mutex era_ends_;
+  // For all below but the marks.
+  std::mutex changing_;
+  std::unique_ptr<changes> changes_;
+  state now_, committed_;
+  pd::block superblock_{};  // as it was committed last
+  std::optional<digestion> digestion_;
+  bool failed_ = false;
+  std::atomic<std::uint64_t> nr_commits_ = 0, nr_marked_ = 0;
+
+  std::mutex waiting_mutex_;
+  std::vector<waiting_write*> waiting_;
+
+  // A bit for each block: was it marked in this era, and committed?
+  std::vector<std::atomic<std::uint64_t>> marks_;
+};
+
+}  // namespace era
