@@ -97,6 +97,8 @@ class target {
   std::uint64_t digest(std::uint64_t steps);
 
   std::uint32_t nr_blocks() const noexcept { return now_.nr_blocks; }
+  // Not while another thread may end an era.
+  era_nr current_era() const noexcept { return {now_.current_era}; }
   std::uint64_t nr_commits() const noexcept { return nr_commits_; }
   std::uint64_t nr_marked() const noexcept { return nr_marked_; }
 
