@@ -76,3 +76,48 @@ restored() {
     done
   done
 }
+
+@test "XML that they print is restored" {
+  for name in "${images[@]}"; do
+    image "$name" && era_dump "$name.img" >ours.xml
+    # Theirs leave out the current writeset of an image; not of what was restored.
+    rm -f in.img out.img && truncate -s 8M in.img out.img && era_restore -i ours.xml -o in.img
+    for peer in "${peers[@]}"; do
+      "$peer/era_dump" in.img >theirs.xml && era_restore -i theirs.xml -o out.img
+      era_dump out.img | cmp - ours.xml || fail "$peer: $name"
+    done
+  done
+}
+
+# generated NR_BLOCKS: XML with an era array and two writesets.
+generated() {
+  awk -v n="$1" 'BEGIN {
+    printf "<superblock uuid=\"\" block_size=\"128\" nr_blocks=\"%d\" current_era=\"9\">\n", n
+    for (e = 8; e <= 9; ++e) { # 1.1.0 wants all up to the current one
+      printf "  <writeset era=\"%d\" nr_bits=\"%d\">\n", e, n
+      for (b = 0; b < n; ++b)
+        printf "    <bit block=\"%d\" value=\"%s\"/>\n", b, b % (e * 100) < 3 ? "true" : "false"
+      print "  </writeset>"
+    }
+    print "  <era_array>"
+    for (b = 0; b < n; ++b) printf "    <era block=\"%d\" era=\"%d\"/>\n", b, int(b / 7) % 4
+    print "  </era_array>\n</superblock>"
+  }'
+}
+
+@test "restored metadata of sizes around the ends of blocks and nodes" {
+  for n in 1 1017 1018 1019 32575 32576 32577 256535 256536 256537; do
+    generated $n >x.xml && rm -f out.img && truncate -s 8M out.img
+    era_restore -i x.xml -o out.img
+    run -0 era_check out.img
+    era_dump out.img | cmp - x.xml
+    for peer in "${peers[@]}"; do
+      run -0 "$peer/era_check" out.img
+      same_text x.xml "$peer/era_dump" out.img || fail "$peer: $n"
+      for since in 1 3 8 9; do
+        same_text <(era_invalidate --written-since $since out.img) \
+          "$peer/era_invalidate" --written-since $since out.img || fail "$peer: $n since $since"
+      done
+    done
+  done
+}
