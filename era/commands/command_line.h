@@ -51,5 +51,6 @@ int dump_command(int argc, char** argv);
 int invalidate_command(int argc, char** argv);
 int repair_command(int argc, char** argv);
 int restore_command(int argc, char** argv);
+int sim_command(int argc, char** argv);
 
 }  // namespace era

@@ -27,6 +27,7 @@ constexpr command commands[] = {
     {"invalidate", era::invalidate_command, "list the blocks written since an era"},
     {"repair", era::repair_command, "make sound metadata of damaged"},
     {"restore", era::restore_command, "make metadata of XML"},
+    {"sim", era::sim_command, "simulate a device, by a script or a trace"},
 };
 
 const command* find(std::string_view name) {

@@ -8,6 +8,7 @@
 
 #include "persistent-data/format/block.h"
 #include "persistent-data/io/block_device.h"
+#include "persistent-data/io/block_store.h"
 #include "persistent-data/io/write_queue.h"
 
 namespace persistent_data {
@@ -29,6 +30,8 @@ class output_device {
 
   // A queue with an engine of its own; it must not outlive the device.
   std::unique_ptr<write_queue> make_queue() const;
+  // For transactions: reads and writes single blocks; it must not outlive the device.
+  std::unique_ptr<block_store> make_store() const;
 
  private:
   void open();

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// era_sim: the target in user space, driven by a script, a trace or a terminal.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <optional>
+
+#include "era/commands/command_line.h"
+#include "era/commands/interruption.h"
+#include "era/commands/output.h"
+#include "era/restore/restore.h"
+#include "era/sim/origin.h"
+#include "era/sim/simulation.h"
+#include "persistent-data/io/output_device.h"
+
+namespace era {
+namespace {
+
+struct options {
+  std::string metadata, origin, script, trace, size, create, era_every;
+  std::optional<std::uint32_t> block_size;
+  sim::simulation::digestion digestion = sim::simulation::digestion::automatic;
+};
+
+// A line that cannot be done. The message has the file and the line.
+class bad_line : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+void create_metadata(const std::string& path, const std::string& size) {
+  const std::uint64_t bytes = sim::parse_sectors(size) * 512;
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (fd < 0 && errno == EEXIST)
+    throw pd::device_error(
+        fmt::format("{}: is there already; remove it, or use it without --create-metadata", path));
+  const bool made = fd >= 0 && ::ftruncate(fd, static_cast<off_t>(bytes)) == 0;
+  const int error = errno;
+  if (fd >= 0) ::close(fd);
+  if (!made)
+    throw pd::device_error(fmt::format("{}: cannot be made: {}", path, std::strerror(error)));
+}
+
+// What the metadata says of its origin; nothing where it is not formatted.
+std::optional<superblock> look(pd::block_store& metadata) {
+  pd::block first;
+  metadata.read(superblock_location, first);
+  if (verify_superblock(first, superblock_location)) return {};
+  return first.as<superblock>();
+}
+
+class simulator {
+ public:
+  simulator(const command_line& line, const options& chosen) : line_(line), chosen_(chosen) {
+    if (!chosen.era_every.empty()) every_ = sim::parse_era_length(chosen.era_every);
+    if (!chosen.create.empty()) create_metadata(chosen.metadata, chosen.create);
+    device_.emplace(chosen.metadata, 1024, line.engine());
+    store_ = device_->make_store();
+    if (chosen.origin.empty())
+      origin_ = std::make_unique<sim::no_origin>();
+    else
+      origin_ = std::make_unique<sim::file_origin>(chosen.origin);
+    const target::geometry geometry = find_geometry();
+    simulation_.emplace(
+        *store_, *origin_, geometry,
+        sim::simulation_names{chosen.metadata, chosen.origin.empty() ? "-" : chosen.origin},
+        chosen.digestion, [this](std::string_view text) { out_.write(text); });
+  }
+
+  int run() {
+    const auto start = std::chrono::steady_clock::now();
+    bool crashed = false;
+    try {
+      crashed = !(chosen_.trace.empty() ? run_commands() : replay());
+    } catch (const bad_line& e) {
+      simulation_->leave();
+      line_.say(e.what());
+      return exit_failure;
+    }
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    if (crashed) {
+      line_.say("stopped as if the power was cut");
+      return exit_success;
+    }
+    simulation_->remove();
+    line_.say(simulation_->summary(took.count()));
+    return exit_success;
+  }
+
+ private:
+  target::geometry find_geometry() const {
+    const auto sb = look(*store_);
+    target::geometry g{chosen_.block_size.value_or(sb ? std::uint32_t{sb->data_block_size} : 128),
+                       0};
+    if (!chosen_.size.empty())
+      g.length = sim::parse_sectors(chosen_.size);
+    else if (const auto* file = dynamic_cast<const sim::file_origin*>(origin_.get()))
+      g.length = file->sectors();
+    else if (sb && sb->nr_blocks != 0)
+      g.length = std::uint64_t{sb->nr_blocks} * g.block_size;
+    else
+      throw pd::device_error(fmt::format(
+          "{}: is not formatted; give the size of the device with --size", chosen_.metadata));
+    require_room(g);
+    return g;
+  }
+
+  void require_room(const target::geometry& g) const {
+    if (g.block_size == 0) return;
+    const std::uint64_t blocks = g.length / g.block_size + (g.length % g.block_size != 0);
+    if (blocks > max_origin_blocks) return;  // the target says so
+    const auto nr_blocks = static_cast<std::uint32_t>(blocks);
+    if (blocks_needed(nr_blocks, store_->nr_blocks()) <= store_->nr_blocks()) return;
+    throw pd::device_error(
+        fmt::format("{}: is too small for {} origin blocks: it has {} metadata blocks; {}",
+                    chosen_.metadata, nr_blocks, store_->nr_blocks(),
+                    pd::how_to_enlarge(chosen_.metadata, device_->is_block_device(),
+                                       blocks_suggested(nr_blocks))));
+  }
+
+  // False: it was a crash.
+  bool run_commands() {
+    if (chosen_.script.empty() && ::isatty(STDIN_FILENO) == 1) return talk();
+    const bool from_stdin = chosen_.script.empty() || chosen_.script == "-";
+    return each_line(from_stdin ? "-" : chosen_.script, [&](std::string_view text) {
+      const auto c = sim::parse(text);
+      return !c || simulation_->run(*c);
+    });
+  }
+
+  bool replay() {
+    sim::trace_reader reader;
+    return each_line(chosen_.trace, [&](std::string_view text) {
+      if (const auto request = reader.read(text)) simulation_->replay(*request, every_);
+      return true;
+    });
+  }
+
+  // Until the work says no. Errors get the file's name and the line's number.
+  template <class Work>
+  bool each_line(const std::string& path, Work work) {
+    std::ifstream file;
+    if (path != "-") {
+      file.open(path);
+      if (!file) throw pd::device_error(fmt::format("{}: {}", path, std::strerror(errno)));
+    }
+    std::istream& in = path == "-" ? std::cin : file;
+    std::string text;
+    for (std::uint64_t number = 1; std::getline(in, text); ++number) {
+      signals_.check();
+      try {
+        if (!work(text)) return false;
+      } catch (const std::exception& e) {
+        throw bad_line(
+            fmt::format("{}:{}: {}", path == "-" ? "standard input" : path, number, e.what()));
+      }
+    }
+    if (in.bad()) throw pd::device_error(fmt::format("{}: cannot be read", path));
+    return true;
+  }
+
+  // With somebody at a terminal, a mistake is no end.
+  bool talk() {
+    std::string text;
+    while (true) {
+      out_.write("era> ");
+      if (!std::getline(std::cin, text)) {
+        out_.write("\n");
+        return true;
+      }
+      try {
+        const auto c = sim::parse(text);
+        if (c && !simulation_->run(*c)) return false;
+      } catch (const closed_pipe&) {
+        throw;
+      } catch (const std::exception& e) {
+        line_.say(e.what());
+      }
+    }
+  }
+
+  const command_line& line_;
+  const options& chosen_;
+  const interruption signals_;
+  sim::era_length every_;
+  output out_{""};
+  std::optional<pd::output_device> device_;
+  std::unique_ptr<pd::block_store> store_;
+  std::unique_ptr<origin_device> origin_;
+  std::optional<sim::simulation> simulation_;
+};
+
+}  // namespace
+
+int sim_command(int argc, char** argv) {
+  command_line line("era_sim", "Simulates a dm-era device: by a script, a trace or by hand.",
+                    "[options] --metadata {device|file}");
+  options chosen;
+  auto& app = line.app();
+  app.add_option("--metadata", chosen.metadata, "The metadata device, or an existing file")
+      ->option_text("{device|file}")
+      ->required();
+  app.add_option("--create-metadata", chosen.create, "Make the file first, of this size")
+      ->option_text("SIZE");
+  app.add_option("--origin", chosen.origin, "Where data goes; without it, nowhere")
+      ->option_text("{device|file}");
+  app.add_option("--block-size", chosen.block_size,
+                 "Sectors of a block (default: as the metadata says, or 128)")
+      ->option_text("SECTORS");
+  app.add_option("--size", chosen.size, "Size of the device: sectors, or 1G and the like")
+      ->option_text("SIZE");
+  auto* script = app.add_option("--script", chosen.script, "Commands; - for standard input")
+                     ->option_text("FILE");
+  auto* trace = app.add_option("--trace", chosen.trace, "Replay blkparse's text or a fio iolog")
+                    ->option_text("FILE")
+                    ->excludes(script);
+  app.add_option("--era-every", chosen.era_every,
+                 "End an era of the trace after so much: 60s, 1000writes, 500blocks")
+      ->option_text("N{s|writes|blocks}")
+      ->needs(trace);
+  app.add_option("--digest", chosen.digestion, "Digest by itself, or by command (default: auto)")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, sim::simulation::digestion>{
+          {"auto", sim::simulation::digestion::automatic},
+          {"manual", sim::simulation::digestion::manual}}))
+      ->option_text("auto|manual");
+  line.add_io_engine();
+  return line.run(argc, argv, [&] { return simulator(line, chosen).run(); });
+}
+
+}  // namespace era

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Origins for simulations: a file or block device, or nothing.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "era/target/target.h"
+
+namespace era::sim {
+
+// What is written is thrown away; what is read is zeros.
+class no_origin final : public origin_device {
+ public:
+  void read(std::uint64_t sector, std::uint64_t count, std::byte* data) override;
+  void write(std::uint64_t, std::uint64_t, const std::byte*) override {}
+  void discard(std::uint64_t, std::uint64_t) override {}
+  void flush() override {}
+};
+
+class file_origin final : public origin_device {
+ public:
+  // Has to exist. Throws device_error.
+  explicit file_origin(std::string path);
+  ~file_origin() override;
+  file_origin(const file_origin&) = delete;
+  file_origin& operator=(const file_origin&) = delete;
+
+  std::uint64_t sectors() const noexcept { return sectors_; }
+
+  void read(std::uint64_t sector, std::uint64_t count, std::byte* data) override;
+  void write(std::uint64_t sector, std::uint64_t count, const std::byte* data) override;
+  // In a file, a hole is punched.
+  void discard(std::uint64_t sector, std::uint64_t count) override;
+  void flush() override;
+
+ private:
+  [[noreturn]] void fail(const char* what) const;
+
+  std::string path_;
+  int fd_ = -1;
+  std::uint64_t sectors_ = 0;
+  bool is_block_device_ = false;
+};
+
+}  // namespace era::sim
