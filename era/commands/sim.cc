@@ -59,18 +59,17 @@ class simulator {
  public:
   simulator(const command_line& line, const options& chosen) : line_(line), chosen_(chosen) {
     if (!chosen.era_every.empty()) every_ = sim::parse_era_length(chosen.era_every);
-    if (!chosen.create.empty()) create_metadata(chosen.metadata, chosen.create);
-    device_.emplace(chosen.metadata, 1024, line.engine());
-    store_ = device_->make_store();
-    if (chosen.origin.empty())
-      origin_ = std::make_unique<sim::no_origin>();
-    else
-      origin_ = std::make_unique<sim::file_origin>(chosen.origin);
-    const target::geometry geometry = find_geometry();
-    simulation_.emplace(
-        *store_, *origin_, geometry,
-        sim::simulation_names{chosen.metadata, chosen.origin.empty() ? "-" : chosen.origin},
-        chosen.digestion, [this](std::string_view text) { out_.write(text); });
+    if (chosen.create.empty()) {
+      start();
+      return;
+    }
+    create_metadata(chosen.metadata, chosen.create);
+    try {
+      start();
+    } catch (...) {
+      ::unlink(chosen.metadata.c_str());
+      throw;
+    }
   }
 
   int run() {
@@ -79,8 +78,8 @@ class simulator {
     try {
       crashed = !(chosen_.trace.empty() ? run_commands() : replay());
     } catch (const bad_line& e) {
-      simulation_->leave();
       line_.say(e.what());
+      simulation_->leave();
       return exit_failure;
     }
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
@@ -94,6 +93,20 @@ class simulator {
   }
 
  private:
+  void start() {
+    device_.emplace(chosen_.metadata, 1024, line_.engine());
+    store_ = device_->make_store();
+    if (chosen_.origin.empty())
+      origin_ = std::make_unique<sim::no_origin>();
+    else
+      origin_ = std::make_unique<sim::file_origin>(chosen_.origin);
+    const target::geometry geometry = find_geometry();
+    simulation_.emplace(
+        *store_, *origin_, geometry,
+        sim::simulation_names{chosen_.metadata, chosen_.origin.empty() ? "-" : chosen_.origin},
+        chosen_.digestion, [this](std::string_view text) { out_.write(text); });
+  }
+
   target::geometry find_geometry() const {
     const auto sb = look(*store_);
     target::geometry g{chosen_.block_size.value_or(sb ? std::uint32_t{sb->data_block_size} : 128),
@@ -117,11 +130,13 @@ class simulator {
     if (blocks > max_origin_blocks) return;  // the target says so
     const auto nr_blocks = static_cast<std::uint32_t>(blocks);
     if (blocks_needed(nr_blocks, store_->nr_blocks()) <= store_->nr_blocks()) return;
-    throw pd::device_error(
-        fmt::format("{}: is too small for {} origin blocks: it has {} metadata blocks; {}",
-                    chosen_.metadata, nr_blocks, store_->nr_blocks(),
-                    pd::how_to_enlarge(chosen_.metadata, device_->is_block_device(),
-                                       blocks_suggested(nr_blocks))));
+    const std::uint64_t suggested = blocks_suggested(nr_blocks);
+    throw pd::device_error(fmt::format(
+        "{}: is too small for {} origin blocks: it has {} metadata blocks; {}", chosen_.metadata,
+        nr_blocks, store_->nr_blocks(),
+        chosen_.create.empty()
+            ? pd::how_to_enlarge(chosen_.metadata, device_->is_block_device(), suggested)
+            : fmt::format("use --create-metadata {}M", suggested * pd::block_size >> 20)));
   }
 
   // False: it was a crash.
