@@ -74,11 +74,14 @@ TEST_P(InvalidateSweep, MissesNoBlock) {
   block_size_ = sound[0].as<superblock>().data_block_size;
   const std::vector<std::uint32_t> truth = eras_of(image.path());
 
-  std::size_t cases = 0, failures = 0;
+  std::size_t cases = 0, failures = 0, turn = 0;
   const auto run = [&](std::uint64_t nr, const mutation& m) {
     // What became unreachable without any other trace cannot be noticed here; nor does a superblock
     // that was changed and sealed again with plausible values tell.
     if (m.expected == expectation::leak || !m.dump_refuses) return;
+    // Of images with hundreds of thousands of blocks, each takes its turn at a quarter of the
+    // cases.
+    if (truth.size() > 100'000 && turn++ % 4 != nr % 4) return;
     image.blocks()[nr] = m.content;
     ++cases;
     // Not each era for each case, and on the larger images only one of them, with or without an
