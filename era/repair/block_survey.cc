@@ -120,6 +120,16 @@ void block_survey::each_node(block_class wanted, Visit visit) {
   });
 }
 
+std::vector<pd::block_nr> block_survey::possible_array_roots() {
+  std::vector<pd::block_nr> roots;
+  for (const block_class what : {block_class::array_leaf, block_class::internal_node})
+    each_node(what, [&](pd::block_nr where, const pd::node_view& node) {
+      if (node.size() > 0 && node.key(0) == 0) roots.push_back(where);
+    });
+  std::sort(roots.begin(), roots.end());
+  return roots;
+}
+
 bool block_survey::collect(std::vector<named_writeset>& found) {
   bool all = true;
   const auto settle = [&] {

@@ -85,6 +85,9 @@ class block_survey {
   // All surveyed blocks of a class.
   std::vector<pd::block_nr> all(block_class) const;
 
+  // Nodes that may be the root of an array's tree: their keys begin with 0.
+  std::vector<pd::block_nr> possible_array_roots();
+
   // What is named by the writeset leaves that were surveyed, each once. False, here and below:
   // there are more than sound metadata has, and the rest is left out.
   bool collect(std::vector<named_writeset>&);

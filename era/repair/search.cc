@@ -104,11 +104,10 @@ class searcher {
   }
 
   void judge_candidates() {
-    for (const block_class what : {block_class::array_leaf, block_class::internal_node})
-      for (const pd::block_nr root : survey_.all(what)) {
-        step_();
-        if (nr_judged_++ < most_candidates) judge(root);
-      }
+    for (const pd::block_nr root : survey_.possible_array_roots()) {
+      step_();
+      if (nr_judged_++ < most_candidates) judge(root);
+    }
     std::sort(candidates_.begin(), candidates_.end(), is_better);
   }
 
