@@ -330,7 +330,7 @@ void target::message(std::string_view text) {
 target_status target::status() {
   const std::lock_guard lock(changing_);
   // Without a change there is nothing to commit, but a reader may rely on what he is told.
-  if (!failed_) change([&] { commit(); });
+  change([&] { commit(); });
   const auto& counts = changes_->tx.counts();
   target_status s{counts.nr_used(), counts.nr_blocks(), {now_.current_era}, std::nullopt};
   if (now_.metadata_snap.value != 0) s.held = now_.metadata_snap;

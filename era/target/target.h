@@ -57,7 +57,7 @@ struct target_status {
 // Besides refused, calls throw pd::no_space (a full metadata device: the last commit is whole, and
 // the write is not acknowledged), pd::damaged_block and pd::device_error. After a commit that
 // failed in the device nothing is written to the metadata any more: writes to blocks that are
-// marked go on, others fail.
+// marked go on, other calls that change or commit something fail.
 class target {
  public:
   struct geometry {
@@ -86,7 +86,7 @@ class target {
   // checkpoint, take_metadata_snap, drop_metadata_snap; in any case of letters.
   void message(std::string_view);
 
-  // Commits, as the kernel's does.
+  // Commits, as the kernel's does; so it fails where that fails.
   target_status status();
   // As dmsetup prints them behind the name of the target.
   std::string status_line();
