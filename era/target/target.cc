@@ -98,9 +98,11 @@ void target::open(const pd::block& first) {
 
 void target::give_up_changes() {
   digestion_.reset();
+  has_digested_ = false;
   now_ = committed_;
   changes_.reset();
   changes_ = std::make_unique<changes>(metadata_, superblock_.as<superblock>().space_map);
+  used_at_commit_ = changes_->tx.counts().nr_used();
 }
 
 void target::commit() {
@@ -130,12 +132,26 @@ void target::commit() {
   pd::seal(superblock_kind, written, superblock_location);
   superblock_ = written;
   committed_ = now_;
+  used_at_commit_ = changes_->tx.counts().nr_used();
+  has_digested_ = false;
   ++nr_commits_;
 }
 
-// Changes and commits; or, where that fails, the last commit stands.
+// Changes and commits; or, where that fails, the last commit stands. Digestion that nobody has
+// committed yet may have taken the room for it: then it is given up, to be done again.
 template <class Change>
 void target::change(Change how) {
+  const bool had_digested = has_digested_;
+  try {
+    change_once(how);
+  } catch (const pd::no_space&) {
+    if (!had_digested) throw;
+    change_once(how);
+  }
+}
+
+template <class Change>
+void target::change_once(Change how) {
   if (failed_)
     throw pd::device_error(fmt::format(
         "{}: a commit has failed; the metadata is not written any more", metadata_.name()));
@@ -151,6 +167,18 @@ void target::change(Change how) {
     }
     std::rethrow_exception(error);
   }
+}
+
+// What takes metadata blocks for good leaves enough for what goes on without (a write, the release
+// of a snapshot) and for what brings more (digestion): each needs copies before it frees anything.
+void target::leave_room() const {
+  const auto& counts = changes_->tx.counts();
+  const std::uint64_t room = 8 + 2 * pd::bitmaps_for(counts.nr_blocks());
+  if (counts.nr_used() > used_at_commit_ && counts.nr_blocks() - counts.nr_used() < room)
+    throw pd::no_space(
+        fmt::format("{}: {} of {} metadata blocks would be in use, and {} are kept free for writes "
+                    "and digestion; drop the snapshot, digest, or take a larger metadata device",
+                    metadata_.name(), counts.nr_used(), counts.nr_blocks(), room));
 }
 
 // --- Blocks and marks
@@ -278,17 +306,47 @@ void target::resume() {
   const std::lock_guard changing(changing_);
   if (resumed_) return;
   const std::uint32_t nr_blocks = blocks_for(length_);
-  if (nr_blocks != now_.nr_blocks)
-    change([&] {
-      resize(nr_blocks);
-      commit();
-    });
-  change([&] {
-    roll_over();
-    commit();
-  });
+  if (nr_blocks != now_.nr_blocks) {
+    const bool grows = nr_blocks > now_.nr_blocks;
+    change_and_make_room(grows, [&] { resize(nr_blocks); });
+  }
+  change_and_make_room(false, [&] { roll_over(); });
   clear_marks(nr_blocks);
   resumed_ = true;
+}
+
+// A device that cannot be resumed can neither digest nor drop its snapshot. So this finds the room
+// itself, and in the end it takes what is kept free, where it may.
+template <class Change>
+void target::change_and_make_room(bool must_leave_room, Change how) {
+  const auto attempt = [&](bool leaves_room) {
+    change([&] {
+      how();
+      if (leaves_room) leave_room();
+      commit();
+    });
+  };
+  try {
+    attempt(true);
+    return;
+  } catch (const pd::no_space&) {
+  }
+  try {
+    digest_everything();
+  } catch (const pd::no_space&) {
+    // As far as it goes.
+  }
+  attempt(must_leave_room);
+}
+
+// Each step is committed: what the next needs may be what this one has freed.
+void target::digest_everything() {
+  for (bool more = true; more;)
+    change([&] {
+      more = digest_step();
+      if (more) leave_room();
+      commit();
+    });
 }
 
 void target::suspend() {
@@ -321,6 +379,7 @@ void target::message(std::string_view text) {
     throw refused("there is a metadata snapshot already; drop it first");
   change([&] {
     roll_over();
+    leave_room();
     commit();
   });
   clear_marks(now_.nr_blocks);
@@ -382,6 +441,7 @@ void target::take_metadata_snap() {
     changes_->tx.counts().increment(now_.writeset_tree_root);
     changes_->tx.counts().increment(now_.era_array_root);
     now_.metadata_snap = copy->where;
+    leave_room();
     commit();
   });
 }
@@ -403,8 +463,11 @@ std::uint64_t target::digest(std::uint64_t steps) {
   const std::lock_guard lock(changing_);
   if (!resumed_ || failed_) return 0;
   std::uint64_t done = 0;
-  change([&] {
-    while (done < steps && digest_step()) ++done;
+  change_once([&] {
+    for (; done < steps && digest_step(); ++done) {
+      has_digested_ = true;
+      leave_room();
+    }
   });
   return done;
 }

@@ -55,9 +55,10 @@ struct target_status {
 // with messages and digestion by others; writes that wait together share a commit.
 //
 // Besides refused, calls throw pd::no_space (a full metadata device: the last commit is whole, and
-// the write is not acknowledged), pd::damaged_block and pd::device_error. After a commit that
-// failed in the device nothing is written to the metadata any more: writes to blocks that are
-// marked go on, other calls that change or commit something fail.
+// the write is not acknowledged; some blocks are kept free so that digestion can make room),
+// pd::damaged_block and pd::device_error. After a commit that failed in the device nothing is
+// written to the metadata any more: writes to blocks that are marked go on, other calls that change
+// or commit something fail.
 class target {
  public:
   struct geometry {
@@ -93,7 +94,8 @@ class target {
   std::string table_line(std::string_view metadata, std::string_view origin) const;
 
   // Moves up to so many blocks of the era array's worth out of archived writesets, oldest first;
-  // returns how many. Fewer: there is nothing left. Commits nothing.
+  // returns how many. Fewer: there is nothing left. Commits nothing: where it throws pd::no_space,
+  // what was digested since the last commit is to be done again, in fewer steps a commit.
   std::uint64_t digest(std::uint64_t steps);
 
   std::uint32_t nr_blocks() const noexcept { return now_.nr_blocks; }
@@ -125,6 +127,11 @@ class target {
   void commit();
   template <class Change>
   void change(Change);
+  template <class Change>
+  void change_once(Change);
+  void leave_room() const;
+  template <class Change>
+  void change_and_make_room(bool must_leave_room, Change);
 
   std::uint32_t blocks_for(std::uint64_t sectors) const;
   pd::range blocks_of(std::uint64_t sector, std::uint64_t count) const;
@@ -138,6 +145,7 @@ class target {
   void clear_marks(std::uint32_t nr_blocks);
 
   void archive_current();
+  void digest_everything();
   void roll_over();
   void resize(std::uint32_t nr_blocks);
   void take_metadata_snap();
@@ -159,6 +167,8 @@ class target {
   state now_, committed_;
   pd::block superblock_{};  // as it was committed last
   std::optional<digestion> digestion_;
+  bool has_digested_ = false;  // since the last commit
+  std::uint64_t used_at_commit_ = 0;
   bool failed_ = false;
   std::atomic<std::uint64_t> nr_commits_ = 0, nr_marked_ = 0;
 
