@@ -122,11 +122,13 @@ class tracked_device {
   }
 
   // Some of everything that a target does.
-  void work(unsigned seed) {
+  void work(unsigned seed, std::size_t steps = 40) {
+    const std::uint32_t nr_blocks = disk[{0}].as<superblock>().nr_blocks;
+    const std::uint32_t wanted = nr_blocks != 0 ? nr_blocks : 3000;
     // Twice, for what fails once.
-    if (!open(3000) && !open(3000)) return;
+    if (!open(wanted) && !open(wanted)) return;
     std::mt19937 random(seed);
-    for (int i = 0; i < 40; ++i) step(static_cast<std::uint32_t>(random()));
+    for (std::size_t i = 0; i < steps; ++i) step(static_cast<std::uint32_t>(random()));
     attempt([&] { target_->suspend(); });
     resume();
   }
@@ -155,13 +157,9 @@ class tracked_device {
   // has had it open, and digested everything.
   void judge() {
     store.failing_operation = origin.failing_operation = 0;
-    target_.reset();
-    if (pd::is_zero(disk[{0}])) {
-      EXPECT_TRUE(listed_.empty());
-      return;
-    }
-    EXPECT_EQ(test::findings_in(disk.path()), "");
-    expect_listed();
+    close();
+    expect_sound();
+    if (pd::is_zero(disk[{0}])) return;
     const std::uint32_t nr_blocks = disk[{0}].as<superblock>().nr_blocks;
     forget_from(nr_blocks);
     full = failed = 0;
@@ -170,10 +168,20 @@ class tracked_device {
     target_->digest(~std::uint64_t{0});
     target_->status();
     ASSERT_TRUE(write(nr_blocks / 2));
+    expect_sound();
+  }
+
+  // What is on the device.
+  void expect_sound() const {
+    if (pd::is_zero(disk[{0}])) {
+      EXPECT_TRUE(listed_.empty());
+      return;
+    }
     EXPECT_EQ(test::findings_in(disk.path()), "");
     expect_listed();
   }
 
+ private:
   void expect_listed() const {
     const pd::block_device opened = disk.open();
     pd::read_queue queue(opened.make_engine(), opened.nr_blocks());
@@ -189,7 +197,6 @@ class tracked_device {
       }
   }
 
- private:
   bool holds_snapshot() {
     bool holds = false;
     attempt([&] { holds = target_->status().held.has_value(); });
@@ -241,6 +248,101 @@ TEST(TargetFailure, OfAnOperationOfTheOrigin) {
         return d.origin.operations;
       });
   EXPECT_GT(operations, 15u);
+}
+
+// Blocks of the metadata device that something else holds, as far as the space map says.
+class occupied_blocks {
+ public:
+  // Leaves so many free, or as few as there are.
+  occupied_blocks(recording_store& store, std::uint64_t left) : store_(store) {
+    change([&](pd::counted_blocks& counts) {
+      for (std::uint64_t free = counts.nr_blocks() - counts.nr_used(); free > left; --free) try {
+          blocks_.push_back(counts.allocate());
+        } catch (const pd::no_space&) {
+          break;
+        }
+      // The commit takes some, and frees as many.
+      for (int i = 0; i < 4 && !blocks_.empty(); ++i, blocks_.pop_back())
+        counts.decrement(blocks_.back());
+    });
+  }
+  void give_back() {
+    change([&](pd::counted_blocks& counts) {
+      for (const pd::block_nr b : blocks_) counts.decrement(b);
+    });
+  }
+
+ private:
+  void change(const std::function<void(pd::counted_blocks&)>& how) {
+    pd::block b;
+    store_.read(superblock_location, b);
+    pd::transaction tx(store_, 64, b.as<superblock>().space_map);
+    how(tx.counts());
+    tx.commit(superblock_kind, [&](const pd::disk_sm_root& counts, pd::block& written) {
+      written = b;
+      written.as<superblock>().space_map = counts;
+    });
+  }
+
+  recording_store& store_;
+  std::vector<pd::block_nr> blocks_;
+};
+
+// What is kept free is enough for a snapshot's release and for digestion, which free more.
+void expect_to_go_on(tracked_device& d) {
+  if (!d->is_resumed()) {
+    // It did not get the size that was wanted.
+    d->set_length(std::uint64_t{d->nr_blocks()} * block_size);
+    ASSERT_TRUE(d.resume());
+  }
+  d.message("drop_metadata_snap");
+  while (d->digest(1) > 0) d->status();
+  EXPECT_TRUE(d.write(0));
+  EXPECT_TRUE(d.message("checkpoint"));
+  EXPECT_TRUE(d.write(0));
+}
+
+TEST(TargetFull, AtEverySize) {
+  // The era array, the current writeset, the space map, and what is kept free.
+  constexpr std::uint64_t enough = 24;
+  int full = 0, full_but_enough = 0;
+  for (std::uint64_t blocks = 1; blocks <= 60; ++blocks)
+    for (unsigned seed = 1; seed <= 20; ++seed) {
+      SCOPED_TRACE(fmt::format("{} metadata blocks, seed {}", blocks, seed));
+      tracked_device d(blocks);
+      d.work(seed);
+      EXPECT_EQ(d.failed, 0u);
+      if (d.full == 0) continue;
+      ++full;
+      if (blocks >= enough) {
+        ++full_but_enough;
+        expect_to_go_on(d);
+      }
+      d.close();
+      d.expect_sound();
+    }
+  EXPECT_GT(full, 400);
+  EXPECT_GT(full_but_enough, 100);
+}
+
+// Something takes all free blocks but a few, at each point of a workload.
+TEST(TargetFull, AtEveryPoint) {
+  int full = 0;
+  for (std::size_t point = 0; point <= 40; ++point)
+    for (unsigned left = 0; left <= 20; ++left) {
+      SCOPED_TRACE(fmt::format("{} steps, then {} blocks", point, left));
+      tracked_device d(160);
+      d.work(1 + left % 3, point);
+      d.close();
+      occupied_blocks occupied(d.store, left);
+      d.work(100 + left, 40);
+      EXPECT_EQ(d.failed, 0u);
+      full += d.full > 0;
+      d.close();
+      occupied.give_back();
+      d.judge();
+    }
+  EXPECT_GT(full, 200);
 }
 
 }  // namespace
