@@ -227,6 +227,26 @@ void target::clear_marks(std::uint32_t nr_blocks) {
     for (auto& word : marks_) word.store(0, std::memory_order_relaxed);
 }
 
+std::shared_lock<std::shared_mutex> target::stay_in_era() {
+  const std::lock_guard turn(turn_);
+  return std::shared_lock(era_ends_);
+}
+
+std::unique_lock<std::shared_mutex> target::end_era() {
+  const std::lock_guard turn(turn_);
+  return std::unique_lock(era_ends_);
+}
+
+era_nr target::current_era() const {
+  const std::lock_guard lock(changing_);
+  return {committed_.current_era};
+}
+
+std::uint32_t target::nr_blocks() const {
+  const std::lock_guard lock(changing_);
+  return committed_.nr_blocks;
+}
+
 // On disk first, then in memory: a write that finds the mark goes straight to the origin.
 void target::mark(pd::range blocks) {
   waiting_write own{blocks, false, nullptr};
@@ -270,7 +290,7 @@ void target::mark_together(std::vector<waiting_write*>& together) {
 // --- What the device is asked for
 
 void target::write(std::uint64_t sector, std::uint64_t count, const std::byte* data) {
-  const std::shared_lock lock(era_ends_);
+  const auto lock = stay_in_era();
   require_resumed();
   const pd::range blocks = blocks_of(sector, count);
   if (!are_marked(blocks)) mark(blocks);
@@ -278,7 +298,7 @@ void target::write(std::uint64_t sector, std::uint64_t count, const std::byte* d
 }
 
 void target::discard(std::uint64_t sector, std::uint64_t count) {
-  const std::shared_lock lock(era_ends_);
+  const auto lock = stay_in_era();
   require_resumed();
   const pd::range blocks = blocks_of(sector, count);
   if (!are_marked(blocks)) mark(blocks);
@@ -286,7 +306,7 @@ void target::discard(std::uint64_t sector, std::uint64_t count) {
 }
 
 void target::read(std::uint64_t sector, std::uint64_t count, std::byte* data) {
-  const std::shared_lock lock(era_ends_);
+  const auto lock = stay_in_era();
   require_resumed();
   blocks_of(sector, count);
   origin_.read(sector, count, data);
@@ -295,14 +315,14 @@ void target::read(std::uint64_t sector, std::uint64_t count, std::byte* data) {
 void target::flush() { origin_.flush(); }
 
 void target::set_length(std::uint64_t sectors) {
-  const std::scoped_lock lock(era_ends_);
+  const auto lock = end_era();
   if (resumed_) throw refused("the length is changed while the device is suspended");
   blocks_for(sectors);
   length_ = sectors;
 }
 
 void target::resume() {
-  const std::unique_lock lock(era_ends_);
+  const auto lock = end_era();
   const std::lock_guard changing(changing_);
   if (resumed_) return;
   const std::uint32_t nr_blocks = blocks_for(length_);
@@ -350,7 +370,7 @@ void target::digest_everything() {
 }
 
 void target::suspend() {
-  const std::unique_lock lock(era_ends_);
+  const auto lock = end_era();
   const std::lock_guard changing(changing_);
   if (!resumed_) return;
   change([&] {
@@ -368,7 +388,7 @@ void target::message(std::string_view text) {
         fmt::format("there is no message '{}'; there are checkpoint, take_metadata_snap "
                     "and drop_metadata_snap",
                     text));
-  const std::unique_lock lock(era_ends_);
+  const auto lock = end_era();
   const std::lock_guard changing(changing_);
   require_resumed();
   if (word == "drop_metadata_snap") {

@@ -98,9 +98,9 @@ class target {
   // what was digested since the last commit is to be done again, in fewer steps a commit.
   std::uint64_t digest(std::uint64_t steps);
 
-  std::uint32_t nr_blocks() const noexcept { return now_.nr_blocks; }
-  // Not while another thread may end an era.
-  era_nr current_era() const noexcept { return {now_.current_era}; }
+  // As it was committed last: a write that begins after this is listed in this era or a later one.
+  era_nr current_era() const;
+  std::uint32_t nr_blocks() const;
   std::uint64_t nr_commits() const noexcept { return nr_commits_; }
   std::uint64_t nr_marked() const noexcept { return nr_marked_; }
 
@@ -137,6 +137,8 @@ class target {
   pd::range blocks_of(std::uint64_t sector, std::uint64_t count) const;
   void require_resumed() const;
 
+  std::shared_lock<std::shared_mutex> stay_in_era();
+  std::unique_lock<std::shared_mutex> end_era();
   void mark(pd::range blocks);
   void mark_together(std::vector<waiting_write*>&);
   bool is_marked(std::uint64_t block) const noexcept;
@@ -161,8 +163,11 @@ class target {
   // Held shared by a write from the look at its mark until the origin has written: an era does not
   // end in between. Taken before changing_.
   std::shared_mutex era_ends_;
+  // Held while one waits for era_ends_, so that writes cannot pass whoever wants to end an era:
+  // they could go on for ever.
+  std::mutex turn_;
   // For all below but the marks.
-  std::mutex changing_;
+  mutable std::mutex changing_;
   std::unique_ptr<changes> changes_;
   state now_, committed_;
   pd::block superblock_{};  // as it was committed last
