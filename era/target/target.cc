@@ -471,6 +471,11 @@ void target::drop_metadata_snap() {
   change([&] {
     const pd::block_ptr copy = changes_->tx.read(superblock_kind, now_.metadata_snap);
     const auto& sb = copy->content.as<superblock>();
+    // Its sum was right when it was read, or it was made here.
+    if (sb.magic != superblock_magic || !check_superblock(sb, metadata_.nr_blocks(), true).empty())
+      throw pd::damaged_block(
+          fmt::format("{}: the metadata snapshot's superblock in block {} is wrong; see era_check",
+                      metadata_.name(), now_.metadata_snap));
     changes_->writesets.release({sb.writeset_tree_root});
     changes_->eras.release({sb.era_array_root});
     changes_->tx.counts().decrement(now_.metadata_snap);
@@ -518,6 +523,10 @@ bool target::digest_step() {
     if (marked.empty()) continue;
     now_.era_array_root =
         changes_->eras.change_block(now_.era_array_root, d.next, [&](std::span<pd::le32> eras) {
+          if (marked.back() - blocks.begin >= eras.size())
+            throw pd::damaged_block(
+                fmt::format("{}: block {} of the era array is too short; see era_check",
+                            metadata_.name(), d.next));
           for (const std::uint64_t b : marked) eras[b - blocks.begin] = d.era.value;
         });
     ++d.next;
