@@ -89,7 +89,7 @@ TEST_F(BlockCache, WritesOnce) {
 
 TEST_F(BlockCache, DirtyBlocksAreInTheOrderOfTheDevice) {
   store_.records = true;
-  for (const std::uint64_t b : {7, 3, 9, 1}) make(b, 1);
+  for (const std::uint64_t b : {7u, 3u, 9u, 1u}) make(b, 1);
   cache_.write_dirty();
   std::vector<std::uint64_t> order;
   for (const auto& e : store_.recorded) order.push_back(e.where.value);
