@@ -430,6 +430,11 @@ std::string target::table_line(std::string_view metadata, std::string_view origi
 
 void target::archive_current() {
   if (now_.current_root.value == 0) return;
+  // An insertion would let the other one go, and its writes would be missing.
+  if (changes_->writesets.lookup(now_.writeset_tree_root, now_.current_era))
+    throw pd::damaged_block(
+        fmt::format("{}: era {} is the current one and has an archived writeset; see era_check",
+                    metadata_.name(), now_.current_era));
   const writeset_value value{now_.current_nr_bits, now_.current_root.value};
   now_.writeset_tree_root =
       changes_->writesets.insert(now_.writeset_tree_root, now_.current_era, value);

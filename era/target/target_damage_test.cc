@@ -88,6 +88,18 @@ TEST_F(TargetDamage, OfTheSnapshotsSuperblockFreesNothing) {
   EXPECT_GE(target_->status().used, used);
 }
 
+TEST_F(TargetDamage, NoWritesetTakesAnothersPlace) {
+  up();
+  write(5);
+  target_->message("checkpoint");
+  write(6);
+  target_.reset();
+  change_superblock(superblock_location, [](superblock& s) { s.current_era = 1; });
+  EXPECT_THROW(up(), pd::damaged_block);
+  EXPECT_FALSE(target_->is_resumed());
+  EXPECT_EQ(pd::node_view(disk_[{sb().writeset_tree_root}]).size(), 1u);
+}
+
 TEST_F(TargetDamage, AfterTheLastEraThereIsNone) {
   constexpr auto last = std::numeric_limits<std::uint32_t>::max();
   up();
