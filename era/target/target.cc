@@ -98,9 +98,11 @@ void target::open(const pd::block& first) {
 
 void target::give_up_changes() {
   digestion_.reset();
+  has_digested_ = false;
   now_ = committed_;
   changes_.reset();
   changes_ = std::make_unique<changes>(metadata_, superblock_.as<superblock>().space_map);
+  used_at_commit_ = changes_->tx.counts().nr_used();
 }
 
 void target::commit() {
@@ -130,12 +132,26 @@ void target::commit() {
   pd::seal(superblock_kind, written, superblock_location);
   superblock_ = written;
   committed_ = now_;
+  used_at_commit_ = changes_->tx.counts().nr_used();
+  has_digested_ = false;
   ++nr_commits_;
 }
 
-// Changes and commits; or, where that fails, the last commit stands.
+// Changes and commits; or, where that fails, the last commit stands. Digestion that nobody has
+// committed yet may have taken the room for it: then it is given up, to be done again.
 template <class Change>
 void target::change(Change how) {
+  const bool had_digested = has_digested_;
+  try {
+    change_once(how);
+  } catch (const pd::no_space&) {
+    if (!had_digested) throw;
+    change_once(how);
+  }
+}
+
+template <class Change>
+void target::change_once(Change how) {
   if (failed_)
     throw pd::device_error(fmt::format(
         "{}: a commit has failed; the metadata is not written any more", metadata_.name()));
@@ -151,6 +167,18 @@ void target::change(Change how) {
     }
     std::rethrow_exception(error);
   }
+}
+
+// What takes metadata blocks for good leaves enough for what goes on without (a write, the release
+// of a snapshot) and for what brings more (digestion): each needs copies before it frees anything.
+void target::leave_room() const {
+  const auto& counts = changes_->tx.counts();
+  const std::uint64_t room = 8 + 2 * pd::bitmaps_for(counts.nr_blocks());
+  if (counts.nr_used() > used_at_commit_ && counts.nr_blocks() - counts.nr_used() < room)
+    throw pd::no_space(
+        fmt::format("{}: {} of {} metadata blocks would be in use, and {} are kept free for writes "
+                    "and digestion; drop the snapshot, digest, or take a larger metadata device",
+                    metadata_.name(), counts.nr_used(), counts.nr_blocks(), room));
 }
 
 // --- Blocks and marks
@@ -199,6 +227,26 @@ void target::clear_marks(std::uint32_t nr_blocks) {
     for (auto& word : marks_) word.store(0, std::memory_order_relaxed);
 }
 
+std::shared_lock<std::shared_mutex> target::stay_in_era() {
+  const std::lock_guard turn(turn_);
+  return std::shared_lock(era_ends_);
+}
+
+std::unique_lock<std::shared_mutex> target::end_era() {
+  const std::lock_guard turn(turn_);
+  return std::unique_lock(era_ends_);
+}
+
+era_nr target::current_era() const {
+  const std::lock_guard lock(changing_);
+  return {committed_.current_era};
+}
+
+std::uint32_t target::nr_blocks() const {
+  const std::lock_guard lock(changing_);
+  return committed_.nr_blocks;
+}
+
 // On disk first, then in memory: a write that finds the mark goes straight to the origin.
 void target::mark(pd::range blocks) {
   waiting_write own{blocks, false, nullptr};
@@ -242,7 +290,7 @@ void target::mark_together(std::vector<waiting_write*>& together) {
 // --- What the device is asked for
 
 void target::write(std::uint64_t sector, std::uint64_t count, const std::byte* data) {
-  const std::shared_lock lock(era_ends_);
+  const auto lock = stay_in_era();
   require_resumed();
   const pd::range blocks = blocks_of(sector, count);
   if (!are_marked(blocks)) mark(blocks);
@@ -250,7 +298,7 @@ void target::write(std::uint64_t sector, std::uint64_t count, const std::byte* d
 }
 
 void target::discard(std::uint64_t sector, std::uint64_t count) {
-  const std::shared_lock lock(era_ends_);
+  const auto lock = stay_in_era();
   require_resumed();
   const pd::range blocks = blocks_of(sector, count);
   if (!are_marked(blocks)) mark(blocks);
@@ -258,7 +306,7 @@ void target::discard(std::uint64_t sector, std::uint64_t count) {
 }
 
 void target::read(std::uint64_t sector, std::uint64_t count, std::byte* data) {
-  const std::shared_lock lock(era_ends_);
+  const auto lock = stay_in_era();
   require_resumed();
   blocks_of(sector, count);
   origin_.read(sector, count, data);
@@ -267,32 +315,62 @@ void target::read(std::uint64_t sector, std::uint64_t count, std::byte* data) {
 void target::flush() { origin_.flush(); }
 
 void target::set_length(std::uint64_t sectors) {
-  const std::scoped_lock lock(era_ends_);
+  const auto lock = end_era();
   if (resumed_) throw refused("the length is changed while the device is suspended");
   blocks_for(sectors);
   length_ = sectors;
 }
 
 void target::resume() {
-  const std::unique_lock lock(era_ends_);
+  const auto lock = end_era();
   const std::lock_guard changing(changing_);
   if (resumed_) return;
   const std::uint32_t nr_blocks = blocks_for(length_);
-  if (nr_blocks != now_.nr_blocks)
-    change([&] {
-      resize(nr_blocks);
-      commit();
-    });
-  change([&] {
-    roll_over();
-    commit();
-  });
+  if (nr_blocks != now_.nr_blocks) {
+    const bool grows = nr_blocks > now_.nr_blocks;
+    change_and_make_room(grows, [&] { resize(nr_blocks); });
+  }
+  change_and_make_room(false, [&] { roll_over(); });
   clear_marks(nr_blocks);
   resumed_ = true;
 }
 
+// A device that cannot be resumed can neither digest nor drop its snapshot. So this finds the room
+// itself, and in the end it takes what is kept free, where it may.
+template <class Change>
+void target::change_and_make_room(bool must_leave_room, Change how) {
+  const auto attempt = [&](bool leaves_room) {
+    change([&] {
+      how();
+      if (leaves_room) leave_room();
+      commit();
+    });
+  };
+  try {
+    attempt(true);
+    return;
+  } catch (const pd::no_space&) {
+  }
+  try {
+    digest_everything();
+  } catch (const pd::no_space&) {
+    // As far as it goes.
+  }
+  attempt(must_leave_room);
+}
+
+// Each step is committed: what the next needs may be what this one has freed.
+void target::digest_everything() {
+  for (bool more = true; more;)
+    change([&] {
+      more = digest_step();
+      if (more) leave_room();
+      commit();
+    });
+}
+
 void target::suspend() {
-  const std::unique_lock lock(era_ends_);
+  const auto lock = end_era();
   const std::lock_guard changing(changing_);
   if (!resumed_) return;
   change([&] {
@@ -310,7 +388,7 @@ void target::message(std::string_view text) {
         fmt::format("there is no message '{}'; there are checkpoint, take_metadata_snap "
                     "and drop_metadata_snap",
                     text));
-  const std::unique_lock lock(era_ends_);
+  const auto lock = end_era();
   const std::lock_guard changing(changing_);
   require_resumed();
   if (word == "drop_metadata_snap") {
@@ -321,6 +399,7 @@ void target::message(std::string_view text) {
     throw refused("there is a metadata snapshot already; drop it first");
   change([&] {
     roll_over();
+    leave_room();
     commit();
   });
   clear_marks(now_.nr_blocks);
@@ -330,7 +409,7 @@ void target::message(std::string_view text) {
 target_status target::status() {
   const std::lock_guard lock(changing_);
   // Without a change there is nothing to commit, but a reader may rely on what he is told.
-  if (!failed_) change([&] { commit(); });
+  change([&] { commit(); });
   const auto& counts = changes_->tx.counts();
   target_status s{counts.nr_used(), counts.nr_blocks(), {now_.current_era}, std::nullopt};
   if (now_.metadata_snap.value != 0) s.held = now_.metadata_snap;
@@ -351,6 +430,11 @@ std::string target::table_line(std::string_view metadata, std::string_view origi
 
 void target::archive_current() {
   if (now_.current_root.value == 0) return;
+  // An insertion would let the other one go, and its writes would be missing.
+  if (changes_->writesets.lookup(now_.writeset_tree_root, now_.current_era))
+    throw pd::damaged_block(
+        fmt::format("{}: era {} is the current one and has an archived writeset; see era_check",
+                    metadata_.name(), now_.current_era));
   const writeset_value value{now_.current_nr_bits, now_.current_root.value};
   now_.writeset_tree_root =
       changes_->writesets.insert(now_.writeset_tree_root, now_.current_era, value);
@@ -382,6 +466,7 @@ void target::take_metadata_snap() {
     changes_->tx.counts().increment(now_.writeset_tree_root);
     changes_->tx.counts().increment(now_.era_array_root);
     now_.metadata_snap = copy->where;
+    leave_room();
     commit();
   });
 }
@@ -391,6 +476,11 @@ void target::drop_metadata_snap() {
   change([&] {
     const pd::block_ptr copy = changes_->tx.read(superblock_kind, now_.metadata_snap);
     const auto& sb = copy->content.as<superblock>();
+    // Its sum was right when it was read, or it was made here.
+    if (sb.magic != superblock_magic || !check_superblock(sb, metadata_.nr_blocks(), true).empty())
+      throw pd::damaged_block(
+          fmt::format("{}: the metadata snapshot's superblock in block {} is wrong; see era_check",
+                      metadata_.name(), now_.metadata_snap));
     changes_->writesets.release({sb.writeset_tree_root});
     changes_->eras.release({sb.era_array_root});
     changes_->tx.counts().decrement(now_.metadata_snap);
@@ -403,8 +493,11 @@ std::uint64_t target::digest(std::uint64_t steps) {
   const std::lock_guard lock(changing_);
   if (!resumed_ || failed_) return 0;
   std::uint64_t done = 0;
-  change([&] {
-    while (done < steps && digest_step()) ++done;
+  change_once([&] {
+    for (; done < steps && digest_step(); ++done) {
+      has_digested_ = true;
+      leave_room();
+    }
   });
   return done;
 }
@@ -435,6 +528,10 @@ bool target::digest_step() {
     if (marked.empty()) continue;
     now_.era_array_root =
         changes_->eras.change_block(now_.era_array_root, d.next, [&](std::span<pd::le32> eras) {
+          if (marked.back() - blocks.begin >= eras.size())
+            throw pd::damaged_block(
+                fmt::format("{}: block {} of the era array is too short; see era_check",
+                            metadata_.name(), d.next));
           for (const std::uint64_t b : marked) eras[b - blocks.begin] = d.era.value;
         });
     ++d.next;

@@ -55,9 +55,10 @@ struct target_status {
 // with messages and digestion by others; writes that wait together share a commit.
 //
 // Besides refused, calls throw pd::no_space (a full metadata device: the last commit is whole, and
-// the write is not acknowledged), pd::damaged_block and pd::device_error. After a commit that
-// failed in the device nothing is written to the metadata any more: writes to blocks that are
-// marked go on, others fail.
+// the write is not acknowledged; some blocks are kept free so that digestion can make room),
+// pd::damaged_block and pd::device_error. After a commit that failed in the device nothing is
+// written to the metadata any more: writes to blocks that are marked go on, other calls that change
+// or commit something fail.
 class target {
  public:
   struct geometry {
@@ -86,19 +87,20 @@ class target {
   // checkpoint, take_metadata_snap, drop_metadata_snap; in any case of letters.
   void message(std::string_view);
 
-  // Commits, as the kernel's does.
+  // Commits, as the kernel's does; so it fails where that fails.
   target_status status();
   // As dmsetup prints them behind the name of the target.
   std::string status_line();
   std::string table_line(std::string_view metadata, std::string_view origin) const;
 
   // Moves up to so many blocks of the era array's worth out of archived writesets, oldest first;
-  // returns how many. Fewer: there is nothing left. Commits nothing.
+  // returns how many. Fewer: there is nothing left. Commits nothing: where it throws pd::no_space,
+  // what was digested since the last commit is to be done again, in fewer steps a commit.
   std::uint64_t digest(std::uint64_t steps);
 
-  std::uint32_t nr_blocks() const noexcept { return now_.nr_blocks; }
-  // Not while another thread may end an era.
-  era_nr current_era() const noexcept { return {now_.current_era}; }
+  // As it was committed last: a write that begins after this is listed in this era or a later one.
+  era_nr current_era() const;
+  std::uint32_t nr_blocks() const;
   std::uint64_t nr_commits() const noexcept { return nr_commits_; }
   std::uint64_t nr_marked() const noexcept { return nr_marked_; }
 
@@ -125,11 +127,18 @@ class target {
   void commit();
   template <class Change>
   void change(Change);
+  template <class Change>
+  void change_once(Change);
+  void leave_room() const;
+  template <class Change>
+  void change_and_make_room(bool must_leave_room, Change);
 
   std::uint32_t blocks_for(std::uint64_t sectors) const;
   pd::range blocks_of(std::uint64_t sector, std::uint64_t count) const;
   void require_resumed() const;
 
+  std::shared_lock<std::shared_mutex> stay_in_era();
+  std::unique_lock<std::shared_mutex> end_era();
   void mark(pd::range blocks);
   void mark_together(std::vector<waiting_write*>&);
   bool is_marked(std::uint64_t block) const noexcept;
@@ -138,6 +147,7 @@ class target {
   void clear_marks(std::uint32_t nr_blocks);
 
   void archive_current();
+  void digest_everything();
   void roll_over();
   void resize(std::uint32_t nr_blocks);
   void take_metadata_snap();
@@ -153,12 +163,17 @@ class target {
   // Held shared by a write from the look at its mark until the origin has written: an era does not
   // end in between. Taken before changing_.
   std::shared_mutex era_ends_;
+  // Held while one waits for era_ends_, so that writes cannot pass whoever wants to end an era:
+  // they could go on for ever.
+  std::mutex turn_;
   // For all below but the marks.
-  std::mutex changing_;
+  mutable std::mutex changing_;
   std::unique_ptr<changes> changes_;
   state now_, committed_;
   pd::block superblock_{};  // as it was committed last
   std::optional<digestion> digestion_;
+  bool has_digested_ = false;  // since the last commit
+  std::uint64_t used_at_commit_ = 0;
   bool failed_ = false;
   std::atomic<std::uint64_t> nr_commits_ = 0, nr_marked_ = 0;
 

@@ -31,13 +31,19 @@ class array {
   Value get(block_nr root, std::uint64_t index) const {
     Value value;
     read_block(root, index / values_per_block,
-               [&](std::span<const Value> values) { value = values[index % values_per_block]; });
+               [&](std::span<const Value> values) { value = value_in(values, index); });
     return value;
   }
 
   block_nr set(block_nr root, std::uint64_t index, Value value) {
+    return change_value(root, index, [&](Value& v) { v = value; });
+  }
+
+  // change(Value&) may change one of its values.
+  template <class Change>
+  block_nr change_value(block_nr root, std::uint64_t index, Change change) {
     return change_block(root, index / values_per_block,
-                        [&](std::span<Value> values) { values[index % values_per_block] = value; });
+                        [&](std::span<Value> values) { change(value_in(values, index)); });
   }
 
   // take(std::span<const Value>) sees the values of one of its blocks.
@@ -69,7 +75,7 @@ class array {
     if (blocks > 0 && new_blocks > 0 && size != new_size) {
       const std::uint64_t last = std::min(blocks, new_blocks) - 1;
       if (in_block(size, last) != in_block(new_size, last))
-        root = set_size(root, last, in_block(new_size, last), fill);
+        root = set_size(root, last, in_block(size, last), in_block(new_size, last), fill);
     }
     for (std::uint64_t b = blocks; b < new_blocks; ++b)
       root = tree_.insert(root, b, le64(make_block(in_block(new_size, b), fill).value));
@@ -89,11 +95,24 @@ class array {
             b.as<array_header>().nr_entries};
   }
 
-  void check(const cached_block& b) const {
+  // A block may hold fewer values than it has to, where the metadata is wrong.
+  template <class V>
+  static V& value_in(std::span<V> values, std::uint64_t index) {
+    if (index % values_per_block >= values.size())
+      throw damaged_block(
+          fmt::format("value {} of an array is not in its block; see era_check", index));
+    return values[index % values_per_block];
+  }
+
+  [[noreturn]] static void fail(block_nr where) {
+    throw damaged_block(
+        fmt::format("metadata block {} is no such array block; see era_check", where));
+  }
+
+  static void check(const cached_block& b) {
     const std::uint32_t entries = b.content.as<array_header>().nr_entries;
     if (entries > values_per_block || check_array_block(b.content, sizeof(Value), entries))
-      throw damaged_block(
-          fmt::format("metadata block {} is no such array block; see era_check", b.where));
+      fail(b.where);
   }
 
   block_nr make_block(std::uint32_t size, Value fill) {
@@ -106,12 +125,14 @@ class array {
     return b->where;
   }
 
-  block_nr set_size(block_nr root, std::uint64_t block, std::uint32_t size, Value fill) {
+  block_nr set_size(block_nr root, std::uint64_t block, std::uint32_t before, std::uint32_t size,
+                    Value fill) {
     return tree_.modify(root, block, [&](le64& pointer) {
       const auto shadow = tx_.shadow_of(array_block_kind, {pointer});
+      check(*shadow.block);
       pointer = shadow.block->where.value;
       auto& header = shadow.block->content.as<array_header>();
-      const std::uint32_t before = header.nr_entries;
+      if (header.nr_entries != before) fail(shadow.block->where);
       header.nr_entries = std::max(before, size);
       const auto values = values_of(shadow.block->content);
       std::fill(values.begin() + std::min(before, size), values.end(),

@@ -23,17 +23,13 @@ class bitset {
     return words_.get(root, bit / word_bits) >> bit % word_bits & 1;
   }
   block_nr set(block_nr root, std::uint64_t bit) {
-    const std::uint64_t word = bit / word_bits;
-    return words_.change_block(root, word / per_block, [&](std::span<le64> words) {
-      le64& w = words[word % per_block];
-      w = w | std::uint64_t{1} << bit % word_bits;
-    });
+    return words_.change_value(root, bit / word_bits,
+                               [&](le64& w) { w = w | std::uint64_t{1} << bit % word_bits; });
   }
 
   array<le64>& words() noexcept { return words_; }
 
   static constexpr std::uint64_t word_bits = 64;
-  static constexpr std::uint64_t per_block = array<le64>::values_per_block;
   static std::uint64_t words_for(std::uint64_t nr_bits) {
     return nr_bits / word_bits + (nr_bits % word_bits != 0);
   }

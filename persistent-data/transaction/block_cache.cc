@@ -57,7 +57,7 @@ block_ptr block_cache::insert(block_ptr block) {
 void block_cache::make_room() {
   if (blocks_.size() < capacity_) return;
   // Dirty ones are new: nothing on the device refers to them yet, so they may be written any time.
-  write_dirty();
+  write_dirty(in_use::stay_dirty);
   for (auto at = recent_.end(); at != recent_.begin() && blocks_.size() >= capacity_;) {
     --at;
     const auto found = blocks_.find(*at);
@@ -67,18 +67,20 @@ void block_cache::make_room() {
   }
 }
 
-void block_cache::write_dirty() {
+void block_cache::write_dirty() { write_dirty(in_use::are_clean); }
+
+void block_cache::write_dirty(in_use those) {
   std::vector<cached_block*> dirty;
   for (const auto& [where, e] : blocks_)
     if (e.block->dirty) dirty.push_back(e.block.get());
   std::sort(dirty.begin(), dirty.end(),
             [](const auto* a, const auto* b) { return a->where < b->where; });
   for (cached_block* block : dirty) {
-    // In a copy: its user may go on changing it.
+    // In a copy: its user may go on looking at it, or changing it.
     persistent_data::block sealed = block->content;
     seal(*block->kind, sealed, block->where);
     store_.write(block->where, sealed);
-    block->dirty = block->dirty && blocks_[block->where.value].block.use_count() > 1;
+    block->dirty = those == in_use::stay_dirty && blocks_[block->where.value].block.use_count() > 1;
   }
 }
 

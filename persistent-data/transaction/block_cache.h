@@ -42,7 +42,8 @@ class block_cache {
   // A block of zeros, dirty; whatever was known of the place is forgotten.
   block_ptr create(const block_kind&, block_nr);
 
-  // Writes what is dirty, without a flush. Throws device_error.
+  // Writes what is dirty, without a flush. Whoever has a block does not change it any more: it may
+  // be part of a commit now. Throws device_error.
   void write_dirty();
   // Forgets everything, dirty or not: nobody may have a block.
   void clear();
@@ -57,6 +58,8 @@ class block_cache {
 
   block_ptr insert(block_ptr);
   void make_room();
+  enum class in_use { stay_dirty, are_clean };
+  void write_dirty(in_use);
 
   block_store& store_;
   std::size_t capacity_;

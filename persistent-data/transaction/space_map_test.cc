@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What a commit does with the counts is in transaction_test.cc.
+#include "persistent-data/transaction/space_map.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "persistent-data/testing/recording_store.h"
+
+namespace persistent_data {
+namespace {
+
+using test::recording_store;
+using test::scratch_device;
+
+class CountedBlocks : public ::testing::Test {
+ protected:
+  void commit() {
+    root_ = counts_.write();
+    cache_.write_dirty();
+    counts_.committed();
+  }
+  counted_blocks loaded() {
+    cache_.clear();
+    return counted_blocks::load(cache_, root_);
+  }
+
+  static constexpr std::uint64_t nr_blocks = 200;
+  scratch_device disk_{nr_blocks};
+  recording_store store_{disk_};
+  block_cache cache_{store_, 64};
+  counted_blocks counts_ = counted_blocks::make(cache_);
+  disk_sm_root root_{};
+};
+
+TEST_F(CountedBlocks, CountPastAByte) {
+  const block_nr b = counts_.allocate();
+  for (std::uint32_t n = 2; n <= 600; ++n) {
+    counts_.increment(b);
+    ASSERT_EQ(counts_.count(b), n);
+    if (n % 50 == 3 || (n > 252 && n < 258)) {
+      commit();
+      ASSERT_EQ(loaded().count(b), n);
+    }
+  }
+  for (std::uint32_t n = 600; n-- > 0;) {
+    ASSERT_EQ(counts_.decrement(b), n);
+    ASSERT_EQ(counts_.count(b), n);
+    if (n % 50 == 3 || n < 5 || (n > 252 && n < 258)) {
+      commit();
+      ASSERT_EQ(loaded().count(b), n);
+    }
+  }
+  EXPECT_EQ(loaded().nr_used(), counts_.nr_used());
+}
+
+TEST_F(CountedBlocks, WhatIsFreeHasNoReferences) {
+  EXPECT_THROW(counts_.decrement({9}), damaged_block);
+  EXPECT_THROW(counts_.increment({9}), damaged_block);
+  EXPECT_THROW(counts_.decrement({nr_blocks}), damaged_block);
+  EXPECT_THROW(counts_.count({nr_blocks}), damaged_block);
+  EXPECT_EQ(counts_.count({9}), 0u);
+  EXPECT_EQ(counts_.nr_used(), 1u);
+}
+
+TEST_F(CountedBlocks, EachBlockIsAllocatedOnceAndThenThereIsNoSpace) {
+  std::set<std::uint64_t> all;
+  for (std::uint64_t i = 1; i < nr_blocks; ++i) {
+    const block_nr b = counts_.allocate();
+    EXPECT_TRUE(counts_.is_new(b));
+    all.insert(b.value);
+  }
+  EXPECT_EQ(all.size(), nr_blocks - 1);
+  EXPECT_FALSE(all.contains(0));
+  EXPECT_EQ(counts_.nr_used(), nr_blocks);
+  EXPECT_THROW(counts_.allocate(), no_space);
+  EXPECT_THROW(counts_.write(), no_space);
+  // One that is new and was freed again can be had at once.
+  counts_.decrement({77});
+  EXPECT_EQ(counts_.allocate().value, 77u);
+}
+
+TEST_F(CountedBlocks, WhatWasCommittedIsNotReusedBeforeTheNextCommit) {
+  const block_nr b = counts_.allocate();
+  commit();
+  EXPECT_FALSE(counts_.is_new(b));
+  EXPECT_EQ(counts_.decrement(b), 0u);
+  try {
+    for (;;) EXPECT_NE(counts_.allocate(), b);
+  } catch (const no_space&) {
+  }
+  counts_ = loaded();
+  counts_.decrement(b);
+  commit();
+  bool reused = false;
+  try {
+    while (!reused) reused = counts_.allocate() == b;
+  } catch (const no_space&) {
+  }
+  EXPECT_TRUE(reused);
+}
+
+TEST_F(CountedBlocks, OnlyWhatFitsTheDeviceIsLoaded) {
+  commit();
+  disk_sm_root wrong = root_;
+  for (const std::uint64_t blocks : {std::uint64_t{0}, nr_blocks + 1, ~std::uint64_t{0}}) {
+    wrong.nr_blocks = blocks;
+    EXPECT_THROW(counted_blocks::load(cache_, wrong), damaged_block) << blocks;
+  }
+  wrong = root_;
+  wrong.bitmap_root = root_.ref_count_root;
+  EXPECT_THROW(counted_blocks::load(cache_, wrong), damaged_block);
+  EXPECT_EQ(loaded().nr_used(), counts_.nr_used());
+}
+
+// A count of three that the tree does not have, a root that is no root.
+TEST_F(CountedBlocks, BitmapsAndTreeHaveToAgree) {
+  const block_nr b = counts_.allocate();
+  commit();
+  const disk_sm_root without = root_;
+  counts_.increment(b);
+  counts_.increment(b);
+  commit();
+  EXPECT_EQ(loaded().count(b), 3u);
+  disk_sm_root mixed = root_;
+  mixed.ref_count_root = without.ref_count_root;
+  cache_.clear();
+  EXPECT_THROW(counted_blocks::load(cache_, mixed), damaged_block);
+  mixed = without;
+  mixed.ref_count_root = root_.ref_count_root;
+  cache_.clear();
+  EXPECT_THROW(counted_blocks::load(cache_, mixed), damaged_block);
+}
+
+}  // namespace
+}  // namespace persistent_data
