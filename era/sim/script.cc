@@ -2,12 +2,12 @@
 // See script.h.
 #include "era/sim/script.h"
 
-#include <array>
 #include <charconv>
 #include <limits>
-#include <vector>
 
 #include <fmt/format.h>
+
+#include "era/sim/words.h"
 
 namespace era::sim {
 namespace {
@@ -39,18 +39,6 @@ constexpr form forms[] = {
     {"help", verb::help, 0, 0, "help", "print this"},
 };
 
-std::vector<std::string_view> words_of(std::string_view line) {
-  std::vector<std::string_view> words;
-  line = line.substr(0, line.find('#'));
-  while (true) {
-    const auto begin = line.find_first_not_of(" \t\r");
-    if (begin == line.npos) return words;
-    line.remove_prefix(begin);
-    words.push_back(line.substr(0, line.find_first_of(" \t\r")));
-    line.remove_prefix(words.back().size());
-  }
-}
-
 std::uint64_t number(std::string_view text, std::string_view what) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -79,7 +67,8 @@ std::uint64_t parse_sectors(std::string_view text) {
 }
 
 std::optional<command> parse(std::string_view line) {
-  const auto words = words_of(line);
+  // What follows a # is a comment.
+  const auto words = words_of(line.substr(0, line.find('#')));
   if (words.empty()) return {};
   const form& f = form_of(words[0]);
   const std::size_t given = words.size() - 1;

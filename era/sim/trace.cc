@@ -3,23 +3,13 @@
 #include "era/sim/trace.h"
 
 #include <charconv>
-#include <vector>
 
 #include <fmt/format.h>
 
+#include "era/sim/words.h"
+
 namespace era::sim {
 namespace {
-
-std::vector<std::string_view> words_of(std::string_view line) {
-  std::vector<std::string_view> words;
-  while (true) {
-    const auto begin = line.find_first_not_of(" \t\r");
-    if (begin == line.npos) return words;
-    line.remove_prefix(begin);
-    words.push_back(line.substr(0, line.find_first_of(" \t\r")));
-    line.remove_prefix(words.back().size());
-  }
-}
 
 template <class Number>
 bool get(std::string_view text, Number& value) {
