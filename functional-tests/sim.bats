@@ -268,3 +268,13 @@ T
   refused "the origin cannot be opened: No such file" \
     era_sim --metadata m.img --script /dev/null --origin nowhere
 }
+
+@test "at a terminal it prompts, and a mistake is no end" {
+  command -v script >/dev/null || skip 'there is no script(1) to make a terminal'
+  printf 'write 0 8\nwrte\nstatus\nhelp\n' >typed
+  run -0 script -qec 'era_sim --create-metadata 1M --size 1M --metadata m.img' /dev/null <typed
+  [[ $output = *'era> '*"era_sim: there is no command 'wrte'; see help"*'0 2048 era 8 9/256 1 -'* ]]
+  [[ $output = *'sequential-writes COUNT [FIRST]'* ]]
+  run -0 era_invalidate --written-since 1 --format text m.img
+  [[ $output = '0 1' ]]
+}
