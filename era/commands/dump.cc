@@ -100,8 +100,9 @@ int dump_command(int argc, char** argv) {
       ->option_text("FILE");
   line.app().add_flag("--compact", chosen.dump.compact,
                       "Write runs of blocks instead of single ones");
-  line.app().add_flag("--repair", chosen.repair, "Dump what can be saved of damaged metadata");
-  add_salvage_options(line.app(), chosen.wishes);
+  auto* repair =
+      line.app().add_flag("--repair", chosen.repair, "Dump what can be saved of damaged metadata");
+  add_salvage_options(line.app(), chosen.wishes, repair);
   line.add_device();
   return line.run(argc, argv, [&] { return dump(line, chosen); });
 }

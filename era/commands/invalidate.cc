@@ -152,8 +152,8 @@ int invalidate_command(int argc, char** argv) {
       ->option_text("ERA");
   line.app().add_flag("--metadata-snapshot", chosen.metadata_snapshot,
                       "Ask the metadata snapshot; the device may be live");
-  line.app().add_flag("--repair", chosen.repair,
-                      "List blocks that damage hides as written, instead of nothing");
+  auto* repair = line.app().add_flag(
+      "--repair", chosen.repair, "List blocks that damage hides as written, instead of nothing");
   line.app()
       .add_option("--format", chosen.format, "How the list is written (default: xml)")
       ->transform(one_of<list_format>(
@@ -167,7 +167,7 @@ int invalidate_command(int argc, char** argv) {
   line.app()
       .add_option("-o,--output", chosen.output, "Write to a file instead of standard output")
       ->option_text("FILE");
-  add_salvage_options(line.app(), chosen.wishes);
+  add_salvage_options(line.app(), chosen.wishes, repair);
   line.add_device();
   return line.run(argc, argv, [&] { return invalidation(line, chosen).run(); });
 }

@@ -8,7 +8,7 @@
 
 namespace era {
 
-void add_salvage_options(CLI::App& app, salvage_wishes& wishes) {
+void add_salvage_options(CLI::App& app, salvage_wishes& wishes, CLI::Option* repair) {
   const CLI::Validator multiple_of_8(
       [](const std::string& text) {
         std::uint32_t value = 0;
@@ -16,18 +16,20 @@ void add_salvage_options(CLI::App& app, salvage_wishes& wishes) {
         return good ? "" : "it is a multiple of 8 above 0, not " + text;
       },
       "");
-  app.add_option("--block-size", wishes.block_size,
-                 "Sectors of an origin block, where the superblock is lost")
-      ->check(multiple_of_8)
-      ->option_text("SECTORS");
-  app.add_option("--nr-blocks", wishes.nr_blocks,
-                 "Blocks of the origin, where that is lost or in doubt")
-      ->check(CLI::Range(std::uint32_t{0}, max_origin_blocks))
-      ->option_text("N");
-  app.add_option("--current-era", wishes.current_era,
-                 "The current era, where it is newer than what is found")
-      ->check(CLI::Range(std::uint32_t{0}, max_plausible_era))
-      ->option_text("ERA");
+  auto* block_size = app.add_option("--block-size", wishes.block_size,
+                                    "Sectors of an origin block, where the superblock is lost")
+                         ->check(multiple_of_8)
+                         ->option_text("SECTORS");
+  auto* nr_blocks = app.add_option("--nr-blocks", wishes.nr_blocks,
+                                   "Blocks of the origin, where that is lost or in doubt")
+                        ->check(CLI::Range(std::uint32_t{0}, max_origin_blocks))
+                        ->option_text("N");
+  auto* current_era = app.add_option("--current-era", wishes.current_era,
+                                     "The current era, where it is newer than what is found")
+                          ->check(CLI::Range(std::uint32_t{0}, max_plausible_era))
+                          ->option_text("ERA");
+  if (repair)
+    for (CLI::Option* option : {block_size, nr_blocks, current_era}) option->needs(repair);
 }
 
 salvage_words::salvage_words(const command_line& line, const pd::block_device& device, bool quiet)

@@ -11,7 +11,8 @@
 
 namespace era {
 
-void add_salvage_options(CLI::App&, salvage_wishes&);
+// repair: the option without which these make no sense, where it is one.
+void add_salvage_options(CLI::App&, salvage_wishes&, CLI::Option* repair = nullptr);
 
 class salvage_words {
  public:

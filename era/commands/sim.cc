@@ -35,7 +35,12 @@ class bad_line : public std::runtime_error {
 };
 
 void create_metadata(const std::string& path, const std::string& size) {
-  const std::uint64_t bytes = sim::parse_sectors(size) * 512;
+  const std::uint64_t sectors = sim::parse_sectors(size);
+  constexpr std::uint64_t most = pd::max_metadata_blocks * sectors_per_metadata_block;
+  if (sectors > most)
+    throw pd::device_error(fmt::format(
+        "{}: metadata of {} sectors cannot be made; {} are used at most", path, sectors, most));
+  const std::uint64_t bytes = sectors * 512;
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd < 0 && errno == EEXIST)
     throw pd::device_error(
@@ -99,12 +104,22 @@ class simulator {
     if (chosen_.origin.empty())
       origin_ = std::make_unique<sim::no_origin>();
     else
-      origin_ = std::make_unique<sim::file_origin>(chosen_.origin);
+      open_origin();
     const target::geometry geometry = find_geometry();
-    simulation_.emplace(
-        *store_, *origin_, geometry,
-        sim::simulation_names{chosen_.metadata, chosen_.origin.empty() ? "-" : chosen_.origin},
-        chosen_.digestion, [this](std::string_view text) { out_.write(text); });
+    simulation_.emplace(*store_, *origin_, geometry,
+                        sim::simulation_surroundings{chosen_.metadata,
+                                                     chosen_.origin.empty() ? "-" : chosen_.origin,
+                                                     origin_sectors_, [this] { signals_.check(); }},
+                        chosen_.digestion, [this](std::string_view text) { out_.write(text); });
+  }
+
+  void open_origin() {
+    if (pd::block_device(chosen_.metadata, pd::access::shared).is_same_file(chosen_.origin))
+      throw pd::device_error(
+          fmt::format("{}: is the metadata, and cannot be the origin, too", chosen_.origin));
+    auto file = std::make_unique<sim::file_origin>(chosen_.origin);
+    origin_sectors_ = file->sectors();
+    origin_ = std::move(file);
   }
 
   target::geometry find_geometry() const {
@@ -113,8 +128,8 @@ class simulator {
                        0};
     if (!chosen_.size.empty())
       g.length = sim::parse_sectors(chosen_.size);
-    else if (const auto* file = dynamic_cast<const sim::file_origin*>(origin_.get()))
-      g.length = file->sectors();
+    else if (origin_sectors_)
+      g.length = *origin_sectors_;
     else if (sb && sb->nr_blocks != 0)
       g.length = std::uint64_t{sb->nr_blocks} * g.block_size;
     else
@@ -167,10 +182,13 @@ class simulator {
     }
     std::istream& in = path == "-" ? std::cin : file;
     std::string text;
-    for (std::uint64_t number = 1; std::getline(in, text); ++number) {
-      signals_.check();
+    for (std::uint64_t number = 1; next_line(in, text); ++number) {
       try {
         if (!work(text)) return false;
+      } catch (const closed_pipe&) {
+        throw;
+      } catch (const interrupted&) {
+        throw;
       } catch (const std::exception& e) {
         throw bad_line(
             fmt::format("{}:{}: {}", path == "-" ? "standard input" : path, number, e.what()));
@@ -180,12 +198,19 @@ class simulator {
     return true;
   }
 
+  // Signals wait until they are asked for: so does a line that has not come yet.
+  bool next_line(std::istream& in, std::string& text) {
+    signals_.check();
+    if (&in == &std::cin && in.rdbuf()->in_avail() <= 0) signals_.wait_for(STDIN_FILENO);
+    return static_cast<bool>(std::getline(in, text));
+  }
+
   // With somebody at a terminal, a mistake is no end.
   bool talk() {
     std::string text;
     while (true) {
       out_.write("era> ");
-      if (!std::getline(std::cin, text)) {
+      if (!next_line(std::cin, text)) {
         out_.write("\n");
         return true;
       }
@@ -193,6 +218,8 @@ class simulator {
         const auto c = sim::parse(text);
         if (c && !simulation_->run(*c)) return false;
       } catch (const closed_pipe&) {
+        throw;
+      } catch (const interrupted&) {
         throw;
       } catch (const std::exception& e) {
         line_.say(e.what());
@@ -208,6 +235,7 @@ class simulator {
   std::optional<pd::output_device> device_;
   std::unique_ptr<pd::block_store> store_;
   std::unique_ptr<origin_device> origin_;
+  std::optional<std::uint64_t> origin_sectors_;
   std::optional<sim::simulation> simulation_;
 };
 

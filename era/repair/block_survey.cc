@@ -11,12 +11,6 @@ namespace {
 
 constexpr std::size_t blocks_per_batch = 4096;
 
-bool is_array_of(const pd::block& b, std::uint32_t value_size) {
-  const std::uint32_t entries = b.as<pd::array_header>().nr_entries;
-  return entries <= pd::max_array_entries(value_size) &&
-         !pd::check_array_block(b, value_size, entries);
-}
-
 }  // namespace
 
 bool loose_blocks::add(std::uint64_t index, pd::block_nr where) {
@@ -94,8 +88,8 @@ block_class block_survey::classify(const pd::block& b, pd::block_nr where) {
     return pd::check_node(b, sizeof(pd::le32)) ? block_class::junk : block_class::other_leaf;
   }
   if (kind != &pd::array_block_kind) return block_class::other;
-  if (is_array_of(b, sizeof(pd::le64))) return block_class::bits;
-  if (!is_array_of(b, sizeof(pd::le32))) return block_class::junk;
+  if (pd::is_array_block_of(b, sizeof(pd::le64))) return block_class::bits;
+  if (!pd::is_array_block_of(b, sizeof(pd::le32))) return block_class::junk;
   for (const std::uint32_t era : pd::array_values<pd::le32>(b)) note(era);
   return block_class::eras;
 }
@@ -139,11 +133,12 @@ bool block_survey::collect(std::vector<named_writeset>& found) {
   std::size_t settled = 0;
   each_node(block_class::writeset_leaf, [&](pd::block_nr, const pd::node_view& node) {
     for (std::uint32_t i = 0; i < node.size(); ++i) {
-      if (settled > nr_blocks()) return void(all = false);
+      // Each has a bitset of two blocks at least.
+      if (settled > nr_blocks() / 2) return void(all = false);
       const auto& value = node.value<writeset_value>(i);
       found.push_back({node.key(i), value.nr_bits, value.root});
     }
-    if (found.size() < 2 * settled + (1 << 16)) return;
+    if (found.size() < settled + (1 << 16)) return;
     settle();
     settled = found.size();
   });

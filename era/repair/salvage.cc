@@ -43,7 +43,14 @@ class salvager {
            const salvage_report& report, const std::function<void()>& step)
       : device_(device),
         wishes_(wishes),
-        report_(report),
+        report_{[this, &report](finding f) {
+                  result_.doubtful = true;
+                  report.damage(std::move(f));
+                },
+                [this, &report](std::string text) {
+                  result_.doubtful = true;
+                  report.assumption(std::move(text));
+                }},
         step_(step),
         queue_(device.make_engine(), device.nr_blocks()) {}
 
@@ -278,7 +285,7 @@ class salvager {
 
   const pd::block_device& device_;
   const salvage_wishes& wishes_;
-  const salvage_report& report_;
+  const salvage_report report_;
   const std::function<void()>& step_;
   pd::read_queue queue_;
   superblock sb_{};

@@ -9,9 +9,12 @@
 #include <vector>
 
 #include "era/format/writeset.h"
+#include "era/sim/origin.h"
+#include "era/target/target.h"
 #include "era/testing/metadata_builder.h"
 #include "era/testing/round_trip.h"
 #include "persistent-data/format/btree_node.h"
+#include "persistent-data/testing/recording_store.h"
 #include "persistent-data/testing/scratch_device.h"
 
 namespace era {
@@ -329,6 +332,32 @@ TEST(Salvage, MarksAllBlocksWhereMoreThanTheSuperblockIsLost) {
     EXPECT_THAT(r.xml, HasSubstr(R"(<range block_begin="0" len="3000" era="8"/>)"));
     EXPECT_THAT(r.xml, Not(HasSubstr("writeset")));
   }
+}
+
+// An outdated leaf names a writeset that was digested long ago, and the array has a newer era for
+// its block. The kernel would write the older one over it.
+TEST(Salvage, AWritesetListsNothingThatIsNewerInTheArray) {
+  metadata_description d = small();
+  d.era_of = [](std::uint64_t i) { return i < 5 ? 6u : 1u; };
+  built_metadata m(d);
+  lose(m, 0);
+  salvage_wishes wishes;
+  wishes.block_size = 128;
+  EXPECT_THAT(repair(m, wishes).xml, HasSubstr(R"(<writeset era="5" nr_bits="3000">
+    <marked block_begin="5" len="5"/>)"));
+
+  pd::test::scratch_device output(4096);
+  const salvage_report ignored{[](const finding&) {}, [](const std::string&) {}};
+  ASSERT_EQ(test::repair_to(m.path(), output.path(), wishes, ignored), "");
+  pd::test::recording_store store(output);
+  sim::no_origin origin;
+  target t(store, origin, {128, 3000 * 128});
+  t.resume();
+  t.digest(~std::uint64_t{0});
+  t.status();
+  EXPECT_THAT(test::dump_of(output.path(), {.logical = true, .compact = true}),
+              HasSubstr(R"(<range block_begin="0" len="5" era="6"/>
+    <range block_begin="5" len="5" era="5"/>)"));
 }
 
 TEST(Salvage, RefusesWhatIsNoMetadata) {

@@ -69,6 +69,18 @@ class salvaged_reader {
     return bits_;
   }
 
+  // As a document lists them. A block that is newer in the array is left to that: digestion writes
+  // the writeset's era into the array, whatever is there.
+  const stripe_bits& listed_bits(std::uint32_t era, const salvaged_writeset& ws,
+                                 std::uint64_t stripe) {
+    bits(ws, stripe, lost_blocks::filled);
+    if (!s_.doubtful) return bits_;
+    eras(stripe, false, lost_blocks::filled);
+    for (std::size_t i = 0; i < eras_.size(); ++i)
+      if (eras_[i] > era) bits_[i / bits_per_word] &= ~(std::uint64_t{1} << i % bits_per_word);
+    return bits_;
+  }
+
   // The array's eras alone, or with all writesets.
   const std::vector<std::uint32_t>& eras(std::uint64_t stripe, bool folded, lost_blocks lost) {
     const pd::range here = origin_blocks_of(stripe, s_.nr_blocks);
@@ -103,10 +115,7 @@ class salvaged_reader {
   }
 
   static bool is_loose(const pd::block& b, pd::block_nr where, std::uint32_t value_size) {
-    const std::uint32_t entries = b.as<pd::array_header>().nr_entries;
-    return pd::identify(b, where) == &pd::array_block_kind &&
-           entries <= pd::max_array_entries(value_size) &&
-           !pd::check_array_block(b, value_size, entries);
+    return pd::identify(b, where) == &pd::array_block_kind && pd::is_array_block_of(b, value_size);
   }
 
   void raise(const pd::block& b) {
@@ -252,9 +261,8 @@ void write_document(const salvaged& s, const pd::block_device& device, bool logi
   for (const auto& [era, ws] : s.writesets) {
     if (logical) break;
     to.begin_writeset({era}, ws.nr_bits);
-    const auto make = [&ws = ws](salvaged_reader& reader, std::uint64_t stripe) {
-      return runs_of(reader.bits(ws, stripe, lost_blocks::filled),
-                     origin_blocks_of(stripe, ws.nr_bits));
+    const auto make = [&era = era, &ws = ws](salvaged_reader& reader, std::uint64_t stripe) {
+      return runs_of(reader.listed_bits(era, ws, stripe), origin_blocks_of(stripe, ws.nr_bits));
     };
     each_stripe(s, device, stripes_for(ws.nr_bits), make, [&](const runs& made) {
       for (const value_run& run : made) to.bits(run.blocks, run.value != 0);

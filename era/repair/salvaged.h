@@ -46,6 +46,8 @@ struct salvaged {
   loose_blocks older_eras;
   // The superblock is lost: what is read may be outdated or of another place, and too new as well.
   bool searched = false;
+  // Something is lost or assumed. Where nothing is, writesets are newer than all of the array.
+  bool doubtful = false;
   // For require_still_held; without maps.
   metadata read_from;
 };

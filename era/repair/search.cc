@@ -46,7 +46,7 @@ class searcher {
         survey_(queue_, device.nr_blocks()) {}
 
   salvaged run() {
-    result_.searched = true;
+    result_.searched = result_.doubtful = true;
     read_first_block();
     survey_.survey_all(step_);
     if (survey_.all(block_class::array_leaf).empty())

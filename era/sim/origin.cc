@@ -21,11 +21,15 @@ void no_origin::read(std::uint64_t, std::uint64_t count, std::byte* data) {
 }
 
 file_origin::file_origin(std::string path) : path_(std::move(path)) {
-  fd_ = ::open(path_.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd_ < 0) fail("opened");
   struct stat status {};
-  if (::fstat(fd_, &status) != 0) fail("looked at");
+  if (::stat(path_.c_str(), &status) != 0) fail("opened");
   is_block_device_ = S_ISBLK(status.st_mode);
+  if (!is_block_device_ && !S_ISREG(status.st_mode))
+    throw pd::device_error(
+        fmt::format("{}: the origin is neither a block device nor a regular file", path_));
+  // Not while somebody has mounted it, or device-mapper holds it.
+  fd_ = ::open(path_.c_str(), O_RDWR | O_CLOEXEC | (is_block_device_ ? O_EXCL : 0));
+  if (fd_ < 0) fail("opened");
   auto bytes = static_cast<std::uint64_t>(status.st_size);
   if (is_block_device_ && ::ioctl(fd_, BLKGETSIZE64, &bytes) != 0) fail("measured");
   sectors_ = bytes / 512;

@@ -41,15 +41,29 @@ era_length parse_era_length(std::string_view text) {
 }
 
 simulation::simulation(pd::block_store& metadata, origin_device& origin,
-                       const target::geometry& geometry, simulation_names names, digestion how,
-                       std::function<void(std::string_view)> out)
+                       const target::geometry& geometry, simulation_surroundings around,
+                       digestion how, std::function<void(std::string_view)> out)
     : target_(metadata, origin, geometry),
-      names_(std::move(names)),
+      around_(std::move(around)),
       digestion_(how),
       out_(std::move(out)),
       block_size_(geometry.block_size),
       length_(geometry.length) {
+  require_in_origin(length_);
   target_.resume();
+}
+
+void simulation::require_in_origin(std::uint64_t length) const {
+  if (around_.most && length > *around_.most)
+    throw refused(fmt::format("{}: the origin has {} sectors, and the device would have {}",
+                              around_.origin, *around_.most, length));
+}
+
+// All of a command or nothing: it may be written in pieces.
+void simulation::require_in_device(std::uint64_t sector, std::uint64_t count) const {
+  if (count > length_ || sector > length_ - count)
+    throw refused(fmt::format("sectors {} to {} are past the end of the device, which has {}",
+                              sector, sector + count, length_));
 }
 
 bool simulation::run(const command& c) {
@@ -66,7 +80,7 @@ bool simulation::run(const command& c) {
     case verb::status: print_status(); return true;
     case verb::table:
       out_(fmt::format("0 {} era {}\n", length_,
-                       target_.table_line(names_.metadata, names_.origin)));
+                       target_.table_line(around_.metadata, around_.origin)));
       break;
     case verb::suspend: target_.suspend(); break;
     case verb::resume:
@@ -77,8 +91,11 @@ bool simulation::run(const command& c) {
       }
       target_.resume();
       break;
-    case verb::reload: new_length_ = c.count; break;
-    case verb::digest: target_.digest(c.count); return true;
+    case verb::reload:
+      require_in_origin(c.count);
+      new_length_ = c.count;
+      break;
+    case verb::digest: digest(c.count); return true;
     case verb::crash: return false;
     case verb::help: out_(help()); break;
   }
@@ -91,9 +108,11 @@ void simulation::print_status() {
 }
 
 void simulation::write(std::uint64_t sector, std::uint64_t count) {
+  require_in_device(sector, count);
   // What is written does not matter, and where it came from can be seen.
   constexpr std::uint64_t most = 2048;
   for (std::uint64_t done = 0; done < count; done += most) {
+    around_.step();
     const std::uint64_t now = std::min(most, count - done);
     data_.resize(std::max<std::size_t>(data_.size(), now * 512));
     for (std::uint64_t i = 0; i < now * 64; ++i) {
@@ -127,6 +146,25 @@ void simulation::sequential_writes(const command& c) {
     throw refused(fmt::format("blocks {} to {} are past the end; the device has {}", c.first,
                               c.first + c.count, end));
   for (std::uint64_t i = 0; i < c.count; ++i) write_page(c.first + i);
+}
+
+// In parts: what one frees, when it is committed, may be what the next needs.
+void simulation::digest(std::uint64_t steps) {
+  constexpr std::uint64_t part = 64;
+  for (std::uint64_t done = 0; done < steps;) {
+    around_.step();
+    const std::uint64_t wanted = std::min(part, steps - done);
+    std::uint64_t now = 0;
+    try {
+      now = target_.digest(wanted);
+    } catch (const pd::no_space&) {
+      target_.status();
+      now = target_.digest(1);
+      target_.status();
+    }
+    if (now == 0) return;
+    done += now;
+  }
 }
 
 // Runs out of space only until the next commit frees what it has replaced.

@@ -23,8 +23,10 @@ struct era_length {
 // "60s", "1000writes", "500blocks". Throws bad_command.
 era_length parse_era_length(std::string_view);
 
-struct simulation_names {
-  std::string metadata, origin;  // for the table line
+struct simulation_surroundings {
+  std::string metadata, origin;        // names, for the table line
+  std::optional<std::uint64_t> most;   // sectors of the origin, where there is one
+  std::function<void()> step = [] {};  // called before each write; what it throws ends a command
 };
 
 class simulation {
@@ -32,8 +34,8 @@ class simulation {
   enum class digestion { automatic, manual };
 
   // Resumes the device. out: what status and table print.
-  simulation(pd::block_store& metadata, origin_device&, const target::geometry&, simulation_names,
-             digestion, std::function<void(std::string_view)> out);
+  simulation(pd::block_store& metadata, origin_device&, const target::geometry&,
+             simulation_surroundings, digestion, std::function<void(std::string_view)> out);
 
   // False: it was a crash, and nothing more is to be done. Throws what the target throws.
   bool run(const command&);
@@ -51,12 +53,15 @@ class simulation {
   void write_page(std::uint64_t block);
   void random_writes(const command&);
   void sequential_writes(const command&);
+  void digest(std::uint64_t steps);
   void digest_in_background();
+  void require_in_device(std::uint64_t sector, std::uint64_t count) const;
+  void require_in_origin(std::uint64_t length) const;
   void end_era_if_due(const era_length&, double seconds);
   void print_status();
 
   target target_;
-  simulation_names names_;
+  simulation_surroundings around_;
   digestion digestion_;
   std::function<void(std::string_view)> out_;
   std::uint32_t block_size_;

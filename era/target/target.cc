@@ -508,6 +508,11 @@ bool target::digest_step() {
   if (!digestion_) {
     const auto lowest = changes_->writesets.lowest(now_.writeset_tree_root);
     if (!lowest) return false;
+    if (*lowest > now_.current_era)
+      throw pd::damaged_block(
+          fmt::format("{}: there is a writeset of era {}, and the current era is "
+                      "{}; see era_check",
+                      metadata_.name(), *lowest, now_.current_era));
     const auto value = changes_->writesets.lookup(now_.writeset_tree_root, *lowest);
     digestion_ = {{static_cast<std::uint32_t>(*lowest)}, *value};
   }

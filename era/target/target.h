@@ -122,7 +122,6 @@ class target {
   void open_or_format();
   void format();
   void open(const pd::block& first);
-  void begin(const pd::disk_sm_root*);
   void give_up_changes();
   void commit();
   template <class Change>

@@ -41,6 +41,12 @@ constexpr std::uint64_t array_blocks_for(std::uint64_t nr_values,
 std::optional<flaw> check_array_block(const block&, std::uint32_t value_size,
                                       std::uint32_t nr_entries);
 
+// The same for any number of values, where it is not known how many the block has to have.
+inline bool is_array_block_of(const block& b, std::uint32_t value_size) {
+  const std::uint32_t entries = b.as<array_header>().nr_entries;
+  return entries <= max_array_entries(value_size) && !check_array_block(b, value_size, entries);
+}
+
 // The values of a block that check_array_block has accepted; borrows the block.
 template <class Value>
 std::span<const Value> array_values(const block& b) noexcept {

@@ -133,7 +133,7 @@ std::optional<measured_array> measure_array(btree_walk& walk, block_nr root) {
     const auto& header = data->as<array_header>();
     const std::uint32_t size = header.value_size, entries = header.nr_entries;
     if ((size != sizeof(le32) && size != sizeof(le64)) || entries == 0 ||
-        entries > max_array_entries(size) || check_array_block(*data, size, entries))
+        !is_array_block_of(*data, size))
       return;
     result = measured_array{(blocks - 1) * max_array_entries(size) + entries, size};
   });

@@ -110,9 +110,7 @@ class array {
   }
 
   static void check(const cached_block& b) {
-    const std::uint32_t entries = b.content.as<array_header>().nr_entries;
-    if (entries > values_per_block || check_array_block(b.content, sizeof(Value), entries))
-      fail(b.where);
+    if (!is_array_block_of(b.content, sizeof(Value))) fail(b.where);
   }
 
   block_nr make_block(std::uint32_t size, Value fill) {
