@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The parallel pass over all array blocks.
+// 1. All array blocks are read as one sequence, in parallel, and each is checked by itself.
+// 2. The kernel digests writesets in the order of their eras, so every era in the array is older
+//    than all archived writesets. Only if a stripe of the array has a newer one than some writeset
+//    are the two compared bit by bit.
 #include "era/check/check_content.h"
 
 #include <algorithm>
@@ -7,6 +10,7 @@
 #include <utility>
 
 #include "era/view/content.h"
+#include "era/view/stripe.h"
 #include "persistent-data/io/workers.h"
 
 namespace era {
@@ -14,42 +18,38 @@ namespace {
 
 constexpr std::uint64_t blocks_per_item = 128;
 
-// All array blocks of the metadata as one sequence: the era array, then the writesets. Without what
-// is lost at their ends: that can be much more than there is.
+// All array blocks of the metadata as one sequence: the era array, then the writesets. It leaves
+// out blocks that are lost at the end of an array: those may be many more than the device has.
 class all_blocks {
  public:
-  explicit all_blocks(const metadata& m) {
-    add({&m.eras, m.place_of(part::era_array), 0, 0});
-    for (const writeset& ws : m.writesets) add({&ws.bits, ws.where, 0, ws.nr_bits});
+  explicit all_blocks(const metadata& m) : m_(m) {
+    ends_.reserve(m.writesets.size() + 1);
+    std::uint64_t end = m.eras.known_end();
+    ends_.push_back(end);
+    for (const writeset& ws : m.writesets) ends_.push_back(end += ws.bits.known_end());
   }
 
-  std::uint64_t size() const noexcept { return size_; }
+  std::uint64_t size() const noexcept { return ends_.back(); }
 
   void positions(pd::range r, std::vector<array_position>& out) const {
     out.clear();
-    auto at = std::upper_bound(arrays_.begin(), arrays_.end(), r.begin,
-                               [](auto i, const array& a) { return i < a.first; });
-    --at;
-    for (std::uint64_t i = r.begin; i < std::min(r.end, size_); ++i) {
-      while (i - at->first >= at->start.map->known_end()) ++at;
-      out.push_back(at->start);
-      out.back().index = i - at->first;
+    auto end = std::upper_bound(ends_.begin(), ends_.end(), r.begin);
+    for (std::uint64_t i = r.begin; i < std::min(r.end, size()); ++i) {
+      while (i >= *end) ++end;
+      const auto array = static_cast<std::size_t>(end - ends_.begin());
+      out.push_back(position(array, i - (array == 0 ? 0 : ends_[array - 1])));
     }
   }
 
  private:
-  struct array {
-    std::uint64_t first;
-    array_position start;
-  };
-
-  void add(const array_position& start) {
-    arrays_.push_back({size_, start});
-    size_ += start.map->known_end();
+  array_position position(std::size_t array, std::uint64_t index) const {
+    if (array == 0) return {&m_.eras, m_.place_of(part::era_array), index, 0};
+    const writeset& ws = m_.writesets[array - 1];
+    return {&ws.bits, ws.where, index, ws.nr_bits};
   }
 
-  std::vector<array> arrays_;
-  std::uint64_t size_ = 0;
+  const metadata& m_;
+  std::vector<std::uint64_t> ends_;  // of each array
 };
 
 // Only the last word may have bits that the writeset does not have.
@@ -66,29 +66,115 @@ std::optional<finding> check_bits(const array_position& at, const pd::block& b) 
                  {}};
 }
 
+// What a worker learns from some blocks.
+struct checked_blocks {
+  std::vector<finding> findings;
+  std::vector<std::pair<std::uint64_t, era_nr>> newest;  // of each era array block, by stripe
+};
+
+// Compares the archived writesets of one stripe with the array; for one thread.
+class order_checker {
+ public:
+  order_checker(const metadata& m, const pd::block_device& device)
+      : m_(m), array_(m, device, fold_what::era_array_only), reader_(device) {}
+
+  std::vector<finding> check(std::uint64_t stripe, era_nr newest) {
+    std::vector<finding> ignored, findings;  // blocks that cannot be read have been reported
+    const auto eras = array_.fold(stripe, ignored);
+    positions_.clear();
+    for (const std::uint32_t i : m_.writesets_at(stripe)) {
+      const writeset& ws = m_.writesets[i];
+      if (ws.where.what == part::writeset && ws.where.era < newest)
+        positions_.push_back({&ws.bits, ws.where, stripe, ws.nr_bits});
+    }
+    const auto compare = [&](std::size_t k, const pd::block& b) -> std::optional<finding> {
+      if (auto wrong = compare_bits(positions_[k], b, eras)) findings.push_back(std::move(*wrong));
+      return {};
+    };
+    reader_.read(positions_, compare, ignored);
+    std::sort(findings.begin(), findings.end(), [](const finding& a, const finding& b) {
+      return std::pair(a.where.era, a.blocks.begin) < std::pair(b.where.era, b.blocks.begin);
+    });
+    return findings;
+  }
+
+ private:
+  std::optional<finding> compare_bits(const array_position& at, const pd::block& b,
+                                      std::span<const std::uint32_t> eras) const {
+    const auto words = pd::array_values<pd::le64>(b);
+    std::uint64_t count = 0, first = 0;
+    for (std::size_t w = 0; w < words.size(); ++w)
+      for (std::uint64_t word = words[w]; word != 0; word &= word - 1) {
+        const std::size_t i = w * bits_per_word + static_cast<unsigned>(std::countr_zero(word));
+        if (i < eras.size() && eras[i] > at.where.era.value && count++ == 0) first = i;
+      }
+    if (count == 0) return {};
+    const pd::block_nr where = *at.map->block(at.index);
+    return finding{
+        at.where,
+        {where.value, where.value + 1},
+        {pd::fault::out_of_order,
+         fmt::format("it lists {} blocks that have a newer era in the era array; the first is "
+                     "origin block {} with era {}",
+                     count, at.index * bits_per_bitset_block + first, eras[first])},
+        {}};
+  }
+
+  const metadata& m_;
+  stripe_folder array_;
+  content_reader reader_;
+  std::vector<array_position> positions_;
+};
+
 }  // namespace
 
-void check_content(const metadata& m, const pd::block_device& device, const finding_sink& sink) {
+era_nr check_content(const metadata& m, const pd::block_device& device, const finding_sink& sink) {
   const all_blocks blocks(m);
   const auto new_worker = [&] {
     return [&, reader = content_reader(device),
             positions = std::vector<array_position>()](std::size_t item) mutable {
-      std::vector<finding> findings;
+      checked_blocks checked;
       blocks.positions({item * blocks_per_item, (item + 1) * blocks_per_item}, positions);
       const auto look = [&](std::size_t k, const pd::block& b) {
         const array_position& at = positions[k];
-        return at.where.what == part::era_array ? find_future_eras(at, b, {m.sb.current_era})
-                                                : check_bits(at, b);
+        if (at.where.what != part::era_array) return check_bits(at, b);
+        auto wrong = find_future_eras(at, b, {m.sb.current_era});
+        if (!wrong)
+          checked.newest.emplace_back(at.index / array_blocks_per_stripe,
+                                      newest_era(pd::array_values<pd::le32>(b)));
+        return wrong;
       };
-      reader.read(positions, look, findings);
-      return findings;
+      reader.read(positions, look, checked.findings);
+      return checked;
     };
   };
-  const auto use = [&](std::size_t, std::vector<finding> findings) {
-    for (finding& f : findings) sink(std::move(f));
+  std::vector<era_nr> newest((m.eras.known_end() + array_blocks_per_stripe - 1) /
+                             array_blocks_per_stripe);
+  const auto use = [&](std::size_t, checked_blocks checked) {
+    for (finding& f : checked.findings) sink(std::move(f));
+    for (const auto& [stripe, era] : checked.newest) newest[stripe] = std::max(newest[stripe], era);
   };
   pd::in_order(device.nr_workers(), (blocks.size() + blocks_per_item - 1) / blocks_per_item,
                new_worker, use);
+  if (!m.in_snapshot()) check_order(m, device, newest, sink);
+  return newest.empty() ? era_nr{} : *std::max_element(newest.begin(), newest.end());
+}
+
+void check_order(const metadata& m, const pd::block_device& device,
+                 const std::vector<era_nr>& newest, const finding_sink& sink) {
+  if (m.writesets.empty()) return;
+  std::vector<std::uint64_t> suspects;
+  for (std::uint64_t s = 0; s < newest.size(); ++s)
+    if (newest[s] > m.writesets.front().where.era) suspects.push_back(s);
+  const auto new_worker = [&] {
+    return [&, checker = order_checker(m, device)](std::size_t i) mutable {
+      return checker.check(suspects[i], newest[suspects[i]]);
+    };
+  };
+  pd::in_order(device.nr_workers(), suspects.size(), new_worker,
+               [&](std::size_t, std::vector<finding> findings) {
+                 for (finding& f : findings) sink(std::move(f));
+               });
 }
 
 }  // namespace era

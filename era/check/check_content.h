@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Checks what the arrays hold: eras that have not been yet, bits past a writeset's end.
+// Checks what the arrays hold: eras that have not begun, bits past a writeset's end, and archived
+// writesets that digestion would write over newer eras.
 #pragma once
+
+#include <vector>
 
 #include "era/view/finding.h"
 #include "era/view/metadata.h"
@@ -8,7 +11,13 @@
 
 namespace era {
 
-// Reads every block of the era array and of every writeset, in parallel.
-void check_content(const metadata&, const pd::block_device&, const finding_sink&);
+// Reads every block of the era array and of every writeset once, in parallel; a stripe whose eras
+// are out of order is read a second time. Returns the newest era in the sound blocks of the array.
+era_nr check_content(const metadata&, const pd::block_device&, const finding_sink&);
+
+// The last part of it alone: reports archived writesets of the live metadata that list a block
+// whose era in the array is newer. newest: of each stripe, the newest era in the array.
+void check_order(const metadata&, const pd::block_device&, const std::vector<era_nr>& newest,
+                 const finding_sink&);
 
 }  // namespace era

@@ -2,6 +2,7 @@
 // See building.h.
 #include "era/commands/building.h"
 
+#include <memory>
 #include <optional>
 
 #include "persistent-data/io/output_device.h"
@@ -37,7 +38,11 @@ int build_metadata(const command_line& line, const std::string& output, progress
       [&](std::uint64_t suggested_blocks) {
         device.emplace(output, suggested_blocks, line.engine());
         return output_target{device->path(), device->is_block_device(), device->nr_blocks(),
-                             [&] { return device->make_queue(); }};
+                             [&] { return device->make_queue(); },
+                             [&] {
+                               return std::make_unique<pd::block_device>(output, pd::access::shared,
+                                                                         line.engine());
+                             }};
       },
       step);
   try {

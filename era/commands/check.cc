@@ -8,6 +8,7 @@
 #include "era/commands/command_line.h"
 #include "era/commands/finding_text.h"
 #include "era/commands/output.h"
+#include "era/commands/read_progress.h"
 #include "era/view/finding_groups.h"
 
 namespace era {
@@ -143,11 +144,12 @@ class json_report {
 };
 
 template <class Report>
-int check(const command_line& line, const options& chosen, Report report) {
+int check(command_line& line, const options& chosen, Report report) {
   const check_scope scope{chosen.metadata_snapshot ? source::snapshot : source::live,
                           chosen.superblock_only};
   const auto access = chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive;
-  const pd::block_device device(line.device(), access, line.engine());
+  pd::block_device device(line.device(), access, line.engine());
+  read_progress shown(line, device, {.is_quiet = chosen.quiet});
 
   std::uint64_t errors = 0, leaks = 0;
   finding_groups groups([&](const finding& f) {
@@ -157,6 +159,7 @@ int check(const command_line& line, const options& chosen, Report report) {
   const check_summary summary =
       check_metadata(device, scope, [&](finding f) { groups.add(std::move(f)); });
   groups.flush();
+  shown.finish();
   report.finish(summary, errors, leaks);
   return errors > 0 || (leaks > 0 && !chosen.ignore_non_fatal) ? exit_failure : exit_success;
 }
@@ -166,13 +169,14 @@ int check(const command_line& line, const options& chosen, Report report) {
 int check_command(int argc, char** argv) {
   command_line line("era_check", "Checks dm-era metadata, all of it.", "[options] {device|file}");
   options chosen;
-  line.app().add_flag("-q,--quiet", chosen.quiet, "Print no findings and no summary");
-  line.app().add_flag("--super-block-only", chosen.superblock_only, "Check only the superblock");
-  line.app().add_flag("--ignore-non-fatal-errors", chosen.ignore_non_fatal,
-                      "Exit with 0 where only leaked blocks were found");
-  line.app().add_flag("--metadata-snapshot", chosen.metadata_snapshot,
-                      "Check what the metadata snapshot reaches; the device may be live");
-  line.app().add_flag("--json", chosen.json, "Print findings and summary as one JSON document");
+  auto& o = line.options();
+  o.add_flag("-q,--quiet", chosen.quiet, "Print no findings and no summary");
+  o.add_flag("--super-block-only", chosen.superblock_only, "Check only the superblock");
+  o.add_flag("--ignore-non-fatal-errors", chosen.ignore_non_fatal,
+             "Exit with 0 if only leaked blocks were found");
+  o.may_have_word(o.add_flag("--metadata-snapshot", chosen.metadata_snapshot,
+                             "Check what the metadata snapshot reaches; the device may be live"));
+  o.add_flag("--json", chosen.json, "Print findings and summary as one JSON document");
   line.add_device();
   return line.run(argc, argv, [&] {
     return chosen.json && !chosen.quiet ? check(line, chosen, json_report(line))

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See command_line.h.
+// The order of things: options, what they exclude, then the command.
 #include "era/commands/command_line.h"
 
 #include <cstdio>
-#include <iostream>
-#include <map>
-#include <memory>
+#include <new>
 #include <utility>
 
 #include <fmt/format.h>
@@ -19,62 +17,64 @@ using persistent_data::engine_choice;
 
 namespace {
 
-class help_format : public CLI::Formatter {
- public:
-  explicit help_format(std::string usage) : usage_(std::move(usage)) { column_width(32); }
-  std::string make_usage(const CLI::App*, std::string) const override { return usage_; }
-
- private:
-  std::string usage_;
-};
-
-// Where standard error is closed or full, there is nobody to tell.
+// If standard error is closed or full, there is nobody to tell.
 void print_error(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stderr); }
 
 }  // namespace
 
 command_line::command_line(std::string name, std::string purpose, std::string usage)
-    : name_(std::move(name)), app_(std::move(purpose), name_) {
-  app_.set_help_flag("-h,--help", "Print this help and exit");
-  app_.set_version_flag("-V,--version", fmt::format("{} (era-tools) {}", name_, ERA_TOOLS_VERSION),
-                        "Print the version and exit");
-  app_.formatter(std::make_shared<help_format>(fmt::format("Usage: {} {}\n", name_, usage)));
+    : name_(std::move(name)), purpose_(std::move(purpose)), usage_(std::move(usage)) {
+  options_.let_overrule(options_.add_flag("-h,--help", wants_help_, "Print this help and exit"));
+  options_.let_overrule(
+      options_.add_flag("-V,--version", wants_version_, "Print the version number and exit"));
 }
 
 void command_line::add_io_engine() {
-  static const std::map<std::string, engine_choice> engines{{"sync", engine_choice::sync},
-                                                            {"aio", engine_choice::aio}};
-  app_.add_option("--io-engine", engine_)
-      ->transform(CLI::CheckedTransformer(engines))
-      ->group("");  // for tests: not in the help
+  options_.hide(options_.add_choice<engine_choice>(
+      "--io-engine", engine_, {{"sync", engine_choice::sync}, {"aio", engine_choice::aio}},
+      "For tests"));
 }
 
 void command_line::add_device() {
   wants_device_ = true;
   add_io_engine();
-  app_.add_option("device", device_, "The metadata device, or a file with its content")
-      ->option_text("{device|file}");
+}
+
+void command_line::parse(int argc, char** argv) {
+  const auto rest = options_.parse(argc, argv);
+  if (wants_help_ || wants_version_) return;
+  const std::size_t expected = wants_device_ ? 1 : 0;
+  if (rest.size() > expected)
+    throw usage_error(fmt::format("'{}' is not expected here", rest[expected]));
+  if (wants_device_ && (rest.empty() || rest.front().empty()))
+    throw usage_error(
+        "no device was named; it takes a metadata device, or a file with its content");
+  if (wants_device_) device_ = rest.front();
+}
+
+int command_line::print(const std::string& text) const {
+  output("").write(text);
+  return exit_success;
 }
 
 int command_line::run(int argc, char** argv, const std::function<int()>& command) {
   try {
-    app_.parse(argc, argv);
-  } catch (const CLI::Success& asked) {  // --help, --version
-    const bool printed = app_.exit(asked) == 0 && std::cout.flush();
-    return printed ? exit_success : exit_failure;
-  } catch (const CLI::ParseError& e) {
-    return bad_usage(e.what());
-  }
-  if (wants_device_ && device_.empty())
-    return bad_usage("no device was named; it takes a metadata device, or a file with its content");
-  try {
+    parse(argc, argv);
+    if (wants_help_)
+      return print(fmt::format("{}\nUsage: {} {}\n\nOptions:\n{}", purpose_, name_, usage_,
+                               options_.help()));
+    if (wants_version_) return print(ERA_TOOLS_VERSION "\n");
     return command();
+  } catch (const usage_error& e) {
+    return bad_usage(e.what());
   } catch (const closed_pipe&) {
-    return exit_failure;
+  } catch (const std::bad_alloc&) {
+    say(device_.empty() ? "there is not enough memory"
+                        : fmt::format("{}: there is not enough memory to read it", device_));
   } catch (const std::exception& e) {
     say(e.what());
-    return exit_failure;
   }
+  return exit_failure;
 }
 
 int command_line::bad_usage(const std::string& what) const {
@@ -84,6 +84,7 @@ int command_line::bad_usage(const std::string& what) const {
 }
 
 void command_line::say(const std::string& text) const {
+  if (shown_) shown_->clear();
   print_error(fmt::format("{}: {}\n", name_, text));
 }
 

@@ -5,44 +5,48 @@
 #include <functional>
 #include <string>
 
-#include <CLI/CLI.hpp>
-
+#include "era/commands/options.h"
+#include "era/commands/progress.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era {
 
 inline constexpr int exit_success = 0, exit_failure = 1;
 
-// Options of a command, by CLI11, with --help and --version.
 class command_line {
  public:
-  // name: era_check; usage: what stands behind it in its usage line.
+  // name: era_check; usage: what follows it in its usage line. Adds --help and --version.
   command_line(std::string name, std::string purpose, std::string usage);
 
-  CLI::App& app() noexcept { return app_; }
+  option_list& options() noexcept { return options_; }
   const std::string& name() const noexcept { return name_; }
 
-  // Adds {device|file} and the hidden --io-engine. After all options.
+  // Adds {device|file} and the hidden --io-engine. Must be called after all options are added.
   void add_device();
-  // For a command that names its devices by options: the hidden --io-engine alone.
+  // For a command that names its devices by options: adds the hidden --io-engine alone.
   void add_io_engine();
   const std::string& device() const noexcept { return device_; }
   persistent_data::engine_choice engine() const noexcept { return engine_; }
 
   // Parses, then runs the command, which returns its exit status. Bad usage and exceptions become a
-  // message on stderr and exit_failure; a closed standard output does so without a message.
+  // message on standard error and exit_failure; a closed standard output does so without a message.
   int run(int argc, char** argv, const std::function<int()>& command);
 
-  // A message on stderr: the command's name, then the text.
+  // Prints a message on standard error: the command's name, then the text. Progress that is shown
+  // goes away before.
   void say(const std::string& text) const;
+  void show(progress* shown) noexcept { shown_ = shown; }
 
  private:
+  void parse(int argc, char** argv);
   int bad_usage(const std::string& what) const;
+  int print(const std::string& text) const;
 
-  std::string name_, device_;
-  bool wants_device_ = false;
+  std::string name_, purpose_, usage_, device_;
+  bool wants_device_ = false, wants_help_ = false, wants_version_ = false;
   persistent_data::engine_choice engine_ = persistent_data::engine_choice::automatic;
-  CLI::App app_;
+  option_list options_;
+  progress* shown_ = nullptr;
 };
 
 // The commands: one file each.

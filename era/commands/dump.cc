@@ -5,6 +5,7 @@
 #include "era/commands/command_line.h"
 #include "era/commands/finding_text.h"
 #include "era/commands/output.h"
+#include "era/commands/read_progress.h"
 #include "era/commands/salvage_words.h"
 #include "era/view/finding_groups.h"
 #include "era/xml/compression.h"
@@ -24,7 +25,7 @@ source source_of(const options& chosen) {
   return chosen.metadata_snapshot ? source::snapshot : source::live;
 }
 
-int dump_salvaged(const command_line& line, const options& chosen, const pd::block_device& device) {
+int dump_salvaged(command_line& line, const options& chosen, const pd::block_device& device) {
   salvage_words words(line, device, false);
   salvage_wishes wishes = chosen.wishes;
   wishes.from = source_of(chosen);
@@ -44,19 +45,20 @@ int dump_salvaged(const command_line& line, const options& chosen, const pd::blo
   return exit_success;
 }
 
-int dump(const command_line& line, const options& chosen) {
+int dump(command_line& line, const options& chosen) {
   const auto access = chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive;
-  const pd::block_device device(line.device(), access, line.engine());
+  pd::block_device device(line.device(), access, line.engine());
   if (device.is_same_file(chosen.output))
     throw output_error(
         fmt::format("{}: is the metadata itself; name another output", chosen.output));
 
+  read_progress shown(line, device, {.known_total = !chosen.repair});
   if (chosen.repair) return dump_salvaged(line, chosen, device);
   bool damaged = false, foreign = false;
   finding_groups report([&](const finding& f) { line.say(in_words(device.path(), f)); });
   const finding_sink sink = [&](finding f) {
     damaged = true;
-    foreign = foreign || (f.where.what == part::superblock && f.what.what == pd::fault::wrong_kind);
+    foreign = foreign || is_no_metadata(f);
     report.add(std::move(f));
   };
   const auto refuse = [&] {
@@ -89,20 +91,18 @@ int dump(const command_line& line, const options& chosen) {
 int dump_command(int argc, char** argv) {
   command_line line("era_dump", "Prints dm-era metadata as XML.", "[options] {device|file}");
   options chosen;
-  line.app().add_flag("--logical", chosen.dump.logical,
-                      "Fold all writesets, the current one too, into the era array");
-  line.app().add_flag("--metadata-snapshot", chosen.metadata_snapshot,
-                      "Dump the metadata snapshot; the device may be live");
-  line.app()
-      .add_option("-o,--output", chosen.output,
-                  "Write to a file instead of standard output,\n"
-                  "compressed where its name ends in .gz, .xz or .zst")
-      ->option_text("FILE");
-  line.app().add_flag("--compact", chosen.dump.compact,
-                      "Write runs of blocks instead of single ones");
-  auto* repair =
-      line.app().add_flag("--repair", chosen.repair, "Dump what can be saved of damaged metadata");
-  add_salvage_options(line.app(), chosen.wishes, repair);
+  auto& o = line.options();
+  o.add_flag("--logical", chosen.dump.logical,
+             "Fold all writesets, the current one too, into the era array");
+  o.may_have_word(o.add_flag("--metadata-snapshot", chosen.metadata_snapshot,
+                             "Dump the metadata snapshot; the device may be live"));
+  o.add_text("-o,--output", chosen.output, "FILE",
+             "Write to a file instead of standard output,\n"
+             "compressed if its name ends in .gz, .xz or .zst");
+  o.add_flag("--compact", chosen.dump.compact, "Write runs of blocks instead of single ones");
+  const auto repair =
+      o.add_flag("-r,--repair", chosen.repair, "Dump what can be saved of damaged metadata");
+  add_salvage_options(o, chosen.wishes, repair);
   line.add_device();
   return line.run(argc, argv, [&] { return dump(line, chosen); });
 }

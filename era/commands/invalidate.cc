@@ -3,12 +3,12 @@
 #include "era/invalidate/invalidate.h"
 
 #include <limits>
-#include <map>
 #include <optional>
 
 #include "era/commands/command_line.h"
 #include "era/commands/finding_text.h"
 #include "era/commands/output.h"
+#include "era/commands/read_progress.h"
 #include "era/commands/salvage_words.h"
 #include "era/invalidate/list_text.h"
 #include "era/view/finding_groups.h"
@@ -18,95 +18,137 @@ namespace {
 
 enum class list_unit { block, sector, byte };
 
+std::string_view name(list_unit unit) {
+  switch (unit) {
+    case list_unit::block: return "block";
+    case list_unit::sector: return "sector";
+    case list_unit::byte: return "byte";
+  }
+  return "";
+}
+
 struct options {
   std::optional<std::uint32_t> written_since, written_before;
   bool metadata_snapshot = false, repair = false;
   salvage_wishes wishes;
   list_format format = list_format::xml;
   list_unit unit = list_unit::block;
+  std::optional<std::uint64_t> device_size;  // sectors
   std::string output;
 };
 
-std::uint64_t scale_of(list_unit unit, std::uint64_t sectors) {
-  switch (unit) {
-    case list_unit::block: return 1;
-    case list_unit::sector: return sectors;
-    case list_unit::byte: break;
-  }
-  if (sectors > std::numeric_limits<std::uint64_t>::max() / 512 / max_origin_blocks)
-    throw output_error("blocks of this size cannot be counted in bytes; use --unit sector");
-  return sectors * 512;
-}
+constexpr std::uint64_t no_end = std::uint64_t{1} << 32;  // past the last era there can be
+
+// What the list says of the device.
+struct origin_geometry {
+  std::uint32_t block_size, nr_blocks, current_era;
+};
 
 class invalidation {
  public:
-  invalidation(const command_line& line, const options& chosen)
+  invalidation(command_line& line, const options& chosen)
       : line_(line),
         chosen_(chosen),
-        window_{*chosen.written_since,
-                chosen.written_before.value_or(std::numeric_limits<std::uint32_t>::max())},
+        window_{*chosen.written_since, chosen.written_before.value_or(no_end)},
         device_(line.device(),
                 chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive,
                 line.engine()),
         // A repair makes a report of its own.
         groups_([this](const finding& f) {
+          foreign_ = foreign_ || is_no_metadata(f);
           if (!chosen_.repair) line_.say(in_words(device_.path(), f));
-        }) {
-    // The last era there can be belongs to a window without an end.
-    if (!chosen.written_before) ++window_.end;
-  }
+        }) {}
 
   int run() {
     if (device_.is_same_file(chosen_.output))
       throw output_error(
           fmt::format("{}: is the metadata itself; name another output", chosen_.output));
+    read_progress shown(line_, device_, {.known_total = !chosen_.repair});
     changed_blocks answer(device_, source_, [this](finding f) { groups_.add(std::move(f)); });
+    if (answer.opened()) require_possible_era(answer.opened()->sb.current_era);
     if (const auto listed = answer.list(window_)) {
       const metadata& m = *answer.opened();
-      warn_of_the_future(m.sb.current_era);
-      print(*listed, m.sb.data_block_size, m);
+      shown.finish();
+      print(*listed, {m.sb.data_block_size, m.sb.nr_blocks, m.sb.current_era}, m);
       return exit_success;
     }
-    if (chosen_.repair) return list_salvaged();
+    if (chosen_.repair) return list_salvaged(shown);
     groups_.flush();
-    line_.say(fmt::format(
-        "{}: is damaged: nothing is listed, since blocks that damage hides would be missing; "
-        "--repair lists them as written, too",
-        device_.path()));
+    if (!foreign_)
+      line_.say(
+          fmt::format("{}: is damaged: nothing is listed, since blocks that damage hides would be "
+                      "missing; --repair lists them as written, too",
+                      device_.path()));
     return exit_failure;
   }
 
  private:
-  int list_salvaged() {
+  int list_salvaged(read_progress& shown) {
     salvage_words words(line_, device_, false);
     salvage_wishes wishes = chosen_.wishes;
     wishes.from = source_;
     const salvaged saved = words.salvage(wishes, [] {});
-    warn_of_the_future(saved.current_era.value);
+    require_possible_era(saved.current_era.value);
     const listed_blocks listed = list_blocks(saved, device_, window_);
     line_.say(fmt::format(
         "{}: is damaged: {} of the {} blocks listed are there only because it is unknown when they "
         "were written",
         device_.path(), listed.in_doubt, listed.listed));
-    print(listed, saved.block_size, saved.read_from);
+    shown.finish();
+    print(listed, {saved.block_size, saved.nr_blocks, saved.current_era.value}, saved.read_from);
     return exit_success;
   }
 
-  void warn_of_the_future(std::uint32_t current) const {
-    if (*chosen_.written_since > current)
-      line_.say(
-          fmt::format("{}: warning: nothing can have been written since era {}: the current era "
-                      "is {}",
-                      device_.path(), *chosen_.written_since, current));
+  // The era after the current one begins when the device is activated, and nothing was written in
+  // it yet. A later one was noted of other metadata.
+  void require_possible_era(std::uint32_t current) const {
+    if (*chosen_.written_since <= std::uint64_t{current} + 1) return;
+    throw output_error(fmt::format(
+        "{}: nothing is listed: era {} cannot have begun, since the current era is {}; if the "
+        "metadata was made anew after that era was noted, all blocks count as changed",
+        device_.path(), *chosen_.written_since, current));
   }
 
-  void print(const listed_blocks& listed, std::uint32_t block_size, const metadata& m) const {
-    const list_text text(chosen_.format, scale_of(chosen_.unit, block_size));
+  std::uint64_t scale(const origin_geometry& origin) const {
+    switch (chosen_.unit) {
+      case list_unit::block: return 1;
+      case list_unit::sector: return origin.block_size;
+      case list_unit::byte: break;
+    }
+    if (origin.block_size > std::numeric_limits<std::uint64_t>::max() / 512 / max_origin_blocks)
+      throw output_error("blocks of this size cannot be counted in bytes; use --unit sector");
+    return std::uint64_t{origin.block_size} * 512;
+  }
+
+  // The end of the device in the list's unit, if it is known.
+  std::uint64_t limit(const origin_geometry& origin) const {
+    if (!chosen_.device_size) return std::numeric_limits<std::uint64_t>::max();
+    const std::uint64_t size = *chosen_.device_size;
+    const std::uint64_t blocks = size / origin.block_size + (size % origin.block_size != 0);
+    if (blocks != origin.nr_blocks)
+      throw output_error(fmt::format(
+          "{}: --device-size {} cannot be: it makes {} blocks of {} sectors, and the metadata has "
+          "{}",
+          device_.path(), size, blocks, origin.block_size, origin.nr_blocks));
+    return chosen_.unit == list_unit::byte ? size * 512 : size;
+  }
+
+  std::string json_fields(const listed_blocks& listed, const origin_geometry& origin) const {
+    return fmt::format(
+        "\"block_size\":{},\"nr_blocks\":{},\"written_since\":{},\"written_before\":{},"
+        "\"current_era\":{},\"unit\":\"{}\",\"count\":{}",
+        origin.block_size, origin.nr_blocks, *chosen_.written_since,
+        chosen_.written_before ? fmt::to_string(*chosen_.written_before) : "null",
+        origin.current_era, name(chosen_.unit), listed.listed);
+  }
+
+  void print(const listed_blocks& listed, const origin_geometry& origin, const metadata& m) const {
+    const list_text text(chosen_.format, scale(origin), limit(origin));
     output out(chosen_.output);
     pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
     require_still_held(queue, device_, m);
     text_buffer frame;
-    text.begin(frame);
+    text.begin(frame, json_fields(listed, origin));
     out.write(frame.view());
     bool first = chosen_.format == list_format::json;
     const stretch_printer print_lines = [&](text_buffer& lines, std::span<const pd::range> r) {
@@ -122,17 +164,22 @@ class invalidation {
     out.commit();
   }
 
-  const command_line& line_;
+  command_line& line_;
   const options& chosen_;
   const source source_ = chosen_.metadata_snapshot ? source::snapshot : source::live;
   era_window window_;
   pd::block_device device_;
+  bool foreign_ = false;
   finding_groups groups_;
 };
 
-template <class Value>
-CLI::CheckedTransformer one_of(std::map<std::string, Value> names) {
-  return CLI::CheckedTransformer(std::move(names));
+void check(const options& chosen) {
+  if (chosen.written_before && *chosen.written_before <= *chosen.written_since)
+    throw usage_error(
+        fmt::format("--written-before {} is not after --written-since {}: there is no era between",
+                    *chosen.written_before, *chosen.written_since));
+  if (chosen.device_size && chosen.unit == list_unit::block)
+    throw usage_error("--device-size has no effect without --unit sector or --unit byte");
 }
 
 }  // namespace
@@ -141,35 +188,35 @@ int invalidate_command(int argc, char** argv) {
   command_line line("era_invalidate", "Lists the blocks that were written since an era.",
                     "[options] --written-since ERA {device|file}");
   options chosen;
-  line.app()
-      .add_option("--written-since", chosen.written_since,
-                  "List blocks that were written in this era or a later one; 0: all blocks")
-      ->option_text("ERA")
-      ->required();
-  line.app()
-      .add_option("--written-before", chosen.written_before,
-                  "List only those whose last write was before this era")
-      ->option_text("ERA");
-  line.app().add_flag("--metadata-snapshot", chosen.metadata_snapshot,
-                      "Ask the metadata snapshot; the device may be live");
-  auto* repair = line.app().add_flag(
-      "--repair", chosen.repair, "List blocks that damage hides as written, instead of nothing");
-  line.app()
-      .add_option("--format", chosen.format, "How the list is written (default: xml)")
-      ->transform(one_of<list_format>(
-          {{"xml", list_format::xml}, {"text", list_format::text}, {"json", list_format::json}}))
-      ->option_text("xml|text|json");
-  line.app()
-      .add_option("--unit", chosen.unit, "What it counts in (default: block)")
-      ->transform(one_of<list_unit>(
-          {{"block", list_unit::block}, {"sector", list_unit::sector}, {"byte", list_unit::byte}}))
-      ->option_text("block|sector|byte");
-  line.app()
-      .add_option("-o,--output", chosen.output, "Write to a file instead of standard output")
-      ->option_text("FILE");
-  add_salvage_options(line.app(), chosen.wishes, repair);
+  constexpr std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
+  auto& o = line.options();
+  o.require(
+      o.add_number("--written-since", chosen.written_since, {0, most}, "ERA",
+                   "List blocks that were written in this era or a later one; 0: all blocks"));
+  o.add_number("--written-before", chosen.written_before, {0, most}, "ERA",
+               "List only those whose last write was before this era");
+  o.may_have_word(o.add_flag("--metadata-snapshot", chosen.metadata_snapshot,
+                             "Ask the metadata snapshot; the device may be live"));
+  const auto repair = o.add_flag("--repair", chosen.repair,
+                                 "List blocks that damage hides as written, instead of nothing");
+  o.add_choice<list_format>(
+      "--format", chosen.format,
+      {{"xml", list_format::xml}, {"text", list_format::text}, {"json", list_format::json}},
+      "How the list is written (default: xml)");
+  o.add_choice<list_unit>(
+      "--unit", chosen.unit,
+      {{"block", list_unit::block}, {"sector", list_unit::sector}, {"byte", list_unit::byte}},
+      "What it counts in (default: block)");
+  o.add_number("--device-size", chosen.device_size,
+               {1, std::numeric_limits<std::uint64_t>::max() / 512}, "SECTORS",
+               "End the last block where the device ends");
+  o.add_text("-o,--output", chosen.output, "FILE", "Write to a file instead of standard output");
+  add_salvage_options(o, chosen.wishes, repair);
   line.add_device();
-  return line.run(argc, argv, [&] { return invalidation(line, chosen).run(); });
+  return line.run(argc, argv, [&] {
+    check(chosen);
+    return invalidation(line, chosen).run();
+  });
 }
 
 }  // namespace era

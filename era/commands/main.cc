@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // era_tools: all commands in one program. It is called by a command's own name (a link era_check)
-// or with the command as its first argument (era_tools check).
+// or with the command as its first argument (era_tools check, era_tools era_check).
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <csignal>
-#include <cstring>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -25,7 +24,7 @@ constexpr command commands[] = {
     {"check", era::check_command, "check all of the metadata"},
     {"dump", era::dump_command, "print the metadata as XML"},
     {"invalidate", era::invalidate_command, "list the blocks written since an era"},
-    {"repair", era::repair_command, "make sound metadata of damaged"},
+    {"repair", era::repair_command, "write repaired metadata to another device"},
     {"restore", era::restore_command, "make metadata of XML"},
     {"sim", era::sim_command, "simulate a device, by a script or a trace"},
 };
@@ -58,19 +57,22 @@ void print_usage(std::FILE* to) {
 int main(int argc, char** argv) {
   fill_standard_descriptors();
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of the write, with a message
+  std::signal(SIGPIPE, SIG_IGN);  // and a closed pipe one without
   std::string_view self = argc > 0 ? argv[0] : "";
   if (const auto slash = self.rfind('/'); slash != self.npos) self.remove_prefix(slash + 1);
-  if (self.starts_with("era_"))
-    if (const command* c = find(self.substr(std::strlen("era_")))) return c->run(argc, argv);
+  constexpr std::string_view prefix = "era_";
+  if (self.starts_with(prefix))
+    if (const command* c = find(self.substr(prefix.size()))) return c->run(argc, argv);
 
   const std::string_view word = argc > 1 ? argv[1] : "";
-  if (const command* c = find(word)) return c->run(argc - 1, argv + 1);
+  if (const command* c = find(word.starts_with(prefix) ? word.substr(prefix.size()) : word))
+    return c->run(argc - 1, argv + 1);
   if (word == "-h" || word == "--help") {
     print_usage(stdout);
     return std::fflush(stdout) == 0 ? era::exit_success : era::exit_failure;
   }
   if (word == "-V" || word == "--version") {
-    fmt::print("era_tools (era-tools) {}\n", ERA_TOOLS_VERSION);
+    fmt::print("{}\n", ERA_TOOLS_VERSION);
     return std::fflush(stdout) == 0 ? era::exit_success : era::exit_failure;
   }
   if (!word.empty()) fmt::print(stderr, "era_tools: there is no command '{}'\n", word);

@@ -32,8 +32,10 @@ progress::progress(std::string name, std::optional<std::uint64_t> total, sink to
       next_(start + first_after) {}
 
 void progress::update(std::uint64_t done, clock::time_point now) {
-  if (!to_ || now < next_) return;
-  next_ = now + next_after;
+  auto due = next_.load(std::memory_order_relaxed);
+  // One thread prints, and the others go on.
+  if (!to_ || now < due || !next_.compare_exchange_strong(due, now + next_after)) return;
+  const std::lock_guard lock(printing_);
   std::string text = line(done, std::chrono::duration<double>(now - start_).count());
   const std::size_t size = text.size();
   if (size < shown_) text.append(shown_ - size, ' ');
@@ -56,6 +58,7 @@ std::string progress::line(std::uint64_t done, double seconds) const {
 }
 
 void progress::clear() {
+  const std::lock_guard lock(printing_);
   if (shown_ > 0) to_('\r' + std::string(shown_, ' ') + '\r');
   shown_ = 0;
 }

@@ -2,15 +2,18 @@
 // How far a long job is, on one line of a terminal.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace era {
 
+// For any number of threads at the same time.
 class progress {
  public:
   using clock = std::chrono::steady_clock;
@@ -24,6 +27,9 @@ class progress {
   progress(const progress&) = delete;
   progress& operator=(const progress&) = delete;
 
+  // Replaces the total, for a job whose size becomes known on the way. For one thread.
+  void set_total(std::uint64_t total) noexcept { total_ = total; }
+
   // Shows nothing in the first second, and then a few lines a second at most.
   void update(std::uint64_t done, clock::time_point now = clock::now());
   // Before anything else is printed.
@@ -35,7 +41,9 @@ class progress {
   std::string name_;
   std::optional<std::uint64_t> total_;
   sink to_;
-  clock::time_point start_, next_;
+  const clock::time_point start_;
+  std::atomic<clock::time_point> next_;
+  std::mutex printing_;    // for what follows
   std::size_t shown_ = 0;  // characters on the line
 };
 

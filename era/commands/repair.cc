@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// era_repair: makes sound metadata of damaged.
+// era_repair: writes repaired metadata to another device.
 #include "era/commands/building.h"
 #include "era/commands/command_line.h"
 #include "era/commands/interruption.h"
@@ -41,19 +41,16 @@ int repair(const command_line& line, const options& chosen) {
 }  // namespace
 
 int repair_command(int argc, char** argv) {
-  command_line line("era_repair", "Makes sound dm-era metadata of damaged.",
+  command_line line("era_repair", "Writes repaired dm-era metadata to another device.",
                     "[options] -i {device|file} -o {device|file}");
   options chosen;
-  line.app()
-      .add_option("-i,--input", chosen.input, "The damaged metadata; it is only read")
-      ->option_text("{device|file}")
-      ->required();
-  line.app()
-      .add_option("-o,--output", chosen.output, "Another device, or an existing file")
-      ->option_text("{device|file}")
-      ->required();
-  line.app().add_flag("-q,--quiet", chosen.quiet, "Show no progress and no report");
-  add_salvage_options(line.app(), chosen.wishes);
+  auto& o = line.options();
+  o.require(o.add_text("-i,--input", chosen.input, "{device|file}",
+                       "The damaged metadata; it is only read"));
+  o.require(o.add_text("-o,--output", chosen.output, "{device|file}",
+                       "Another device, or an existing file"));
+  o.add_flag("-q,--quiet", chosen.quiet, "Show no progress and no report");
+  add_salvage_options(o, chosen.wishes);
   line.add_io_engine();
   return line.run(argc, argv, [&] { return repair(line, chosen); });
 }

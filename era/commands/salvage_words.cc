@@ -8,28 +8,18 @@
 
 namespace era {
 
-void add_salvage_options(CLI::App& app, salvage_wishes& wishes, CLI::Option* repair) {
-  const CLI::Validator multiple_of_8(
-      [](const std::string& text) {
-        std::uint32_t value = 0;
-        const bool good = CLI::detail::lexical_cast(text, value) && value != 0 && value % 8 == 0;
-        return good ? "" : "it is a multiple of 8 above 0, not " + text;
-      },
-      "");
-  auto* block_size = app.add_option("--block-size", wishes.block_size,
-                                    "Sectors of an origin block, where the superblock is lost")
-                         ->check(multiple_of_8)
-                         ->option_text("SECTORS");
-  auto* nr_blocks = app.add_option("--nr-blocks", wishes.nr_blocks,
-                                   "Blocks of the origin, where that is lost or in doubt")
-                        ->check(CLI::Range(std::uint32_t{0}, max_origin_blocks))
-                        ->option_text("N");
-  auto* current_era = app.add_option("--current-era", wishes.current_era,
-                                     "The current era, where it is newer than what is found")
-                          ->check(CLI::Range(std::uint32_t{0}, max_plausible_era))
-                          ->option_text("ERA");
+void add_salvage_options(option_list& options, salvage_wishes& wishes,
+                         std::optional<option_list::option_id> repair) {
+  const auto block_size =
+      options.add_number("--block-size", wishes.block_size, {8, 0xffffffff, 8}, "SECTORS",
+                         "Sectors of an origin block, if the superblock is lost");
+  const auto nr_blocks = options.add_number("--nr-blocks", wishes.nr_blocks, {0, max_origin_blocks},
+                                            "N", "Blocks of the origin, if that is lost");
+  const auto current_era =
+      options.add_number("--current-era", wishes.current_era, {0, max_current_era}, "ERA",
+                         "The current era, if it is newer than what is found");
   if (repair)
-    for (CLI::Option* option : {block_size, nr_blocks, current_era}) option->needs(repair);
+    for (const auto id : {block_size, nr_blocks, current_era}) options.only_with(id, *repair);
 }
 
 salvage_words::salvage_words(const command_line& line, const pd::block_device& device, bool quiet)

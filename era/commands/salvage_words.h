@@ -3,6 +3,7 @@
 // report of what was lost and what was assumed.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "era/commands/command_line.h"
@@ -11,8 +12,9 @@
 
 namespace era {
 
-// repair: the option without which these make no sense, where it is one.
-void add_salvage_options(CLI::App&, salvage_wishes&, CLI::Option* repair = nullptr);
+// repair: the option without which these have no effect, if the command has one.
+void add_salvage_options(option_list&, salvage_wishes&,
+                         std::optional<option_list::option_id> repair = {});
 
 class salvage_words {
  public:

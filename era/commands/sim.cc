@@ -245,33 +245,26 @@ int sim_command(int argc, char** argv) {
   command_line line("era_sim", "Simulates a dm-era device: by a script, a trace or by hand.",
                     "[options] --metadata {device|file}");
   options chosen;
-  auto& app = line.app();
-  app.add_option("--metadata", chosen.metadata, "The metadata device, or an existing file")
-      ->option_text("{device|file}")
-      ->required();
-  app.add_option("--create-metadata", chosen.create, "Make the file first, of this size")
-      ->option_text("SIZE");
-  app.add_option("--origin", chosen.origin, "Where data goes; without it, nowhere")
-      ->option_text("{device|file}");
-  app.add_option("--block-size", chosen.block_size,
-                 "Sectors of a block (default: as the metadata says, or 128)")
-      ->option_text("SECTORS");
-  app.add_option("--size", chosen.size, "Size of the device: sectors, or 1G and the like")
-      ->option_text("SIZE");
-  auto* script = app.add_option("--script", chosen.script, "Commands; - for standard input")
-                     ->option_text("FILE");
-  auto* trace = app.add_option("--trace", chosen.trace, "Replay blkparse's text or a fio iolog")
-                    ->option_text("FILE")
-                    ->excludes(script);
-  app.add_option("--era-every", chosen.era_every,
-                 "End an era of the trace after so much: 60s, 1000writes, 500blocks")
-      ->option_text("N{s|writes|blocks}")
-      ->needs(trace);
-  app.add_option("--digest", chosen.digestion, "Digest by itself, or by command (default: auto)")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, sim::simulation::digestion>{
-          {"auto", sim::simulation::digestion::automatic},
-          {"manual", sim::simulation::digestion::manual}}))
-      ->option_text("auto|manual");
+  auto& o = line.options();
+  o.require(o.add_text("--metadata", chosen.metadata, "{device|file}",
+                       "The metadata device, or an existing file"));
+  o.add_text("--create-metadata", chosen.create, "SIZE", "Make the file first, of this size");
+  o.add_text("--origin", chosen.origin, "{device|file}", "Where data goes; without it, nowhere");
+  o.add_number("--block-size", chosen.block_size, {8, 0xffffffff, 8}, "SECTORS",
+               "Sectors of a block (default: as the metadata says, or 128)");
+  o.add_text("--size", chosen.size, "SIZE", "Size of the device: sectors, or 1G and the like");
+  const auto script =
+      o.add_text("--script", chosen.script, "FILE", "Commands; - for standard input");
+  const auto trace =
+      o.add_text("--trace", chosen.trace, "FILE", "Replay blkparse's text or a fio iolog");
+  o.not_with(trace, script);
+  o.only_with(o.add_text("--era-every", chosen.era_every, "N{s|writes|blocks}",
+                         "End an era of the trace after so much: 60s, 1000writes, 500blocks"),
+              trace);
+  o.add_choice<sim::simulation::digestion>("--digest", chosen.digestion,
+                                           {{"auto", sim::simulation::digestion::automatic},
+                                            {"manual", sim::simulation::digestion::manual}},
+                                           "Digest by itself, or by command (default: auto)");
   line.add_io_engine();
   return line.run(argc, argv, [&] { return simulator(line, chosen).run(); });
 }

@@ -102,45 +102,41 @@ class piece_maker {
   const metadata& m_;
 };
 
-// A writeset, or the era array, as a sequence of pieces of the document.
-struct section {
-  const writeset* ws;  // nullptr: the era array
-  pd::range pieces;
-};
-
 class dumper {
  public:
   dumper(const metadata& m, const pd::block_device& device, const dump_options& options,
          const text_sink& out, const finding_sink& sink)
       : m_(m), device_(device), options_(options), out_(out), sink_(sink) {
+    std::uint64_t end = 0;
     if (!options.logical)
-      for (const writeset& ws : m.writesets) add(&ws, ws.bits.nr_blocks());
-    add(nullptr, nr_stripes(m));
+      for (const writeset& ws : m.writesets) ends_.push_back(end += ws.bits.nr_blocks());
+    ends_.push_back(end + nr_stripes(m));
   }
 
   bool dump() {
     const auto new_worker = [this] {
       return [this, maker = piece_maker(m_, device_, options_)](std::size_t i) mutable {
-        const section& in = section_of(i);
-        const std::uint64_t within = i - in.pieces.begin;
-        return in.ws ? maker.writeset_piece(*in.ws, within) : maker.era_piece(within);
+        const std::size_t section = section_of(i);
+        const std::uint64_t within = i - (section == 0 ? 0 : ends_[section - 1]);
+        return is_writeset(section) ? maker.writeset_piece(m_.writesets[section], within)
+                                    : maker.era_piece(within);
       };
     };
     struct ended_by_damage {};
     const auto use = [this](std::size_t i, const dumped& piece) {
       for (const finding& f : piece.findings) sink_(f);
       if (!piece.findings.empty()) throw ended_by_damage();
-      while (i >= open_->pieces.end) next_section();
+      while (i >= ends_[open_]) next_section();
       append(piece);
     };
     xml::begin_superblock(text_, m_.sb);
     begin_section();
     try {
-      pd::in_order(device_.nr_workers(), sections_.back().pieces.end, new_worker, use);
+      pd::in_order(device_.nr_workers(), ends_.back(), new_worker, use);
     } catch (const ended_by_damage&) {
       return false;
     }
-    while (open_ != &sections_.back()) next_section();
+    while (is_writeset(open_)) next_section();
     end_section();
     xml::end_superblock(text_);
     flush();
@@ -148,28 +144,27 @@ class dumper {
   }
 
  private:
-  void add(const writeset* ws, std::uint64_t pieces) {
-    const std::uint64_t begin = sections_.empty() ? 0 : sections_.back().pieces.end;
-    sections_.push_back({ws, {begin, begin + pieces}});
-  }
+  // The document's sections: the writesets, if they are printed, then the era array.
+  bool is_writeset(std::size_t section) const { return section + 1 < ends_.size(); }
 
-  const section& section_of(std::uint64_t piece) const {
-    return *std::upper_bound(sections_.begin(), sections_.end(), piece,
-                             [](auto i, const section& s) { return i < s.pieces.end; });
+  std::size_t section_of(std::uint64_t piece) const {
+    const auto at = std::upper_bound(ends_.begin(), ends_.end(), piece);
+    return static_cast<std::size_t>(at - ends_.begin());
   }
 
   void begin_section() {
-    if (!open_) open_ = sections_.data();
-    if (open_->ws)
-      xml::begin_writeset(text_, open_->ws->where.era, open_->ws->nr_bits);
+    const bool in_writeset = is_writeset(open_);
+    if (in_writeset)
+      xml::begin_writeset(text_, m_.writesets[open_].where.era, m_.writesets[open_].nr_bits);
     else
       xml::begin_era_array(text_);
-    runs_ = run_joiner(open_->ws ? print_marked : print_range);
+    runs_ = run_joiner(in_writeset ? print_marked : print_range);
   }
 
   void end_section() {
     runs_.finish(text_);
-    open_->ws ? xml::end_writeset(text_) : xml::end_era_array(text_);
+    is_writeset(open_) ? xml::end_writeset(text_) : xml::end_era_array(text_);
+    if (text_.size() >= large) flush();
   }
 
   void next_section() {
@@ -203,8 +198,8 @@ class dumper {
   const dump_options& options_;
   const text_sink& out_;
   const finding_sink& sink_;
-  std::vector<section> sections_;
-  const section* open_ = nullptr;
+  std::vector<std::uint64_t> ends_;  // of each section, in pieces of the document
+  std::size_t open_ = 0;
   run_joiner runs_{print_range};
   text_buffer text_;
 };

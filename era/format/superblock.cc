@@ -35,6 +35,7 @@ class checker {
     root("era array", sb_.era_array_root);
     if (sb_.writeset_tree_root == sb_.era_array_root)
       add(fault::cross_linked, "the writeset tree and the era array have the same root");
+    era();
     if (!is_copy) live_fields();
     return std::move(flaws_);
   }
@@ -61,6 +62,13 @@ class checker {
       add(fault::bad_value, fmt::format("{} origin blocks; an era array of that size does not fit "
                                         "into {} metadata blocks",
                                         nr_blocks, nr_metadata_blocks_));
+  }
+
+  void era() {
+    if (sb_.current_era > max_current_era)
+      add(fault::bad_value,
+          fmt::format("the current era is {}, after which the kernel would begin era 0",
+                      std::uint32_t{sb_.current_era}));
   }
 
   void live_fields() {

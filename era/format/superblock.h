@@ -2,6 +2,7 @@
 // The era superblock: block 0, and the metadata snapshot's copy of it elsewhere.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -19,11 +20,16 @@ namespace pd = persistent_data;
 
 // 0: never written. The first era is 1.
 using era_nr = pd::strong<struct era_tag, std::uint32_t>;
+// The kernel counts eras with 32 bits. After this one there is one more; then it would begin era 0.
+inline constexpr std::uint32_t max_current_era = 0xfffffffe;
 // A block of the device whose writes are tracked; it has data_block_size sectors.
 using origin_block = pd::strong<struct origin_block_tag, std::uint32_t>;
 
 // The kernel tracks fewer than 2^31 blocks.
 inline constexpr std::uint32_t max_origin_blocks = 0x7fffffff;
+
+// All zeros for what the kernel writes; it writes zeros over any other at its first commit.
+using uuid_bytes = std::array<unsigned char, 16>;
 
 inline constexpr pd::block_kind superblock_kind{"a superblock", 146538381, 8};
 inline constexpr pd::block_nr superblock_location{0};
@@ -35,7 +41,7 @@ struct superblock {
   pd::le32 csum;
   pd::le32 flags;  // the kernel writes 0, some other writers set clean_shutdown; nothing reads it
   pd::le64 blocknr;
-  unsigned char uuid[16];
+  uuid_bytes uuid;
   pd::le64 magic;
   pd::le32 version;
   pd::disk_sm_root space_map;

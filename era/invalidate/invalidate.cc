@@ -49,8 +49,8 @@ class salvaged_lister {
       : window_(window), folder_(s, device), searched_(s.searched) {}
 
   listed_stripe list(std::uint64_t stripe) {
-    const std::vector<std::uint32_t> known = folder_.known(stripe);
-    const auto assumed = folder_.assumed(stripe);
+    folder_.fold(stripe);
+    const auto known = folder_.known(), assumed = folder_.assumed();
     std::vector<std::uint64_t> words(bitset_words(known.size()));
     std::uint64_t in_doubt = 0;
     for (std::size_t i = 0; i < known.size(); ++i) {

@@ -2,6 +2,8 @@
 // Formatting for speed: room is asked for once for many lines, and neighbours share most digits.
 #include "era/invalidate/list_text.h"
 
+#include <algorithm>
+
 #include "era/xml/put.h"
 
 namespace era {
@@ -43,31 +45,36 @@ char* put_json(char* to, near_number& number, pd::range r) {
 }
 
 template <auto put_line>
-void put_lines(text_buffer& text, std::span<const pd::range> blocks, std::uint64_t scale) {
+void put_lines(text_buffer& text, std::span<const pd::range> blocks, std::uint64_t scale,
+               std::uint64_t limit) {
   char* to = text.room(blocks.size() * max_line + copy_size);
   near_number number;
-  for (const pd::range& r : blocks) to = put_line(to, number, {r.begin * scale, r.end * scale});
+  for (const pd::range& r : blocks)
+    to = put_line(to, number, {r.begin * scale, std::min(r.end * scale, limit)});
   text.written_to(to);
 }
 
 }  // namespace
 
-void list_text::begin(text_buffer& text) const {
+void list_text::begin(text_buffer& text, std::string_view json_fields) const {
   if (format_ == list_format::xml) text.append("<blocks>\n");
-  if (format_ == list_format::json) text.append("[");
+  if (format_ != list_format::json) return;
+  text.append("{");
+  text.append(json_fields);
+  text.append(json_fields.empty() ? "\"ranges\":[" : ",\n\"ranges\":[");
 }
 
 void list_text::lines(text_buffer& text, std::span<const pd::range> blocks) const {
   switch (format_) {
-    case list_format::xml: return put_lines<put_xml>(text, blocks, scale_);
-    case list_format::text: return put_lines<put_text>(text, blocks, scale_);
-    case list_format::json: return put_lines<put_json>(text, blocks, scale_);
+    case list_format::xml: return put_lines<put_xml>(text, blocks, scale_, limit_);
+    case list_format::text: return put_lines<put_text>(text, blocks, scale_, limit_);
+    case list_format::json: return put_lines<put_json>(text, blocks, scale_, limit_);
   }
 }
 
 void list_text::end(text_buffer& text) const {
   if (format_ == list_format::xml) text.append("</blocks>\n");
-  if (format_ == list_format::json) text.append("\n]\n");
+  if (format_ == list_format::json) text.append("\n]}\n");
 }
 
 }  // namespace era

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
+#include <string_view>
 
 #include "era/xml/text_buffer.h"
 #include "persistent-data/format/strong.h"
@@ -11,23 +13,27 @@
 namespace era {
 
 enum class list_format {
-  xml,   // as thin-provisioning-tools: a <block> where it is one, a <range> with an end one past it
-  text,  // begin and end
-  json   // a comma comes before each line; the first one is to be left out
+  xml,   // as thin-provisioning-tools: a <block> for a single one, a <range> for more
+  text,  // a line "begin end" for each run
+  json   // an object; each run but the first is preceded by a comma
 };
 
 class list_text {
  public:
-  // scale: what a block counts as. All numbers are multiplied by it, and must not overflow.
-  list_text(list_format format, std::uint64_t scale) : format_(format), scale_(scale) {}
+  // scale: what a block counts as. No number passes limit: the last block may reach past the end of
+  // the device. Requires that no number times scale overflows.
+  list_text(list_format format, std::uint64_t scale,
+            std::uint64_t limit = std::numeric_limits<std::uint64_t>::max())
+      : format_(format), scale_(scale), limit_(limit) {}
 
-  void begin(text_buffer&) const;
+  // json_fields: the other members of the JSON object; ignored in other formats.
+  void begin(text_buffer&, std::string_view json_fields) const;
   void lines(text_buffer&, std::span<const persistent_data::range> blocks) const;
   void end(text_buffer&) const;
 
  private:
   list_format format_;
-  std::uint64_t scale_;
+  std::uint64_t scale_, limit_;
 };
 
 }  // namespace era

@@ -12,10 +12,11 @@ namespace {
 
 using persistent_data::range;
 
-std::string list(list_format format, std::uint64_t scale, const std::vector<range>& blocks) {
-  const list_text list(format, scale);
+std::string list(list_format format, std::uint64_t scale, const std::vector<range>& blocks,
+                 std::uint64_t limit = ~std::uint64_t{0}) {
+  const list_text list(format, scale, limit);
   text_buffer text;
-  list.begin(text);
+  list.begin(text, "");
   list.lines(text, blocks);
   list.end(text);
   return std::string(text.view());
@@ -39,17 +40,26 @@ TEST(ListText, IsText) {
   EXPECT_EQ(list(list_format::text, 1, {}), "");
 }
 
-TEST(ListText, IsJsonButForTheFirstComma) {
+TEST(ListText, IsJsonExceptForTheFirstComma) {
   EXPECT_EQ(list(list_format::json, 1, {{5, 6}, {7, 10000}}),
-            "[,\n{\"begin\":5,\"end\":6},\n{\"begin\":7,\"end\":10000}\n]\n");
-  EXPECT_EQ(list(list_format::json, 1, {}), "[\n]\n");
+            "{\"ranges\":[,\n{\"begin\":5,\"end\":6},\n{\"begin\":7,\"end\":10000}\n]}\n");
+  EXPECT_EQ(list(list_format::json, 1, {}), "{\"ranges\":[\n]}\n");
+  text_buffer text;
+  list_text(list_format::json, 1).begin(text, "\"count\":3");
+  EXPECT_EQ(text.view(), "{\"count\":3,\n\"ranges\":[");
+}
+
+TEST(ListText, CutsTheLastBlockAtTheLimit) {
+  EXPECT_EQ(list(list_format::text, 128, {{0, 1}, {3, 5}}, 600), "0 128\n384 600\n");
+  EXPECT_EQ(list(list_format::xml, 128, {{3, 5}}, 600),
+            "<blocks>\n  <range begin=\"384\" end=\"600\"/>\n</blocks>\n");
 }
 
 TEST(ListText, CountsInOtherUnits) {
   const std::vector<range> blocks{{0, 1}, {3, 5}};
   EXPECT_EQ(list(list_format::text, 65536, blocks), "0 65536\n196608 327680\n");
   EXPECT_EQ(list(list_format::json, 128, blocks),
-            "[,\n{\"begin\":0,\"end\":128},\n{\"begin\":384,\"end\":640}\n]\n");
+            "{\"ranges\":[,\n{\"begin\":0,\"end\":128},\n{\"begin\":384,\"end\":640}\n]}\n");
   EXPECT_EQ(list(list_format::xml, 128, blocks),
             "<blocks>\n"
             "  <range begin=\"0\" end=\"128\"/>\n"

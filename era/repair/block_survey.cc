@@ -66,8 +66,7 @@ void block_survey::survey_all(const std::function<void()>& step) {
 
 block_class block_survey::classify(const pd::block& b, pd::block_nr where) {
   const auto note = [&](std::uint64_t era) {
-    if (era < max_plausible_era)
-      newest_era_ = std::max(newest_era_, static_cast<std::uint32_t>(era));
+    if (era < max_current_era) newest_era_ = std::max(newest_era_, static_cast<std::uint32_t>(era));
   };
   const pd::block_kind* kind = pd::identify(b, where);
   if (!kind) {
@@ -133,9 +132,10 @@ bool block_survey::collect(std::vector<named_writeset>& found) {
   std::size_t settled = 0;
   each_node(block_class::writeset_leaf, [&](pd::block_nr, const pd::node_view& node) {
     for (std::uint32_t i = 0; i < node.size(); ++i) {
-      // Each has a bitset of two blocks at least.
-      if (settled > nr_blocks() / 2) return void(all = false);
       const auto& value = node.value<writeset_value>(i);
+      if (value.nr_bits == 0) continue;
+      // Each of the others has a bitset of at least two blocks.
+      if (settled > nr_blocks() / 2) return void(all = false);
       found.push_back({node.key(i), value.nr_bits, value.root});
     }
     if (found.size() < settled + (1 << 16)) return;

@@ -43,6 +43,10 @@ class loose_blocks {
   void settle();  // after all have been added
 
   bool empty() const noexcept { return entries_.empty(); }
+  // One past the highest index; 0 if there are none.
+  std::uint64_t end() const noexcept {
+    return empty() ? 0 : entries_.back().index + std::uint64_t{1};
+  }
   // The entries of array blocks [begin, end).
   std::span<const entry> of(pd::range indices) const noexcept;
   void erase_blocks(const std::function<bool(pd::block_nr)>& which);
@@ -77,7 +81,7 @@ class block_survey {
     return where.value < classes_.size() ? classes_[where.value] : block_class::not_surveyed;
   }
 
-  // The newest era, below max_plausible_era, that any of the surveyed blocks names; 0: none.
+  // The newest era below max_current_era that any of the surveyed blocks names; 0: none.
   std::uint32_t newest_era() const noexcept { return newest_era_; }
   // Superblocks that were met, such as a metadata snapshot's.
   const std::vector<superblock>& superblocks() const noexcept { return superblocks_; }
@@ -88,8 +92,8 @@ class block_survey {
   // Nodes that may be the root of an array's tree: their keys begin with 0.
   std::vector<pd::block_nr> possible_array_roots();
 
-  // What is named by the writeset leaves that were surveyed, each once. False, here and below:
-  // there are more than sound metadata has, and the rest is left out.
+  // What the surveyed writeset leaves name, each once; writesets without bits are left out. Here
+  // and below, returns false if there are more than sound metadata has: the rest is left out.
   bool collect(std::vector<named_writeset>&);
 
   // The array blocks that the surveyed array leaves lead to, of those that were surveyed.
@@ -105,9 +109,5 @@ class block_survey {
   std::vector<superblock> superblocks_;
   std::uint32_t newest_era_ = 0;
 };
-
-// Nobody has ended so many eras: at one a second it takes 68 years. The kernel's counter wraps not
-// long after.
-inline constexpr std::uint32_t max_plausible_era = 0x7fffffff;
 
 }  // namespace era

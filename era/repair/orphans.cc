@@ -5,28 +5,14 @@
 #include <algorithm>
 
 namespace era {
-namespace {
 
-// The bitset's blocks; lost ones are left out of the map.
-pd::array_map map_named(pd::read_queue& queue, std::uint64_t nr_blocks, const named_writeset& ws,
-                        bool& whole) {
-  pd::block_ledger ledger(nr_blocks, pd::block_ledger::counting::no);
-  pd::btree_walk walk(queue, ledger);
-  return pd::map_array(walk, std::nullopt, {ws.root}, bitset_words(ws.nr_bits), sizeof(pd::le64),
+bitset_mapper::bitset_mapper(pd::read_queue& queue, std::uint64_t nr_metadata_blocks)
+    : ledger_(nr_metadata_blocks, pd::block_ledger::counting::no), walk_(queue, ledger_) {}
+
+pd::array_map bitset_mapper::map(const named_writeset& ws, bool& whole) {
+  ledger_.forget();
+  return pd::map_array(walk_, std::nullopt, {ws.root}, bitset_words(ws.nr_bits), sizeof(pd::le64),
                        [&](const pd::damage&) { whole = false; });
-}
-
-}  // namespace
-
-std::optional<pd::array_map> map_bitset(pd::read_queue& queue, const block_survey& survey,
-                                        const named_writeset& ws) {
-  if (ws.nr_bits > max_origin_blocks) return {};
-  bool whole = true;
-  pd::array_map map = map_named(queue, survey.nr_blocks(), ws, whole);
-  for (std::uint64_t i = 0; whole && i < map.nr_blocks(); ++i)
-    whole = survey.class_of(*map.block(i)) == block_class::bits;
-  if (!whole) return {};
-  return map;
 }
 
 orphans find_orphans(pd::read_queue& queue, std::uint64_t nr_metadata_blocks,
@@ -41,6 +27,7 @@ orphans find_orphans(pd::read_queue& queue, std::uint64_t nr_metadata_blocks,
   found.explained = !found.too_many;
 
   std::vector<bool> placed(survey.nr_blocks());
+  bitset_mapper mapper(queue, survey.nr_blocks());
   std::uint64_t mapped = 0;
   for (const named_writeset& ws : named) {
     step();
@@ -54,7 +41,7 @@ orphans find_orphans(pd::read_queue& queue, std::uint64_t nr_metadata_blocks,
       break;
     }
     if (whole) {
-      orphaned_writeset orphan{ws.era, ws.nr_bits, map_named(queue, survey.nr_blocks(), ws, whole)};
+      orphaned_writeset orphan{ws.era, ws.nr_bits, mapper.map(ws, whole)};
       for (std::uint64_t i = 0; i < orphan.bits.known_end(); ++i)
         if (const auto block = orphan.bits.block(i)) placed[block->value] = true;
       found.writesets.push_back(std::move(orphan));

@@ -30,9 +30,18 @@ struct orphans {
 orphans find_orphans(pd::read_queue&, std::uint64_t nr_metadata_blocks,
                      std::span<const pd::block_nr> unreached, const std::function<void()>& step);
 
-// Maps the bitset of a named writeset. Nothing: it is not whole, or not a bitset by what the survey
-// has seen; damage that is only met there is the reader's.
-std::optional<pd::array_map> map_bitset(pd::read_queue&, const block_survey&,
-                                        const named_writeset&);
+// Maps the bitsets of named writesets, one after the other. Several may share blocks: the survey
+// also finds outdated versions.
+class bitset_mapper {
+ public:
+  bitset_mapper(pd::read_queue&, std::uint64_t nr_metadata_blocks);
+
+  // Lost blocks are left out of the map, and make whole false.
+  pd::array_map map(const named_writeset&, bool& whole);
+
+ private:
+  pd::block_ledger ledger_;
+  pd::btree_walk walk_;
+};
 
 }  // namespace era

@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The rules by which damage becomes "written".
+// 1. All metadata is checked; the references that contradict the space map or each other are noted.
+// 2. The trees are walked again without the blocks that these put in doubt, and every block that
+//    they reach is read. Each loss is noted by what it may hide: eras or origin blocks.
+// 3. Writesets that the live trees have lost hold of are taken from the metadata snapshot, and from
+//    blocks that are counted and not reached. If these explain all that is counted, no writeset is
+//    missing; if not, all blocks count as written in the newest era that a loss may hide.
+// 4. If the array then has an era that is newer than a writeset, all are folded into the array.
+// Without a superblock, search.cc does it all.
 #include "era/repair/salvage.h"
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -37,20 +45,15 @@ bool is_of_live_trees(const finding& f) {
   }
 }
 
+bool is_of_array(const finding& f) { return f.where.what == part::era_array; }
+
 class salvager {
  public:
   salvager(const pd::block_device& device, const salvage_wishes& wishes,
            const salvage_report& report, const std::function<void()>& step)
       : device_(device),
         wishes_(wishes),
-        report_{[this, &report](finding f) {
-                  result_.doubtful = true;
-                  report.damage(std::move(f));
-                },
-                [this, &report](std::string text) {
-                  result_.doubtful = true;
-                  report.assumption(std::move(text));
-                }},
+        report_(report),
         step_(step),
         queue_(device.make_engine(), device.nr_blocks()) {}
 
@@ -72,18 +75,21 @@ class salvager {
           "{}: the superblock of the metadata snapshot is lost; repair the live metadata",
           device_.path()));
     sb_ = view->sb;
+    result_.uuid = sb_.uuid;
     settle_block_size(checked.snapshot);
     settle_nr_blocks();
     map(view->location, checked.suspects);
     settle_era();
     place_writesets();
-    const bool all_found = live && take_orphans(checked.suspects);
+    const bool all_found = live && adopt_snapshot(checked) && take_orphans(checked.suspects);
     if (all_found && !lost_eras_.empty())
       assume("what the writeset tree has lost is all among them");
     if (!all_found) fill_lost_eras();
     result_.eras = std::move(metadata_.eras);
+    result_.settle();
+    settle_order();
     if (live && sb_.metadata_snap != 0) assume("the metadata snapshot is left out");
-    result_.read_from = {metadata_.from, metadata_.sb, metadata_.location, {}, {}};
+    result_.read_from = {metadata_.from, metadata_.sb, metadata_.location, {}, {}, {}};
     return std::move(result_);
   }
 
@@ -126,18 +132,28 @@ class salvager {
       measured.reset();
     const auto length = measured ? static_cast<std::uint32_t>(measured->nr_values) : 0;
 
-    if (wishes_.nr_blocks)
-      result_.nr_blocks = *wishes_.nr_blocks;
-    else if (!measured && !plausible)
+    const std::uint32_t found = std::max(plausible ? told : 0, length);
+    const std::string says = plausible ? fmt::format("the superblock says {}", told)
+                                       : fmt::format(
+                                             "the superblock says {}, which does not fit "
+                                             "into the metadata",
+                                             told);
+    if (wishes_.nr_blocks && *wishes_.nr_blocks < found)
+      throw cannot_salvage(fmt::format(
+          "{}: --nr-blocks {} cannot be: {}{}; a number that is too large does no harm, since the "
+          "kernel cuts what the device does not have",
+          device_.path(), *wishes_.nr_blocks, says,
+          measured ? fmt::format(", and the era array has {}", length) : ""));
+    if (!wishes_.nr_blocks && !measured && !plausible)
       throw cannot_salvage(
-          fmt::format("{}: how many blocks the origin has is lost; give it with --nr-blocks N "
+          fmt::format("{}: how many blocks the origin has is lost ({}); give it with --nr-blocks N "
                       "(its length divided by the block size, rounded up)",
-                      device_.path()));
-    else
-      result_.nr_blocks = std::max(plausible ? told : 0, length);
-    if (measured && length != told)
-      assume(fmt::format("{} origin blocks; the superblock says {}, and the era array has {}",
-                         result_.nr_blocks, told, length));
+                      device_.path(), says));
+    result_.nr_blocks = wishes_.nr_blocks.value_or(found);
+    if (result_.nr_blocks != told || (measured && length != told))
+      assume(fmt::format("{} origin blocks{}; {}{}", result_.nr_blocks,
+                         wishes_.nr_blocks ? ", as told" : "", says,
+                         measured ? fmt::format(", and the era array has {}", length) : ""));
     sb_.nr_blocks = result_.nr_blocks;
   }
 
@@ -148,7 +164,7 @@ class salvager {
     const finding_sink sink = [this](finding f) { note(std::move(f)); };
     metadata_ = map_metadata(walk, wishes_.from, location, sb_, sink);
     step_();
-    check_content(metadata_, device_, sink);
+    newest_in_array_ = check_content(metadata_, device_, sink);
     step_();
   }
 
@@ -168,6 +184,7 @@ class salvager {
         break;
       case part::era_array:
         if (f.what.what == fault::bad_value) impossible_era_ = true;
+        array_has_losses_ = array_has_losses_ || !f.hidden.empty();
         break;
       default: break;
     }
@@ -187,16 +204,20 @@ class salvager {
   void settle_era() {
     const std::uint32_t told = sb_.current_era;
     bool contradicted =
-        impossible_era_ || told >= max_plausible_era || (told == 0 && has_current());
+        impossible_era_ || told > max_current_era || (told == 0 && !metadata_.writesets.empty());
     for (const writeset& ws : metadata_.writesets)
       if (ws.where.what == part::writeset && ws.where.era.value != 0 && !is_possible(ws))
         contradicted = true;
     std::uint32_t era = told;
     if (contradicted) {
       era = newest_era_on(device_, step_) + 1;
-      if (told < max_plausible_era) era = std::max(era, told);
+      if (told <= max_current_era) era = std::max(era, told);
       assume(fmt::format("the current era is {}; the superblock says {}, which is contradicted",
                          era, told));
+    }
+    if (era == 0 && !lost_eras_.empty()) {
+      era = 1;
+      assume("the current era is 1, since a lost part of the writeset tree may have had writesets");
     }
     if (wishes_.current_era) {
       if (*wishes_.current_era < era)
@@ -209,59 +230,84 @@ class salvager {
     result_.last_possible = {told};
   }
 
-  salvaged_writeset& writeset_of(std::uint32_t era) {
-    salvaged_writeset& ws = result_.writesets[era];
-    return ws;
+  // Takes a bitset as one that lists blocks that were written in an era, known or assumed.
+  void take(std::uint32_t era, bool era_is_assumed, std::uint32_t nr_bits, pd::array_map bits) {
+    result_.sources.push_back({era, nr_bits, era_is_assumed, std::move(bits)});
+  }
+  void assume_written(std::uint32_t era, pd::range blocks) {
+    result_.ranges.add(era, blocks, result_.nr_blocks);
   }
 
   void place_writesets() {
     const std::uint32_t current = result_.current_era.value;
-    for (writeset& ws : metadata_.writesets) {
+    std::uint64_t impossible = 0;
+    era_nr first_impossible;
+    for (; !metadata_.writesets.empty(); metadata_.writesets.pop_front()) {
+      writeset& ws = metadata_.writesets.front();
       const bool archived = ws.where.what == part::writeset;
       const bool known = archived ? is_possible(ws) : current == sb_.current_era;
-      if (archived && !known)
-        assume(fmt::format("the writeset of the impossible era {} is of era {}", ws.where.era,
-                           current));
-      const std::uint32_t era = archived && known ? ws.where.era.value : current;
-      salvaged_writeset& to = writeset_of(era);
-      to.bitsets.push_back({std::move(ws.bits), known});
+      if (archived && !known && impossible++ == 0) first_impossible = ws.where.era;
       std::uint32_t nr_bits = ws.nr_bits;
+      const std::uint32_t era = archived && known ? ws.where.era.value : current;
       if (nr_bits > max_origin_blocks ||
           size_in_doubt_.contains({ws.where.what, ws.where.era.value})) {
-        set_all(to, {std::min(nr_bits, result_.nr_blocks), result_.nr_blocks});
+        assume_written(era, {nr_bits, result_.nr_blocks});
         nr_bits = result_.nr_blocks;
       }
-      to.nr_bits = std::max(to.nr_bits, nr_bits);
+      take(era, !known, nr_bits, std::move(ws.bits));
     }
+    if (impossible > 0)
+      assume(fmt::format("{} of an impossible era are of era {}; the first is of era {}",
+                         impossible == 1 ? "a writeset" : fmt::format("{} writesets", impossible),
+                         current, first_impossible));
   }
 
-  static void set_all(salvaged_writeset& ws, pd::range blocks) {
-    if (blocks.empty()) return;
-    ws.all_of = ws.all_of.empty() ? blocks
-                                  : pd::range{std::min(ws.all_of.begin, blocks.begin),
-                                              std::max(ws.all_of.end, blocks.end)};
+  // A lost part of the live writeset tree may have led to bitsets that the snapshot shares. Those
+  // are reached, so the space map's counts do not give them away as unreachable; their eras are in
+  // the snapshot's own writeset tree. Returns false if that is damaged, too.
+  bool adopt_snapshot(const check_summary& checked) {
+    if (!checked.snapshot || (lost_eras_.empty() && checked.suspects.unreached.empty()))
+      return true;
+    bool is_whole = true;
+    pd::block_ledger ledger(device_.nr_blocks(), pd::block_ledger::counting::no);
+    pd::btree_walk walk(queue_, ledger);
+    metadata snapshot =
+        map_metadata(walk, source::snapshot, checked.snapshot->location, checked.snapshot->sb,
+                     [&](const finding& f) { is_whole = is_whole && is_of_array(f); });
+    step_();
+    if (!snapshot.writesets.empty())
+      assume("the writesets of the metadata snapshot belong to the live metadata, too");
+    for (; !snapshot.writesets.empty(); snapshot.writesets.pop_front()) {
+      writeset& ws = snapshot.writesets.front();
+      const bool known = is_possible(ws);
+      take(known ? ws.where.era.value : result_.current_era.value, !known,
+           std::min(ws.nr_bits, max_origin_blocks), std::move(ws.bits));
+    }
+    return is_whole;
   }
 
-  // True: all that the live metadata has lost hold of is among them.
+  // Returns whether all that the live metadata has lost hold of is among them.
   bool take_orphans(const suspect_references& suspects) {
     if (suspects.unreached.empty()) return suspects.complete && suspects.contested.empty();
     orphans found = find_orphans(queue_, device_.nr_blocks(), suspects.unreached, step_);
     const std::uint32_t current = result_.current_era.value;
+    std::uint32_t oldest = current, newest = 0;
     for (orphaned_writeset& ws : found.writesets) {
       const bool known = ws.era != 0 && ws.era <= current;
       const auto era = known ? static_cast<std::uint32_t>(ws.era) : current;
-      assume(fmt::format("a writeset that nothing leads to is of era {}{}", era,
-                         known ? "" : ", since its own cannot be"));
-      salvaged_writeset& to = writeset_of(era);
-      to.nr_bits = std::max(to.nr_bits, ws.nr_bits);
-      to.bitsets.push_back({std::move(ws.bits), known});
+      oldest = std::min(oldest, era);
+      newest = std::max(newest, era);
+      take(era, !known, ws.nr_bits, std::move(ws.bits));
     }
+    if (const std::size_t n = found.writesets.size(); n == 1)
+      assume(fmt::format("a writeset that nothing leads to is of era {}", newest));
+    else if (n > 1)
+      assume(fmt::format("{} writesets that nothing leads to are of eras {} to {}", n, oldest,
+                         newest));
     if (!found.bits.empty()) {
       assume(
           fmt::format("blocks in bitsets that nothing leads to were written in era {}", current));
-      salvaged_writeset& to = writeset_of(current);
-      to.nr_bits = std::max(to.nr_bits, result_.nr_blocks);
-      to.loose = std::move(found.bits);
+      result_.loose_bits = std::move(found.bits);
     }
     if (found.too_many) lost_eras_.push_back({0, last_era_of_a_key + 1});
     return suspects.complete && suspects.contested.empty() && found.explained;
@@ -271,21 +317,39 @@ class salvager {
     std::set<std::uint32_t> eras;
     for (const pd::range& lost : lost_eras_)
       eras.insert(static_cast<std::uint32_t>(
-          std::min<std::uint64_t>(lost.end - 1, result_.current_era.value)));
+          std::clamp<std::uint64_t>(lost.end - 1, 1, std::max(result_.current_era.value, 1u))));
     for (const std::uint32_t era : eras) {
       assume(
           fmt::format("all blocks were written in era {}, since a lost part of the writeset "
                       "tree may have listed them",
                       era));
-      salvaged_writeset& ws = writeset_of(era);
-      ws.nr_bits = std::max(ws.nr_bits, result_.nr_blocks);
-      set_all(ws, {0, result_.nr_blocks});
+      assume_written(era, {0, result_.nr_blocks});
     }
+  }
+
+  // The oldest era that the document's writesets would have, if it has any.
+  std::optional<std::uint32_t> oldest_writeset() const {
+    std::optional<std::uint32_t> oldest;
+    const auto consider = [&](std::uint32_t era) { oldest = std::min(oldest.value_or(era), era); };
+    if (!result_.sources.empty()) consider(result_.sources.front().era);
+    if (!result_.ranges.all().empty()) consider(result_.ranges.all().front().era);
+    return oldest;
+  }
+
+  void settle_order() {
+    const auto oldest = oldest_writeset();
+    const era_nr newest = array_has_losses_ ? result_.current_era : newest_in_array_;
+    if (!oldest || newest.value <= *oldest) return;
+    result_.is_folded = true;
+    assume(
+        fmt::format("all writesets are digested: the era array goes on to era {}, and digestion "
+                    "would replace that with era {}",
+                    newest, *oldest));
   }
 
   const pd::block_device& device_;
   const salvage_wishes& wishes_;
-  const salvage_report report_;
+  const salvage_report& report_;
   const std::function<void()>& step_;
   pd::read_queue queue_;
   superblock sb_{};
@@ -294,7 +358,8 @@ class salvager {
 
   std::vector<pd::range> lost_eras_;
   std::set<std::pair<part, std::uint32_t>> size_in_doubt_;
-  bool impossible_era_ = false;
+  bool impossible_era_ = false, array_has_losses_ = false;
+  era_nr newest_in_array_;
 };
 
 }  // namespace

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Reading what was saved, a stripe at a time.
+// A stripe is read as one batch: its blocks of the era array, and those of all sources that have
+// one there. Each block raises the known eras, or only the assumed ones; a block that cannot be
+// used raises the assumed eras of all that it covered. Blocks that are lost in whole are never
+// looked for: assumed_ranges has them.
 #include "era/repair/salvaged.h"
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -16,8 +21,6 @@ namespace {
 
 constexpr std::size_t words_per_stripe = bits_per_bitset_block / bits_per_word;
 using stripe_bits = std::array<std::uint64_t, words_per_stripe>;
-
-enum class lost_blocks { filled, left_out };
 
 pd::range origin_blocks_of(std::uint64_t stripe, std::uint64_t end) {
   return pd::intersection({stripe * bits_per_bitset_block, (stripe + 1) * bits_per_bitset_block},
@@ -38,146 +41,234 @@ void set(stripe_bits& bits, pd::range r) {
   }
 }
 
-template <class Take>
-void each_set(const stripe_bits& bits, Take take) {
-  for (std::size_t w = 0; w < bits.size(); ++w)
-    for (std::uint64_t word = bits[w]; word != 0; word &= word - 1)
-      take(w * bits_per_word + static_cast<unsigned>(std::countr_zero(word)));
+void raise(std::span<std::uint32_t> eras, std::uint32_t era) {
+  for (std::uint32_t& e : eras) e = std::max(e, era);
+}
+
+void raise(std::span<std::uint32_t> eras, std::span<const pd::le64> words, std::uint32_t era) {
+  for (std::size_t w = 0; w < words.size(); ++w)
+    for (std::uint64_t word = words[w]; word != 0; word &= word - 1) {
+      const std::size_t i = w * bits_per_word + static_cast<unsigned>(std::countr_zero(word));
+      if (i < eras.size()) eras[i] = std::max(eras[i], era);
+    }
+}
+
+void raise(std::span<std::uint32_t> eras, std::span<const pd::le32> values) {
+  for (std::size_t i = 0; i < std::min(eras.size(), values.size()); ++i)
+    eras[i] = std::max<std::uint32_t>(eras[i], values[i]);
+}
+
+// An array block that nothing places, as it was surveyed; it may have changed since.
+bool is_loose(const pd::block* b, pd::block_nr where, std::uint32_t value_size) {
+  return b && pd::identify(*b, where) == &pd::array_block_kind &&
+         pd::is_array_block_of(*b, value_size);
+}
+
+bool any_past(std::span<const pd::le32> eras, era_nr last) {
+  return std::any_of(eras.begin(), eras.end(), [&](std::uint32_t era) { return era > last.value; });
 }
 
 }  // namespace
 
-// Puts stripes together, for one thread.
+void salvaged::settle() {
+  std::uint32_t last = 0;
+  bool ascending = true;
+  for (bitset_source& s : sources) {
+    // Damage may hide all from here on; there is nothing to be read.
+    if (const std::uint64_t known = s.bits.known_end(); known < s.bits.nr_blocks())
+      ranges.add(s.era, {known * bits_per_bitset_block, s.nr_bits}, nr_blocks);
+    ascending = ascending && last <= s.era;
+    last = s.era;
+  }
+  if (!ascending)
+    std::sort(sources.begin(), sources.end(),
+              [](const bitset_source& a, const bitset_source& b) { return a.era < b.era; });
+  ranges.settle();
+  longest_first.resize(sources.size());
+  std::iota(longest_first.begin(), longest_first.end(), 0u);
+  std::sort(longest_first.begin(), longest_first.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return sources[a].bits.known_end() > sources[b].bits.known_end();
+  });
+}
+
+std::span<const std::uint32_t> salvaged::sources_at(std::uint64_t stripe) const noexcept {
+  const auto end =
+      std::partition_point(longest_first.begin(), longest_first.end(),
+                           [&](std::uint32_t i) { return sources[i].bits.known_end() > stripe; });
+  return {longest_first.begin(), end};
+}
+
+// Reads stripes, for one thread.
 class salvaged_reader {
  public:
   salvaged_reader(const salvaged& s, const pd::block_device& device)
       : s_(s), queue_(device.make_engine(), device.nr_blocks()) {}
 
-  const stripe_bits& bits(const salvaged_writeset& ws, std::uint64_t stripe, lost_blocks lost) {
+  void fold(std::uint64_t stripe) {
+    begin_eras(stripe);
+    want_array(stripe);
+    for (const std::uint32_t i : s_.sources_at(stripe)) want_source(s_.sources[i], stripe);
+    for (const auto& loose : s_.loose_bits.of({stripe, stripe + 1}))
+      want({loose.block}, {request::loose_bits});
+    read(stripe);
+    s_.ranges.raise(stripe, assumed_);
+    finish_eras();
+  }
+
+  // The era array alone, in assumed().
+  void read_array(std::uint64_t stripe) {
+    begin_eras(stripe);
+    want_array(stripe);
+    read(stripe);
+    finish_eras();
+  }
+
+  std::span<const std::uint32_t> known() const noexcept { return known_; }
+  std::span<const std::uint32_t> assumed() const noexcept { return assumed_; }
+
+  // The bits of a writeset, those that have to be assumed among them. sources: all of its era.
+  const stripe_bits& bits(std::uint32_t era, std::span<const bitset_source* const> sources,
+                          std::uint64_t stripe) {
     bits_.fill(0);
-    bool all_read = true;
-    for (const salvaged_bitset& bitset : ws.bitsets)
-      if (bitset.era_known || lost == lost_blocks::filled)
-        all_read = add(bitset.map, stripe) && all_read;
-    if (lost == lost_blocks::filled) {
-      const pd::range here = origin_blocks_of(stripe, ws.nr_bits);
-      const pd::range filled = all_read ? pd::intersection(ws.all_of, here) : here;
-      if (!filled.empty()) set(bits_, {filled.begin - here.begin, filled.end - here.begin});
-    }
-    if (lost == lost_blocks::left_out) return bits_;
-    for (const auto& loose : ws.loose.of({stripe, stripe + 1})) add(pd::block_nr{loose.block});
+    wanted_.clear();
+    requests_.clear();
+    for (const bitset_source* source : sources)
+      if (stripe < source->bits.known_end()) want_source(*source, stripe);
+    if (era == s_.current_era.value)
+      for (const auto& loose : s_.loose_bits.of({stripe, stripe + 1}))
+        want({loose.block}, {request::loose_bits});
+    queue_.read(wanted_, [&](std::size_t i, const pd::block* data, int error) {
+      const bitset_source* source = requests_[i].source;
+      if (source ? !source->bits.examine_block(stripe, data, error)
+                 : is_loose(data, wanted_[i], sizeof(pd::le64)))
+        merge(*data);
+      else if (source)
+        set_all(*source, stripe);
+    });
+    for (const bitset_source* source : lost_) set_all(*source, stripe);
+    lost_.clear();
+    for (const auto& e : s_.ranges.of_era(era)) set_in(stripe, {e.begin, e.end});
     return bits_;
-  }
-
-  // As a document lists them. A block that is newer in the array is left to that: digestion writes
-  // the writeset's era into the array, whatever is there.
-  const stripe_bits& listed_bits(std::uint32_t era, const salvaged_writeset& ws,
-                                 std::uint64_t stripe) {
-    bits(ws, stripe, lost_blocks::filled);
-    if (!s_.doubtful) return bits_;
-    eras(stripe, false, lost_blocks::filled);
-    for (std::size_t i = 0; i < eras_.size(); ++i)
-      if (eras_[i] > era) bits_[i / bits_per_word] &= ~(std::uint64_t{1} << i % bits_per_word);
-    return bits_;
-  }
-
-  // The array's eras alone, or with all writesets.
-  const std::vector<std::uint32_t>& eras(std::uint64_t stripe, bool folded, lost_blocks lost) {
-    const pd::range here = origin_blocks_of(stripe, s_.nr_blocks);
-    eras_.assign(here.size(), 0);
-    read_array(stripe, lost);
-    if (!folded) return eras_;
-    for (const auto& [era, ws] : s_.writesets)
-      each_set(bits(ws, stripe, lost), [&, era = era](std::size_t i) {
-        if (i < eras_.size()) eras_[i] = std::max(eras_[i], era);
-      });
-    return eras_;
   }
 
  private:
-  // False where the block is lost.
-  bool add(const pd::array_map& map, std::uint64_t stripe) {
-    if (stripe >= map.nr_blocks()) return true;
-    bool sound = false;
-    if (const auto where = map.block(stripe))
-      queue_.read(std::span(&*where, 1), [&](std::size_t, const pd::block* data, int error) {
-        if (map.examine_block(stripe, data, error)) return;
-        sound = true;
-        raise(*data);
-      });
-    return sound;
+  struct request {
+    enum kind { array, older_eras, source_bits, loose_bits } what;
+    std::uint64_t index = 0;                // of an array block, in the stripe
+    const bitset_source* source = nullptr;  // of source_bits
+  };
+
+  void want(pd::block_nr block, request r) {
+    wanted_.push_back(block);
+    requests_.push_back(r);
   }
 
-  void add(pd::block_nr loose) {
-    queue_.read(std::span(&loose, 1), [&](std::size_t, const pd::block* data, int) {
-      if (data && is_loose(*data, loose, sizeof(pd::le64))) raise(*data);
+  void want_source(const bitset_source& source, std::uint64_t stripe) {
+    if (const auto block = source.bits.block(stripe))
+      want(*block, {request::source_bits, 0, &source});
+    else
+      lost_.push_back(&source);
+  }
+
+  void want_array(std::uint64_t stripe) {
+    const std::uint64_t first = stripe * array_blocks_per_stripe;
+    const std::uint64_t end = std::min(first + array_blocks_per_stripe, s_.eras.nr_blocks());
+    for (std::uint64_t i = first; i < end; ++i)
+      if (const auto where = s_.eras.block(i)) want(*where, {request::array, i - first});
+    if (first < end)
+      for (const auto& loose : s_.older_eras.of({first, end}))
+        want({loose.block}, {request::older_eras, loose.index - first});
+  }
+
+  void begin_eras(std::uint64_t stripe) {
+    const std::size_t size = origin_blocks_of(stripe, s_.nr_blocks).size();
+    known_.assign(size, 0);
+    assumed_.assign(size, 0);
+    sound_.fill(false);
+    wanted_.clear();
+    requests_.clear();
+    lost_.clear();
+  }
+
+  // What an array block of the stripe covers, in known_ or assumed_.
+  std::span<std::uint32_t> part(std::vector<std::uint32_t>& eras, std::uint64_t index) const {
+    const std::size_t begin = std::min<std::size_t>(index * eras_per_array_block, eras.size());
+    return std::span(eras).subspan(
+        begin, std::min<std::size_t>(eras_per_array_block, eras.size() - begin));
+  }
+
+  void read(std::uint64_t stripe) {
+    queue_.read(wanted_, [&](std::size_t i, const pd::block* data, int error) {
+      const request& r = requests_[i];
+      switch (r.what) {
+        case request::array:
+          take_array(stripe * array_blocks_per_stripe + r.index, r.index, data, error);
+          return;
+        case request::older_eras:
+          if (!is_loose(data, wanted_[i], sizeof(pd::le32))) return;
+          if (const auto values = pd::array_values<pd::le32>(*data);
+              !any_past(values, s_.last_possible))
+            raise(part(assumed_, r.index), values);
+          return;
+        case request::loose_bits:
+          if (is_loose(data, wanted_[i], sizeof(pd::le64)))
+            raise(assumed_, pd::array_values<pd::le64>(*data), s_.current_era.value);
+          return;
+        case request::source_bits: take_bits(*r.source, stripe, data, error);
+      }
     });
+    for (const bitset_source* source : lost_) lose_bits(*source, stripe);
+    for (std::size_t i = 0; i * eras_per_array_block < assumed_.size(); ++i)
+      if (!sound_[i]) raise(part(assumed_, i), s_.current_era.value);
   }
 
-  static bool is_loose(const pd::block& b, pd::block_nr where, std::uint32_t value_size) {
-    return pd::identify(b, where) == &pd::array_block_kind && pd::is_array_block_of(b, value_size);
+  void take_array(std::uint64_t i, std::uint64_t in_stripe, const pd::block* data, int error) {
+    if (s_.eras.examine_block(i, data, error)) return;
+    const auto values = pd::array_values<pd::le32>(*data);
+    if (any_past(values, s_.last_possible)) return;
+    sound_[in_stripe] = true;
+    raise(part(known_, in_stripe), values);
   }
 
-  void raise(const pd::block& b) {
+  void take_bits(const bitset_source& source, std::uint64_t stripe, const pd::block* data,
+                 int error) {
+    if (source.bits.examine_block(stripe, data, error)) return lose_bits(source, stripe);
+    raise(source.era_is_assumed ? assumed_ : known_, pd::array_values<pd::le64>(*data), source.era);
+  }
+
+  void lose_bits(const bitset_source& source, std::uint64_t stripe) {
+    const std::uint64_t covered = origin_blocks_of(stripe, source.nr_bits).size();
+    raise(std::span(assumed_).first(std::min<std::size_t>(covered, assumed_.size())), source.era);
+  }
+
+  void finish_eras() {
+    for (std::size_t i = 0; i < assumed_.size(); ++i)
+      assumed_[i] = std::max(assumed_[i], known_[i]);
+  }
+
+  void merge(const pd::block& b) {
     const auto words = pd::array_values<pd::le64>(b);
     for (std::size_t w = 0; w < words.size(); ++w) bits_[w] |= words[w];
   }
 
-  void read_array(std::uint64_t stripe, lost_blocks lost) {
-    const pd::array_map& map = s_.eras;
-    const std::uint64_t first = stripe * array_blocks_per_stripe;
-    const std::uint64_t end = std::min(first + array_blocks_per_stripe, map.nr_blocks());
-    wanted_.clear();
-    places_.clear();
-    std::array<bool, array_blocks_per_stripe> sound{};
-    for (std::uint64_t i = first; i < end; ++i)
-      if (const auto where = map.block(i)) {
-        wanted_.push_back(*where);
-        places_.push_back(i);
-      }
-    const std::size_t own = wanted_.size();
-    if (lost == lost_blocks::filled)
-      for (const auto& loose : s_.older_eras.of({first, end})) {
-        wanted_.push_back({loose.block});
-        places_.push_back(loose.index);
-      }
-    queue_.read(wanted_, [&](std::size_t w, const pd::block* data, int error) {
-      const std::uint64_t i = places_[w];
-      if (w < own)
-        sound[i - first] = !map.examine_block(i, data, error) && raise(*data, i - first);
-      else if (data && is_loose(*data, wanted_[w], sizeof(pd::le32)))
-        raise(*data, i - first);
-    });
-    if (lost == lost_blocks::left_out) return;
-    for (std::uint64_t i = first; i < end; ++i)
-      if (!sound[i - first]) {
-        const auto begin = eras_.begin() + static_cast<std::ptrdiff_t>((i - first) * per_block);
-        std::fill_n(begin, std::min<std::ptrdiff_t>(per_block, eras_.end() - begin),
-                    s_.current_era.value);
-      }
+  void set_all(const bitset_source& source, std::uint64_t stripe) {
+    set_in(stripe, {0, std::min(source.nr_bits, s_.nr_blocks)});
   }
 
-  // False where it has eras that cannot be: then none of them is believed.
-  bool raise(const pd::block& b, std::uint64_t place) {
-    const auto values = pd::array_values<pd::le32>(b);
-    if (std::any_of(values.begin(), values.end(),
-                    [&](std::uint32_t era) { return era > s_.last_possible.value; }))
-      return false;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      const std::size_t at = place * per_block + i;
-      if (at < eras_.size()) eras_[at] = std::max<std::uint32_t>(eras_[at], values[i]);
-    }
-    return true;
+  void set_in(std::uint64_t stripe, pd::range blocks) {
+    const std::uint64_t first = stripe * bits_per_bitset_block;
+    const pd::range part = pd::intersection(blocks, {first, first + bits_per_bitset_block});
+    if (!part.empty()) set(bits_, {part.begin - first, part.end - first});
   }
-
-  static constexpr std::ptrdiff_t per_block = eras_per_array_block;
 
   const salvaged& s_;
   pd::read_queue queue_;
   stripe_bits bits_;
-  std::vector<std::uint32_t> eras_;
+  std::vector<std::uint32_t> known_, assumed_;
+  std::array<bool, array_blocks_per_stripe> sound_{};
   std::vector<pd::block_nr> wanted_;
-  std::vector<std::uint64_t> places_;
+  std::vector<request> requests_;
+  std::vector<const bitset_source*> lost_;  // their block of the stripe is not known
 };
 
 namespace {
@@ -205,7 +296,7 @@ runs runs_of(const stripe_bits& bits, pd::range blocks) {
   return found;
 }
 
-runs runs_of(const std::vector<std::uint32_t>& eras, std::uint64_t first) {
+runs runs_of(std::span<const std::uint32_t> eras, std::uint64_t first) {
   runs found;
   for (std::size_t i = 0; i < eras.size();) {
     const std::size_t begin = i;
@@ -231,6 +322,109 @@ void each_stripe(const salvaged& s, const pd::block_device& device, std::uint64_
 constexpr std::uint64_t bytes_per_bitset_stripe = pd::block_size,
                         bytes_per_stripe = array_blocks_per_stripe * pd::block_size;
 
+// A writeset of the document.
+struct salvaged_writeset {
+  std::uint32_t era = 0, nr_bits = 0;
+  std::vector<const bitset_source*> sources;
+  std::uint64_t known_stripes = 0;  // in the others, no block of a bitset is known
+};
+
+// Calls use(salvaged_writeset) for each, ascending by era.
+template <class Use>
+void each_writeset(const salvaged& s, Use use) {
+  const auto ranges = s.ranges.all();
+  const std::uint32_t current = s.current_era.value, none = 0xffffffff;
+  std::uint64_t loose_stripes = s.loose_bits.end();
+  auto source = s.sources.begin();
+  for (auto range = ranges.begin();;) {
+    salvaged_writeset ws;
+    const std::uint32_t of_sources = source == s.sources.end() ? none : source->era;
+    const std::uint32_t of_ranges = range == ranges.end() ? none : range->era;
+    ws.era = std::min({of_sources, of_ranges, loose_stripes > 0 ? current : none});
+    if (ws.era == none) return;
+    for (; source != s.sources.end() && source->era == ws.era; ++source) {
+      ws.sources.push_back(&*source);
+      ws.nr_bits = std::max(ws.nr_bits, source->nr_bits);
+      ws.known_stripes = std::max(ws.known_stripes, source->bits.known_end());
+    }
+    for (; range != ranges.end() && range->era == ws.era; ++range)
+      ws.nr_bits = std::max(ws.nr_bits, range->end);
+    if (ws.era == current && loose_stripes > 0) {
+      ws.nr_bits = std::max(ws.nr_bits, s.nr_blocks);
+      ws.known_stripes = std::max(ws.known_stripes, std::exchange(loose_stripes, 0));
+    }
+    ws.known_stripes = std::min(ws.known_stripes, stripes_for(ws.nr_bits));
+    use(ws);
+  }
+}
+
+class document_writer {
+ public:
+  document_writer(const salvaged& s, const pd::block_device& device, xml::document& to,
+                  const std::function<void(std::uint64_t)>& step)
+      : s_(s), device_(device), to_(to), step_(step), reader_(s, device) {}
+
+  void write(bool folded) {
+    to_.begin_superblock({s_.block_size, s_.nr_blocks, s_.current_era, s_.uuid});
+    if (!folded) each_writeset(s_, [this](const salvaged_writeset& ws) { write_writeset(ws); });
+    to_.begin_era_array();
+    const auto make = [&](salvaged_reader& reader, std::uint64_t stripe) {
+      folded ? reader.fold(stripe) : reader.read_array(stripe);
+      return runs_of(reader.assumed(), stripe * bits_per_bitset_block);
+    };
+    each_stripe(s_, device_, stripes_for(s_.nr_blocks), make, [&](const runs& made) {
+      for (const value_run& run : made) to_.eras(run.blocks, {run.value});
+      step_(done_ += bytes_per_stripe);
+    });
+    to_.end_era_array();
+    to_.end_superblock();
+  }
+
+ private:
+  void write_writeset(const salvaged_writeset& ws) {
+    to_.begin_writeset({ws.era}, ws.nr_bits);
+    const auto make = [&](salvaged_reader& reader, std::uint64_t stripe) {
+      return runs_of(reader.bits(ws.era, ws.sources, stripe), origin_blocks_of(stripe, ws.nr_bits));
+    };
+    const auto use = [&](const runs& made) {
+      for (const value_run& run : made) to_.bits(run.blocks, run.value != 0);
+      step_(done_ += bytes_per_bitset_stripe);
+    };
+    // Threads are not worth their while for less.
+    constexpr std::uint64_t few = 8;
+    if (ws.known_stripes > few)
+      each_stripe(s_, device_, ws.known_stripes, make, use);
+    else
+      for (std::uint64_t stripe = 0; stripe < ws.known_stripes; ++stripe)
+        use(make(reader_, stripe));
+    write_rest(ws);
+    to_.end_writeset();
+  }
+
+  // The stripes of which no block is known: what is assumed of them, and nothing else.
+  void write_rest(const salvaged_writeset& ws) {
+    std::uint64_t at = ws.known_stripes * bits_per_bitset_block;
+    const auto put = [&](std::uint64_t end, bool value) {
+      if (at < end) to_.bits({at, end}, value);
+      at = std::max(at, end);
+    };
+    for (const auto& e : s_.ranges.of_era(ws.era)) {
+      if (e.end <= at) continue;
+      put(e.begin, false);
+      put(e.end, true);
+    }
+    put(ws.nr_bits, false);
+    step_(done_ += (stripes_for(ws.nr_bits) - ws.known_stripes) * bytes_per_bitset_stripe);
+  }
+
+  const salvaged& s_;
+  const pd::block_device& device_;
+  xml::document& to_;
+  const std::function<void(std::uint64_t)>& step_;
+  salvaged_reader reader_;
+  std::uint64_t done_ = 0;
+};
+
 }  // namespace
 
 salvaged_folder::salvaged_folder(const salvaged& s, const pd::block_device& device)
@@ -238,56 +432,31 @@ salvaged_folder::salvaged_folder(const salvaged& s, const pd::block_device& devi
 salvaged_folder::salvaged_folder(salvaged_folder&&) noexcept = default;
 salvaged_folder::~salvaged_folder() = default;
 
-const std::vector<std::uint32_t>& salvaged_folder::known(std::uint64_t stripe) {
-  return reader_->eras(stripe, true, lost_blocks::left_out);
-}
-
-const std::vector<std::uint32_t>& salvaged_folder::assumed(std::uint64_t stripe) {
-  return reader_->eras(stripe, true, lost_blocks::filled);
+void salvaged_folder::fold(std::uint64_t stripe) { reader_->fold(stripe); }
+std::span<const std::uint32_t> salvaged_folder::known() const noexcept { return reader_->known(); }
+std::span<const std::uint32_t> salvaged_folder::assumed() const noexcept {
+  return reader_->assumed();
 }
 
 std::uint64_t document_bytes(const salvaged& s, bool logical) {
   std::uint64_t bytes = stripes_for(s.nr_blocks) * bytes_per_stripe;
-  if (!logical)
-    for (const auto& [era, ws] : s.writesets)
+  if (!logical && !s.is_folded)
+    each_writeset(s, [&](const salvaged_writeset& ws) {
       bytes += stripes_for(ws.nr_bits) * bytes_per_bitset_stripe;
+    });
   return bytes;
 }
 
 void write_document(const salvaged& s, const pd::block_device& device, bool logical,
                     xml::document& to, const std::function<void(std::uint64_t)>& step) {
-  std::uint64_t done = 0;
-  to.begin_superblock({s.block_size, s.nr_blocks, s.current_era});
-  for (const auto& [era, ws] : s.writesets) {
-    if (logical) break;
-    to.begin_writeset({era}, ws.nr_bits);
-    const auto make = [&era = era, &ws = ws](salvaged_reader& reader, std::uint64_t stripe) {
-      return runs_of(reader.listed_bits(era, ws, stripe), origin_blocks_of(stripe, ws.nr_bits));
-    };
-    each_stripe(s, device, stripes_for(ws.nr_bits), make, [&](const runs& made) {
-      for (const value_run& run : made) to.bits(run.blocks, run.value != 0);
-      step(done += bytes_per_bitset_stripe);
-    });
-    to.end_writeset();
-  }
-  to.begin_era_array();
-  const auto make = [&](salvaged_reader& reader, std::uint64_t stripe) {
-    return runs_of(reader.eras(stripe, logical, lost_blocks::filled),
-                   stripe * bits_per_bitset_block);
-  };
-  each_stripe(s, device, stripes_for(s.nr_blocks), make, [&](const runs& made) {
-    for (const value_run& run : made) to.eras(run.blocks, {run.value});
-    step(done += bytes_per_stripe);
-  });
-  to.end_era_array();
-  to.end_superblock();
+  document_writer(s, device, to, step).write(logical || s.is_folded);
 }
 
 std::uint64_t count_assumed(const salvaged& s, const pd::block_device& device) {
   std::uint64_t assumed = 0;
   const auto make = [&](salvaged_reader& reader, std::uint64_t stripe) {
-    const std::vector<std::uint32_t> known = reader.eras(stripe, true, lost_blocks::left_out);
-    const auto& all = reader.eras(stripe, true, lost_blocks::filled);
+    reader.fold(stripe);
+    const auto known = reader.known(), all = reader.assumed();
     std::uint64_t here = 0;
     for (std::size_t i = 0; i < all.size(); ++i) here += all[i] != known[i];
     return here;

@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
-#include <map>
 #include <memory>
+#include <span>
 #include <vector>
 
+#include "era/repair/assumed_ranges.h"
 #include "era/repair/block_survey.h"
 #include "era/view/metadata.h"
 #include "era/xml/reader.h"
@@ -17,59 +19,64 @@
 
 namespace era {
 
-struct salvaged_bitset {
-  pd::array_map map;
-  bool era_known = true;  // or is it only assumed to be of this era, and older?
+// A bitset whose bits count as written in an era. All sources of an era are one writeset: a block
+// that one of them lists is listed. Blocks of a bitset that are lost list everything.
+struct bitset_source {
+  std::uint32_t era = 0, nr_bits = 0;
+  bool era_is_assumed = false;  // the era in which it was written is unknown, and not newer
+  pd::array_map bits;
 };
-
-// The bits of a writeset. Where several sources have a bit, one that is set counts.
-struct salvaged_writeset {
-  std::uint32_t nr_bits = 0;
-  // What these have lost is set.
-  std::vector<salvaged_bitset> bitsets;
-  // Bits that are set in any of these blocks are set, too: that they are of this era is assumed.
-  loose_blocks loose;
-  // Origin blocks that are set, whatever is read.
-  pd::range all_of;
-};
+static_assert(sizeof(bitset_source) == 40);  // hostile metadata may have four million
 
 struct salvaged {
   std::uint32_t block_size = 0, nr_blocks = 0;
   era_nr current_era;
-  std::map<std::uint32_t, salvaged_writeset> writesets;  // by era
-  // Origin blocks whose era it has lost were written in the current era; a block of it is lost,
-  // too, where it has an era past the last that is possible.
+  uuid_bytes uuid{};
+  std::deque<bitset_source> sources;  // ascending by era
+  assumed_ranges ranges;
+  // Blocks of bitsets that nothing names: their bits count as written in the current era.
+  loose_blocks loose_bits;
+  // Origin blocks whose era it has lost were written in the current era. A block of it that has an
+  // era past last_possible counts as lost.
   pd::array_map eras;
   era_nr last_possible;
-  // The newest of the eras in any of these blocks counts, too; that they are the array's is
-  // assumed.
+  // The newest of the eras in any of these blocks counts, too; it is assumed that they were the
+  // array's.
   loose_blocks older_eras;
   // The superblock is lost: what is read may be outdated or of another place, and too new as well.
   bool searched = false;
-  // Something is lost or assumed. Where nothing is, writesets are newer than all of the array.
-  bool doubtful = false;
+  // The array has eras that are newer than a writeset's. Digestion would replace them with the
+  // older one, so that the document has no writesets: all are folded into its array.
+  bool is_folded = false;
   // For require_still_held; without maps.
   metadata read_from;
+  std::vector<std::uint32_t> longest_first;  // as metadata's, for sources
+
+  // Must be called once, after all else is set.
+  void settle();
+
+  std::span<const std::uint32_t> sources_at(std::uint64_t stripe) const noexcept;
 };
 
-// Hands salvaged metadata to whoever takes a document, as era_dump would print it: in writesets and
-// an era array, or, where logical is set, folded into the array. step: called for each few stripes
+// Hands salvaged metadata to a document, as era_dump would print it: writesets and an era array,
+// or, if logical or is_folded is set, the folded array alone. step: called for each few stripes
 // with the bytes that are done, of those that document_bytes says; what it throws ends it.
 void write_document(const salvaged&, const pd::block_device&, bool logical, xml::document&,
                     const std::function<void(std::uint64_t done)>& step);
 std::uint64_t document_bytes(const salvaged&, bool logical);
 
 // Folds stripes: the last era of each origin block, as far as it is known, and as it has to be
-// assumed. The true one is neither older than the former nor newer than the latter. For one thread;
-// what is returned is valid until the next call.
+// assumed. The true one is neither older than the former nor newer than the latter. For one thread.
 class salvaged_folder {
  public:
   salvaged_folder(const salvaged&, const pd::block_device&);
   salvaged_folder(salvaged_folder&&) noexcept;
   ~salvaged_folder();
 
-  const std::vector<std::uint32_t>& known(std::uint64_t stripe);
-  const std::vector<std::uint32_t>& assumed(std::uint64_t stripe);
+  // Reads a stripe; both answers are valid until the next call.
+  void fold(std::uint64_t stripe);
+  std::span<const std::uint32_t> known() const noexcept;
+  std::span<const std::uint32_t> assumed() const noexcept;
 
  private:
   std::unique_ptr<class salvaged_reader> reader_;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "era/repair/orphans.h"
 #include "persistent-data/format/btree_node.h"
 
 namespace era {
@@ -43,10 +42,12 @@ class searcher {
         report_(report),
         step_(step),
         queue_(device.make_engine(), device.nr_blocks()),
-        survey_(queue_, device.nr_blocks()) {}
+        survey_(queue_, device.nr_blocks()),
+        ledger_(device.nr_blocks(), pd::block_ledger::counting::no),
+        walk_(queue_, ledger_) {}
 
   salvaged run() {
-    result_.searched = result_.doubtful = true;
+    result_.searched = result_.is_folded = true;
     read_first_block();
     survey_.survey_all(step_);
     if (survey_.all(block_class::array_leaf).empty())
@@ -57,17 +58,20 @@ class searcher {
     const bool whole = gaps == 0 && !candidates_.empty() && candidates_.front().whole;
     settle_nr_blocks(whole);
     settle_block_size();
-    if (whole && collect()) return std::move(result_);
-    assume(
-        fmt::format("all blocks were written in era {}, since not only the superblock is lost: {}",
-                    result_.current_era,
-                    gaps > 0 ? fmt::format("{} more metadata blocks are damaged, or were never "
-                                           "used, which cannot be told",
-                                           gaps)
-                             : "no era array is whole"));
-    result_.writesets.clear();
-    result_.older_eras = {};
-    result_.eras = pd::array_map(result_.nr_blocks, sizeof(pd::le32));
+    if (!whole || !collect()) {
+      assume(fmt::format(
+          "all blocks were written in era {}, since not only the superblock is lost: {}",
+          result_.current_era,
+          gaps > 0 ? fmt::format("{} more metadata blocks are damaged, or were never used, which "
+                                 "cannot be told",
+                                 gaps)
+                   : "no era array is whole"));
+      result_.sources.clear();
+      result_.older_eras = {};
+      result_.loose_bits = {};
+      result_.eras = pd::array_map(result_.nr_blocks, sizeof(pd::le32));
+    }
+    result_.settle();
     return std::move(result_);
   }
 
@@ -91,9 +95,12 @@ class searcher {
 
   void settle_era() {
     const std::uint32_t newest = survey_.newest_era();
-    if (wishes_.current_era && *wishes_.current_era < newest)
-      fail(fmt::format("--current-era {} cannot be: the metadata goes on to era {}",
-                       *wishes_.current_era, newest));
+    // The current writeset is of a newer era than all that have a name.
+    if (wishes_.current_era && *wishes_.current_era <= newest)
+      fail(
+          fmt::format("--current-era {} cannot be: the metadata goes on to era {}, and what has no "
+                      "era any more may be newer; it has to be {} or later",
+                      *wishes_.current_era, newest, newest + 1));
     result_.current_era = {wishes_.current_era.value_or(newest + 1)};
     result_.last_possible = {newest};
     if (wishes_.current_era) return;
@@ -112,9 +119,7 @@ class searcher {
   }
 
   void judge(pd::block_nr root) {
-    pd::block_ledger ledger(device_.nr_blocks(), pd::block_ledger::counting::no);
-    pd::btree_walk walk(queue_, ledger);
-    const auto measured = pd::measure_array(walk, root);
+    const auto measured = measure(root);
     if (!measured || measured->value_size != sizeof(pd::le32) ||
         measured->nr_values > max_origin_blocks)
       return;
@@ -143,16 +148,25 @@ class searcher {
     candidates_.resize(reported);
   }
 
+  std::optional<pd::measured_array> measure(pd::block_nr root) {
+    ledger_.forget();
+    return pd::measure_array(walk_, root);
+  }
+
   pd::array_map map_of(pd::block_nr root, std::uint32_t nr_blocks) {
-    pd::block_ledger ledger(device_.nr_blocks(), pd::block_ledger::counting::no);
-    pd::btree_walk walk(queue_, ledger);
-    return pd::map_array(walk, std::nullopt, root, nr_blocks, sizeof(pd::le32),
+    ledger_.forget();
+    return pd::map_array(walk_, std::nullopt, root, nr_blocks, sizeof(pd::le32),
                          [](const pd::damage&) {});
   }
 
   // whole: nothing but the superblock is lost, so that the longest array is no outdated one.
   void settle_nr_blocks(bool whole) {
     const bool judged_all = nr_judged_ <= most_candidates;
+    // The array may be of a time when the device was larger: only the user can know.
+    if (wishes_.nr_blocks && !candidates_.empty() &&
+        *wishes_.nr_blocks < candidates_.front().nr_blocks)
+      assume(fmt::format("{} origin blocks, as told; there is an era array of {}, which is cut",
+                         *wishes_.nr_blocks, candidates_.front().nr_blocks));
     if (wishes_.nr_blocks)
       result_.nr_blocks = *wishes_.nr_blocks;
     else if (whole && judged_all)
@@ -174,27 +188,47 @@ class searcher {
     result_.eras = map_of(candidates_.front().root, result_.nr_blocks);
   }
 
-  // A copy of the superblock has it, where there was a metadata snapshot.
+  // A metadata snapshot's superblock has the block size. But one may also be left of another life
+  // of the device, with another geometry.
   void settle_block_size() {
-    const superblock* newest = nullptr;
+    const superblock* copy = nullptr;
+    const superblock* other = nullptr;  // one that does not fit, or contradicts one that does
     for (const superblock& sb : survey_.superblocks())
-      if (check_superblock(sb, device_.nr_blocks(), true).empty() &&
-          (!newest || sb.current_era > newest->current_era))
-        newest = &sb;
+      if (fits(sb) && (!copy || copy->data_block_size == sb.data_block_size))
+        copy = &sb;
+      else
+        other = &sb;
+    if (other && fits(*other)) copy = nullptr;
     if (wishes_.block_size) {
       result_.block_size = *wishes_.block_size;
-    } else if (newest) {
-      result_.block_size = newest->data_block_size;
+    } else if (copy) {
+      result_.block_size = copy->data_block_size;
       assume(fmt::format("the block size is that of a metadata snapshot of era {}, {} sectors",
-                         std::uint32_t{newest->current_era}, result_.block_size));
+                         std::uint32_t{copy->current_era}, result_.block_size));
     } else {
       const std::uint32_t seems = first_.data_block_size;
       const bool plausible = first_.magic == superblock_magic && seems != 0 && seems % 8 == 0;
       fail(fmt::format(
           "the block size is lost with the superblock; give it with --block-size "
-          "SECTORS (the table line of the device has it{})",
-          plausible ? fmt::format("; what is left of the superblock says {}", seems) : ""));
+          "SECTORS (the table line of the device has it{}{})",
+          plausible ? fmt::format("; what is left of the superblock says {}", seems) : "",
+          other
+              ? fmt::format("; a metadata snapshot of {} origin blocks of {} sectors was here once",
+                            std::uint32_t{other->nr_blocks}, std::uint32_t{other->data_block_size})
+              : ""));
     }
+  }
+
+  // Is this the superblock of a metadata snapshot that was held when the live superblock was lost?
+  // Then the device has not been resized since, and what it holds is still in place.
+  bool fits(const superblock& sb) {
+    if (sb.nr_blocks != result_.nr_blocks) return false;
+    if (!check_superblock(sb, device_.nr_blocks(), true).empty()) return false;
+    const auto array = measure({sb.era_array_root});
+    const block_class tree = survey_.class_of({sb.writeset_tree_root});
+    return array && array->nr_values == sb.nr_blocks &&
+           (array->value_size == sizeof(pd::le32) || array->value_size == 0) &&
+           (tree == block_class::writeset_leaf || tree == block_class::internal_node);
   }
 
   // The kernel fills the device from its beginning: what it has never used lies behind all that it
@@ -209,39 +243,20 @@ class searcher {
     return gaps;
   }
 
-  // All that any version of the trees says; the newest era counts. False: there is too much of it.
+  // Takes all that any version of the arrays says; the newest era counts. Leaves of the writeset
+  // tree are of no use: an outdated one may name a block that is part of the current writeset by
+  // now, under an era that is too old. Returns false if there is too much.
   bool collect() {
-    loose_blocks bits;
-    std::vector<named_writeset> named;
-    if (!survey_.collect(result_.older_eras, bits) || !survey_.collect(named)) return false;
+    if (!survey_.collect(result_.older_eras, result_.loose_bits)) return false;
     std::vector<bool> placed(survey_.nr_blocks());
-    std::uint64_t mapped = 0;
-    for (const named_writeset& ws : named) {
-      step_();
-      // Where nothing is lost, a bitset that is not whole is of an outdated leaf.
-      auto bitset = map_bitset(queue_, survey_, ws);
-      if (!bitset) continue;
-      mapped += bitset->nr_blocks();
-      if (mapped > survey_.nr_blocks()) return false;
-      for (std::uint64_t i = 0; i < bitset->nr_blocks(); ++i)
-        placed[bitset->block(i)->value] = true;
-      const bool known = ws.era != 0 && ws.era <= result_.current_era.value;
-      salvaged_writeset& to =
-          result_.writesets[known ? static_cast<std::uint32_t>(ws.era) : result_.current_era.value];
-      to.nr_bits = std::max(to.nr_bits, ws.nr_bits);
-      to.bitsets.push_back({std::move(*bitset), known});
-    }
     for (std::uint64_t i = 0; i < result_.eras.nr_blocks(); ++i)
       if (const auto block = result_.eras.block(i)) placed[block->value] = true;
-    const auto is_placed = [&](pd::block_nr b) { return placed[b.value]; };
-    result_.older_eras.erase_blocks(is_placed);
-    bits.erase_blocks(is_placed);
-    if (bits.empty()) return true;
-    assume(fmt::format("blocks in bitsets that no writeset names were written in era {}",
-                       result_.current_era));
-    salvaged_writeset& current = result_.writesets[result_.current_era.value];
-    current.nr_bits = std::max(current.nr_bits, result_.nr_blocks);
-    current.loose = std::move(bits);
+    result_.older_eras.erase_blocks([&](pd::block_nr b) { return placed[b.value]; });
+    if (!result_.loose_bits.empty())
+      assume(
+          fmt::format("all blocks in bitsets were written in era {}, since which is the current "
+                      "writeset is unknown",
+                      result_.current_era));
     return true;
   }
 
@@ -254,6 +269,8 @@ class searcher {
   const std::function<void()>& step_;
   pd::read_queue queue_;
   block_survey survey_;
+  pd::block_ledger ledger_;  // for one array at a time
+  pd::btree_walk walk_;
   superblock first_{};
   std::vector<candidate> candidates_;
   std::uint64_t nr_judged_ = 0;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "era/format/superblock.h"
+#include "persistent-data/io/block_device.h"
 #include "persistent-data/io/write_queue.h"
 
 namespace era {
@@ -18,6 +19,8 @@ struct output_target {
   bool is_block_device = false;
   std::uint64_t nr_blocks = 0;
   std::function<std::unique_ptr<pd::write_queue>()> make_queue;
+  // Opens it a second time, to read what was written and flushed.
+  std::function<std::unique_ptr<pd::block_device>()> open_for_reading;
 };
 
 // What is in the output after a failure.

@@ -8,7 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "era/check/check_content.h"
 #include "era/format/writeset.h"
+#include "era/view/metadata.h"
 #include "persistent-data/build/array_builder.h"
 #include "persistent-data/build/bitset_builder.h"
 #include "persistent-data/build/btree_builder.h"
@@ -100,6 +102,8 @@ struct restorer::state {
         what, in_words(need), pd::how_to_enlarge(target.name, target.is_block_device, suggested)));
   }
 
+  void require_order(const superblock& built);
+
   template <class Piece>
   void in_pieces(pd::range blocks, Piece piece) const {
     for (std::uint64_t at = blocks.begin; at < blocks.end; at += blocks_per_piece) {
@@ -124,6 +128,11 @@ struct restorer::state {
 
   std::optional<pd::array_builder<pd::le32>> array;
   std::optional<pd::block_nr> array_root;
+
+  // Digestion writes the era of a writeset over the array's. Only if the array has an era that is
+  // newer than some writeset can that be an older one.
+  std::optional<era_nr> oldest_writeset;
+  bool may_be_out_of_order = false;
 };
 
 restorer::restorer(open_target open, std::function<void()> step)
@@ -153,6 +162,7 @@ void restorer::begin_writeset(era_nr era, std::uint32_t nr_bits) {
   s.require_room(bitset_space(nr_bits) + tree_space(s.writesets.size() + 1),
                  fmt::format("what was read up to the writeset of era {}", era));
   s.writeset_era = era;
+  s.oldest_writeset = std::min(s.oldest_writeset.value_or(era), era);
   s.nr_bits = nr_bits;
   s.position = {nr_bits, "the writeset's nr_bits"};
   s.bitset.emplace(*s.writer);
@@ -185,6 +195,7 @@ void restorer::eras(pd::range blocks, era_nr era) {
   if (era > state_->sb.current_era)
     throw rejected(
         fmt::format("era=\"{}\" is past the current era {}", era, state_->sb.current_era));
+  if (state_->oldest_writeset && era > *state_->oldest_writeset) state_->may_be_out_of_order = true;
   state_->in_pieces(blocks,
                     [&](pd::range piece) { state_->array->append(piece.size(), era.value); });
 }
@@ -210,6 +221,7 @@ void restorer::commit() {
   for (const auto& [era, value] : s.writesets) writesets.push_back({era, value});
   pd::block b{};
   auto& sb = b.as<superblock>();
+  sb.uuid = s.sb.uuid;
   sb.magic = superblock_magic;
   sb.version = superblock_version;
   sb.data_block_size = s.sb.block_size;
@@ -220,7 +232,39 @@ void restorer::commit() {
   sb.writeset_tree_root = pd::build_btree<writeset_value>(*s.writer, writesets).value;
   sb.space_map = pd::build_space_map(*s.writer);
   s.step();
+  if (s.may_be_out_of_order) s.require_order(sb);
   s.output->finish(b);
+}
+
+// Reads back what was built: writesets come before the array, and are not kept in memory.
+void restorer::state::require_order(const superblock& built) {
+  output->queue().drain_and_flush();
+  const auto device = target.open_for_reading();
+  pd::read_queue queue(device->make_engine(), device->nr_blocks());
+  pd::block_ledger ledger(device->nr_blocks(), pd::block_ledger::counting::no);
+  pd::btree_walk walk(queue, ledger);
+  const finding_sink reject = [this](const finding& f) {
+    step();
+    throw rejected(fmt::format(
+        "{}: {}; digestion would give them the older era: restore what era_dump --logical prints",
+        in_words(f.where), f.what.detail));
+  };
+  const metadata m = map_metadata(walk, source::live, superblock_location, built, reject);
+  check_content(m, *device, reject);
+}
+
+restorer::work restorer::progress() const noexcept {
+  const state& s = *state_;
+  if (!s.writer) return {};
+  const auto blocks_left = [](std::uint64_t values, std::uint64_t done, std::uint32_t value_size) {
+    return pd::array_blocks_for(values - std::min(values, done), value_size);
+  };
+  std::uint64_t rest = 0;
+  if (!s.array_root)
+    rest += blocks_left(s.sb.nr_blocks, s.array ? s.array->size() : 0, sizeof(pd::le32));
+  if (s.bitset)
+    rest += blocks_left(bitset_words(s.nr_bits), s.bitset->nr_words(), sizeof(pd::le64));
+  return {s.writer->nr_used() * pd::block_size, rest * pd::block_size};
 }
 
 remains restorer::abandon() noexcept {

@@ -42,8 +42,16 @@ class restorer final : public xml::document {
   void end_era_array() override;
   void end_superblock() override;
 
-  // When the document was read to its very end: afterwards the metadata is on the device.
+  // Must be called after the document was read to its very end: afterwards the metadata is on the
+  // device. Throws xml::rejected if digestion would replace eras of the array with older ones.
   void commit();
+
+  // The bytes that were written, and that are still to be written of what has begun: the era array,
+  // and a writeset.
+  struct work {
+    std::uint64_t done = 0, known_rest = 0;
+  };
+  work progress() const noexcept;
 
   // After any failure, and instead of all else: what is in the output now.
   remains abandon() noexcept;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <optional>
 
 #include "era/check/check.h"
@@ -17,7 +18,9 @@ namespace {
 restorer::open_target opener(const std::string& path, std::optional<pd::output_device>& device) {
   return [&path, &device](std::uint64_t suggested) {
     device.emplace(path, suggested);
-    return output_target{path, false, device->nr_blocks(), [&] { return device->make_queue(); }};
+    return output_target{
+        path, false, device->nr_blocks(), [&] { return device->make_queue(); },
+        [&] { return std::make_unique<pd::block_device>(path, pd::access::shared); }};
   };
 }
 

@@ -6,20 +6,17 @@
 #include <iterator>
 
 namespace era {
-namespace {
 
-// The common case in one pass without a branch; a loop of fixed length, for the vectoriser.
-bool any_past(std::span<const pd::le32> eras, era_nr current) {
+// A loop of fixed length without a branch, for the vectoriser.
+era_nr newest_era(std::span<const pd::le32> eras) {
   constexpr std::size_t at_once = 8;
-  std::uint32_t past[at_once] = {};
-  const auto look = [&](std::size_t i) { past[i] |= eras[i] > current.value ? 1u : 0u; };
+  std::uint32_t newest[at_once] = {};
+  const auto look = [&](std::size_t i) { newest[i] = std::max<std::uint32_t>(newest[i], eras[i]); };
   for (; eras.size() >= at_once; eras = eras.subspan(at_once))
     for (std::size_t i = 0; i < at_once; ++i) look(i);
   for (std::size_t i = 0; i < eras.size(); ++i) look(i);
-  return std::any_of(std::begin(past), std::end(past), [](auto p) { return p != 0; });
+  return {*std::max_element(std::begin(newest), std::end(newest))};
 }
-
-}  // namespace
 
 pd::range array_position::origin_blocks() const noexcept {
   const pd::range values = map->values_of(index);
@@ -30,7 +27,7 @@ pd::range array_position::origin_blocks() const noexcept {
 std::optional<finding> find_future_eras(const array_position& at, const pd::block& b,
                                         era_nr current) {
   const auto eras = pd::array_values<pd::le32>(b);
-  if (!any_past(eras, current)) return {};
+  if (newest_era(eras) <= current) return {};
 
   std::uint64_t count = 0, first = 0, last = 0;
   std::uint32_t highest = 0;

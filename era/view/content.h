@@ -28,6 +28,9 @@ struct array_position {
   pd::range origin_blocks() const noexcept;
 };
 
+// The newest of the eras; 0 if there are none.
+era_nr newest_era(std::span<const pd::le32> eras);
+
 // What is wrong with a sound block of the era array: eras that have not been yet. Nothing can be
 // said of when those origin blocks were written.
 std::optional<finding> find_future_eras(const array_position&, const pd::block&, era_nr current);

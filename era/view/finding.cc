@@ -39,15 +39,20 @@ std::string in_words(const place& where) {
   return where.snapshot ? name() + " of the metadata snapshot" : name();
 }
 
+bool is_no_metadata(const finding& f) {
+  return f.where.what == part::superblock && f.what.what == pd::fault::wrong_kind;
+}
+
 std::string meaning(const finding& f) {
   switch (f.what.what) {
     case pd::fault::count_too_high: return "space is wasted; no era is affected";
     case pd::fault::count_too_low:
       return "the kernel may overwrite metadata that is in use: do not activate the device";
+    case pd::fault::out_of_order:
+      return "digestion would give these blocks the older era: do not activate the device";
     default: break;
   }
-  if (f.where.what == part::superblock && f.what.what == pd::fault::wrong_kind)
-    return "there is no era metadata here";
+  if (is_no_metadata(f)) return "there is no era metadata here";
   if (f.where.what == part::superblock)
     return f.hidden.empty() ? "what the metadata says of the device cannot be trusted"
                             : "which blocks were written, and when, is unknown";

@@ -46,6 +46,10 @@ struct finding {
   bool fatal() const noexcept { return what.what != pd::fault::count_too_high; }
 };
 
+// Does it say that the device holds something else than era metadata? Then there is nothing to be
+// repaired.
+bool is_no_metadata(const finding&);
+
 // What the finding means for the user.
 std::string meaning(const finding&);
 

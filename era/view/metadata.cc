@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <numeric>
 #include <thread>
 #include <utility>
 
@@ -52,7 +53,10 @@ class writeset_mapper {
     events.lost = [](pd::range) {};  // the damage itself says what it hides
     events.damaged = damage_in(tree_, sink_, 1, std::numeric_limits<std::uint64_t>::max());
     walk_.walk(std::nullopt, {m_.sb.writeset_tree_root}, sizeof(writeset_value), events);
-    for (const entry& e : entries_) map(e.leaf, part::writeset, e.era, e.nr_bits, e.root);
+    for (; !entries_.empty(); entries_.pop_front()) {
+      const entry& e = entries_.front();
+      map(pd::block_nr{e.leaf}, part::writeset, e.era, e.nr_bits, {e.root});
+    }
   }
 
   void map_current() {
@@ -63,10 +67,10 @@ class writeset_mapper {
 
  private:
   struct entry {
-    pd::block_nr leaf;
+    std::uint64_t root;
+    std::uint32_t leaf;
     era_nr era;
     std::uint32_t nr_bits;
-    pd::block_nr root;
   };
 
   void leaf(pd::block_nr where, const pd::node_view& node) {
@@ -82,7 +86,7 @@ class writeset_mapper {
                {node.key(i), std::uint64_t{m_.sb.current_era} + 1}});
         return;
       }
-      entries_.push_back({where, era, value.nr_bits, {value.root}});
+      entries_.push_back({value.root, static_cast<std::uint32_t>(where.value), era, value.nr_bits});
     }
   }
 
@@ -153,11 +157,29 @@ class writeset_mapper {
   metadata& m_;
   const finding_sink& sink_;
   const place tree_ = m_.place_of(part::writeset_tree);
-  std::vector<entry> entries_;
+  std::deque<entry> entries_;
   std::uint64_t mapped_ = 0;  // blocks of the lists so far
 };
 
+// Writesets of the same length stay in order.
+std::vector<std::uint32_t> order_by_length(const std::deque<writeset>& writesets) {
+  std::vector<std::uint32_t> order(writesets.size());
+  std::iota(order.begin(), order.end(), 0u);
+  const auto blocks = [&](std::uint32_t i) { return writesets[i].bits.known_end(); };
+  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return blocks(a) != blocks(b) ? blocks(a) > blocks(b) : a < b;
+  });
+  return order;
+}
+
 }  // namespace
+
+std::span<const std::uint32_t> metadata::writesets_at(std::uint64_t stripe) const noexcept {
+  const auto end =
+      std::partition_point(longest_first.begin(), longest_first.end(),
+                           [&](std::uint32_t i) { return writesets[i].bits.known_end() > stripe; });
+  return {longest_first.begin(), end};
+}
 
 std::optional<superblock> read_superblock(pd::read_queue& queue, std::uint64_t nr_metadata_blocks,
                                           pd::block_nr where, bool may_be_torn,
@@ -202,10 +224,11 @@ std::optional<superblock> read_snapshot_superblock(pd::read_queue& queue,
 
 metadata map_metadata(pd::btree_walk& walk, source from, pd::block_nr location,
                       const superblock& sb, const finding_sink& sink) {
-  metadata m{from, sb, location, {}, {}};
+  metadata m{from, sb, location, {}, {}, {}};
   writeset_mapper writesets(walk, m, sink);
   writesets.map_archived();
   writesets.map_current();
+  m.longest_first = order_by_length(m.writesets);
   m.eras = pd::map_array(walk, std::nullopt, {sb.era_array_root}, sb.nr_blocks, sizeof(pd::le32),
                          damage_in(m.place_of(part::era_array), sink, 1, sb.nr_blocks));
   return m;

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <vector>
 
@@ -21,22 +23,29 @@ enum class source {
   snapshot  // the metadata snapshot; its device may be live
 };
 
-// A writeset that is not yet in the era array, or not wholly.
+// A writeset that is not yet in the era array, or only in part.
 struct writeset {
   place where;  // and its era
   std::uint32_t nr_bits = 0;
   pd::array_map bits;  // of le64 words
 };
+static_assert(sizeof(writeset) == 40);  // hostile metadata may have four million
 
 struct metadata {
   source from = source::live;
   superblock sb;
-  pd::block_nr location;            // of sb
-  std::vector<writeset> writesets;  // ascending by era; the current one is the last
-  pd::array_map eras;               // of le32 eras, by origin block
+  pd::block_nr location;           // of sb
+  std::deque<writeset> writesets;  // ascending by era; the current one is the last
+  pd::array_map eras;              // of le32 eras, by origin block
+  // Indices into writesets, those with most blocks first; see writesets_at().
+  std::vector<std::uint32_t> longest_first;
 
   bool in_snapshot() const noexcept { return from == source::snapshot; }
   place place_of(part what) const noexcept { return {what, {}, in_snapshot()}; }
+
+  // Indices of the writesets whose bitset's block of this number may be known. Together, all blocks
+  // of all bitsets are as many as the device has: a loop over stripes and these is bounded by that.
+  std::span<const std::uint32_t> writesets_at(std::uint64_t stripe) const noexcept;
 };
 
 // A metadata snapshot was asked for and there is none, or no longer: the command ends. The message

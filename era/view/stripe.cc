@@ -71,9 +71,11 @@ void stripe_reader::read(std::uint64_t stripe, const visitor& visit,
   positions_.clear();
   for (std::uint64_t i = first; i < end; ++i)
     positions_.push_back({&array, metadata_.place_of(part::era_array), i, 0});
-  for (const writeset& ws : metadata_.writesets)
-    if (what_ == fold_what::everything && stripe < ws.bits.nr_blocks())
+  if (what_ == fold_what::everything)
+    for (const std::uint32_t i : metadata_.writesets_at(stripe)) {
+      const writeset& ws = metadata_.writesets[i];
       positions_.push_back({&ws.bits, ws.where, stripe, ws.nr_bits});
+    }
 
   const auto take = [&](std::size_t k, const pd::block& b) -> std::optional<finding> {
     const array_position& at = positions_[k];

@@ -24,6 +24,7 @@ void printer::begin_superblock(const superblock_element& element) {
   sb.data_block_size = element.block_size;
   sb.nr_blocks = element.nr_blocks;
   sb.current_era = element.current_era.value;
+  sb.uuid = element.uuid;
   xml::begin_superblock(text_, sb);
 }
 

@@ -41,10 +41,33 @@ std::string shown(std::string_view text) {
   return result;
 }
 
+// "" for none; 01234567-89ab-cdef-0123-456789abcdef; or up to 16 bytes of anything else.
+uuid_bytes parse_uuid(std::string_view text) {
+  uuid_bytes uuid{};
+  std::string digits(text);
+  std::erase(digits, '-');
+  const bool is_hex = digits.size() == 2 * uuid.size() &&
+                      digits.find_first_not_of("0123456789abcdefABCDEF") == digits.npos;
+  if (!is_hex && text.size() > uuid.size())
+    throw rejected(fmt::format("uuid=\"{}\" is neither a UUID nor up to 16 bytes", shown(text)));
+  if (is_hex)
+    for (std::size_t i = 0; i < uuid.size(); ++i)
+      std::from_chars(&digits[2 * i], &digits[2 * i] + 2, uuid[i], 16);
+  else
+    std::copy(text.begin(), text.end(), uuid.begin());
+  return uuid;
+}
+
 // The attributes of one element: each known one once, none else.
 class attribute_list {
  public:
   explicit attribute_list(const XML_Char** attributes) : attributes_(attributes) {}
+
+  bool has(std::string_view name) const {
+    for (std::size_t i = 0; attributes_[i]; i += 2)
+      if (name == attributes_[i]) return true;
+    return false;
+  }
 
   std::string_view text(std::string_view name) {
     for (std::size_t i = 0; attributes_[i]; i += 2)
@@ -91,8 +114,12 @@ class attribute_list {
 
 class parser {
  public:
-  parser(const std::string& name, document& out, shortcut way)
-      : name_(name), out_(out), shortcut_(way), expat_(XML_ParserCreate(nullptr), &XML_ParserFree) {
+  parser(const std::string& name, document& out, const read_options& options)
+      : name_(name),
+        out_(out),
+        shortcut_(options.way),
+        consumed_(options.consumed ? *options.consumed : ignored_),
+        expat_(XML_ParserCreate(nullptr), &XML_ParserFree) {
     if (!expat_) throw std::bad_alloc();
     XML_SetUserData(expat_.get(), this);
     XML_SetElementHandler(
@@ -164,8 +191,9 @@ class parser {
 
   void feed(std::string_view text, bool at_end) {
     fed_ += text.size();
+    consumed_ += text.size();
     const bool line_ended = text.ends_with('\n');
-    fed_lines_ += line_ended;
+    fed_lines_ += count_lines(text);
     after_newline_ = line_ended;
     const auto status = XML_Parse(expat_.get(), text.data(), static_cast<int>(text.size()), at_end);
     if (error_) std::rethrow_exception(error_);
@@ -173,6 +201,14 @@ class parser {
     if (fed_ - last_event_ > longest_token)
       throw input_error(fmt::format("{}: a tag, text or comment is longer than {} bytes",
                                     position(), longest_token));
+  }
+
+  // As expat counts: a carriage return that no newline follows ends a line, too.
+  static std::uint64_t count_lines(std::string_view text) {
+    std::uint64_t lines = text.ends_with('\n');
+    for (auto at = text.find('\r'); at != text.npos; at = text.find('\r', at + 1))
+      lines += at + 1 == text.size() || text[at + 1] != '\n';
+    return lines;
   }
 
   // Is expat between elements within a writeset or the era array, with nothing behind the last tag
@@ -196,6 +232,7 @@ class parser {
                                     line.element, e.what()));
     }
     if (lines.rest().size() < text.size()) element_ = line.element;
+    consumed_ += text.size() - lines.rest().size();
     return lines.rest();
   }
 
@@ -258,12 +295,12 @@ class parser {
 
   void in_document(attribute_list& list) {
     expect("superblock", "a superblock");
-    // The uuid is not looked at: the kernel keeps none.
     list.nothing_but({"uuid", "block_size", "nr_blocks", "current_era"});
     superblock_element sb;
     sb.block_size = list.number32("block_size");
     sb.nr_blocks = list.number32("nr_blocks", max_origin_blocks);
     sb.current_era = {list.number32("current_era")};
+    if (list.has("uuid")) sb.uuid = parse_uuid(list.text("uuid"));
     out_.begin_superblock(sb);
     where_ = inside::superblock;
   }
@@ -360,6 +397,8 @@ class parser {
   const std::string& name_;
   document& out_;
   shortcut shortcut_;
+  std::uint64_t ignored_ = 0;
+  std::uint64_t& consumed_;
   std::unique_ptr<XML_ParserStruct, decltype(&XML_ParserFree)> expat_;
   inside where_ = inside::document, around_leaf_ = inside::document;
   std::string element_;
@@ -373,8 +412,9 @@ class parser {
 
 }  // namespace
 
-void read(const byte_source& source, const std::string& name, document& out, shortcut way) {
-  parser(name, out, way).read(source);
+void read(const byte_source& source, const std::string& name, document& out,
+          const read_options& options) {
+  parser(name, out, options).read(source);
 }
 
 }  // namespace era::xml

@@ -16,6 +16,7 @@ struct superblock_element {
   std::uint32_t block_size = 0;  // sectors
   std::uint32_t nr_blocks = 0;
   era_nr current_era;
+  uuid_bytes uuid{};
 };
 
 // Takes the elements as they come. Each function may throw rejected, and the reader says where.
@@ -49,12 +50,18 @@ class input_error : public std::runtime_error {
 // throw.
 using byte_source = std::function<std::size_t(char* buffer, std::size_t size)>;
 
-// Lines that are written as era_dump writes them need not go through the XML parser. What comes out
-// does not depend on it, but for how soon it does.
+// Lines that are written as era_dump writes them need not go through the XML parser. The result
+// does not depend on it, only the speed.
 enum class shortcut { taken, not_taken };
 
-// Reads to the end; name is the file's for messages. Throws input_error, and what source and
-// document throw but rejected.
-void read(const byte_source&, const std::string& name, document&, shortcut = shortcut::taken);
+struct read_options {
+  shortcut way = shortcut::taken;
+  // If set, the number of bytes that have been read and handed over, updated all the time.
+  std::uint64_t* consumed = nullptr;
+};
+
+// Reads to the end; name is the file's for messages. Throws input_error, and all that source and
+// document throw except rejected.
+void read(const byte_source&, const std::string& name, document&, const read_options& = {});
 
 }  // namespace era::xml

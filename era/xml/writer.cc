@@ -68,6 +68,14 @@ void append(text_buffer& text, fmt::format_string<Args...> format, Args&&... arg
   text.written_to(result.out);
 }
 
+std::string in_words(const uuid_bytes& uuid) {
+  if (uuid == uuid_bytes{}) return "";
+  std::string text;
+  for (std::size_t i = 0; i < uuid.size(); ++i)
+    text += fmt::format("{}{:02x}", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
+  return text;
+}
+
 // A line for each block, by put_line(to, number) -> to.
 template <class PutLine>
 void put_numbered(text_buffer& text, pd::range blocks, PutLine put_line) {
@@ -83,8 +91,8 @@ void put_numbered(text_buffer& text, pd::range blocks, PutLine put_line) {
 }  // namespace
 
 void begin_superblock(text_buffer& text, const superblock& sb) {
-  append(text, "<superblock uuid=\"\" block_size=\"{}\" nr_blocks=\"{}\" current_era=\"{}\">\n",
-         std::uint32_t{sb.data_block_size}, std::uint32_t{sb.nr_blocks},
+  append(text, "<superblock uuid=\"{}\" block_size=\"{}\" nr_blocks=\"{}\" current_era=\"{}\">\n",
+         in_words(sb.uuid), std::uint32_t{sb.data_block_size}, std::uint32_t{sb.nr_blocks},
          std::uint32_t{sb.current_era});
 }
 

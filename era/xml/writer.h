@@ -17,7 +17,7 @@
 
 namespace era::xml {
 
-// The uuid is always written empty, as the existing tools do.
+// A uuid of zeros is written as an empty one, as the existing tools do with every one.
 void begin_superblock(text_buffer&, const superblock&);
 void end_superblock(text_buffer&);
 

@@ -15,6 +15,9 @@ class bitset_builder {
  public:
   explicit bitset_builder(block_writer& writer) : words_(writer) {}
 
+  // The words that are complete.
+  std::uint64_t nr_words() const noexcept { return words_.size(); }
+
   // Not before the end of an earlier run.
   void set(range bits) {
     assert(bits.begin >= words_.size() * word_bits);

@@ -48,6 +48,7 @@ std::string_view name(fault what) noexcept {
     case fault::in_doubt: return "in-doubt";
     case fault::missing: return "missing";
     case fault::bad_value: return "bad-value";
+    case fault::out_of_order: return "out-of-order";
     case fault::count_too_low: return "count-too-low";
     case fault::count_too_high: return "count-too-high";
   }

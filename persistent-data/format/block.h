@@ -63,6 +63,7 @@ enum class fault {
   in_doubt,       // sound, but who refers to it contradicts the space map or another owner
   missing,        // something that must be there is not
   bad_value,      // a value that cannot be
+  out_of_order,   // an archived writeset lists a block that has a newer era in the era array
   count_too_low,  // the space map counts fewer references than there are
   count_too_high  // the space map counts more references than there are: a leak
 };

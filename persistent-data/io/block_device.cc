@@ -25,6 +25,25 @@ std::string in_words(mode_t mode) {
   return "of an unknown type";
 }
 
+class watched_engine final : public io_engine {
+ public:
+  watched_engine(std::unique_ptr<io_engine> engine,
+                 const std::function<void(std::uint64_t)>& watcher)
+      : engine_(std::move(engine)), watcher_(watcher) {}
+
+  std::size_t depth() const noexcept override { return engine_->depth(); }
+  void submit(const io_request& request) override { engine_->submit(request); }
+  io_completion wait() override {
+    const io_completion done = engine_->wait();
+    if (done.result > 0 && watcher_) watcher_(static_cast<std::uint64_t>(done.result));
+    return done;
+  }
+
+ private:
+  std::unique_ptr<io_engine> engine_;
+  const std::function<void(std::uint64_t)>& watcher_;
+};
+
 }  // namespace
 
 block_device::block_device(std::string path, access how, engine_choice engine)
@@ -95,9 +114,11 @@ void block_device::measure() {
 }
 
 std::unique_ptr<io_engine> block_device::make_engine() const {
-  if (engine_ == engine_choice::aio)
-    if (auto engine = make_aio_engine(fd_)) return engine;
-  return make_sync_engine(fd_);
+  std::unique_ptr<io_engine> engine;
+  if (engine_ == engine_choice::aio) engine = make_aio_engine(fd_);
+  if (!engine) engine = make_sync_engine(fd_);
+  if (watcher_) engine = std::make_unique<watched_engine>(std::move(engine), watcher_);
+  return engine;
 }
 
 unsigned block_device::nr_workers() const noexcept {

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "persistent-data/format/block.h"
 #include "persistent-data/io/io_engine.h"
@@ -49,6 +51,11 @@ class block_device {
   // system has no room for another aio context.
   std::unique_ptr<io_engine> make_engine() const;
 
+  // From now on, engines call this with the bytes of each request that they have completed, in the
+  // thread that waits for it. Engines that were made before do not. An empty function ends it; no
+  // engine may be under way then.
+  void watch(std::function<void(std::uint64_t bytes)> read) { watcher_ = std::move(read); }
+
   // Threads that reading with one engine each keeps busy.
   unsigned nr_workers() const noexcept;
 
@@ -66,6 +73,7 @@ class block_device {
   int fd_ = -1;
   bool is_block_device_ = false;
   std::uint64_t nr_blocks_ = 0;
+  std::function<void(std::uint64_t)> watcher_;
 };
 
 }  // namespace persistent_data

@@ -9,7 +9,8 @@ namespace persistent_data {
 
 std::optional<flaw> array_map::examine_block(std::uint64_t i, const persistent_data::block* data,
                                              int error) const {
-  if (auto wrong = examine(array_block_kind, data, error, blocks_[i])) return wrong;
+  assert(block(i));
+  if (auto wrong = examine(array_block_kind, data, error, *block(i))) return wrong;
   return check_array_block(*data, value_size_, static_cast<std::uint32_t>(values_of(i).size()));
 }
 
@@ -38,7 +39,13 @@ class array_mapper {
     sink_({d.block, d.what, values({d.hidden.begin, std::min(d.hidden.end, map_.nr_blocks())})});
   }
 
-  void finish() { missing(root_, map_.nr_blocks()); }
+  void finish() {
+    missing(root_, map_.nr_blocks());
+    if (blocks_.empty()) return;
+    map_.known_end_ = static_cast<std::uint32_t>(blocks_.size());
+    map_.blocks_.reset(new std::uint32_t[blocks_.size()]);
+    std::copy(blocks_.begin(), blocks_.end(), map_.blocks_.get());
+  }
 
  private:
   range values(range blocks) const {
@@ -51,8 +58,8 @@ class array_mapper {
     if (auto wrong = examine(ledger_.reach(where, block), block)) {
       sink_({where, std::move(*wrong), values({next_, next_ + 1})});
     } else {
-      map_.blocks_.resize(next_);  // where a gap comes before it
-      map_.blocks_.push_back(block);
+      blocks_.resize(next_);  // if a gap comes before it
+      blocks_.push_back(static_cast<std::uint32_t>(pointer));
     }
     ++next_;
   }
@@ -85,6 +92,7 @@ class array_mapper {
   block_nr root_;
   const damage_sink& sink_;
   std::uint64_t next_ = 0;
+  std::vector<std::uint32_t> blocks_;
 };
 
 array_map map_array(btree_walk& walk, std::optional<block_nr> from, block_nr root,

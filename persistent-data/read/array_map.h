@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -13,25 +14,28 @@
 
 namespace persistent_data {
 
+// Takes 24 bytes, and 4 for each block up to the last that is known: hostile metadata may have
+// millions of small arrays.
 class array_map {
  public:
   array_map() = default;
+  // An array of which no block is known. Requires nr_values below 2^32.
   array_map(std::uint64_t nr_values, std::uint32_t value_size)
-      : nr_values_(nr_values), value_size_(value_size) {}
+      : nr_values_(static_cast<std::uint32_t>(nr_values)), value_size_(value_size) {}
 
   std::uint64_t nr_values() const noexcept { return nr_values_; }
   std::uint32_t value_size() const noexcept { return value_size_; }
   std::uint64_t nr_blocks() const noexcept { return array_blocks_for(nr_values_, value_size_); }
 
-  // The metadata block that holds the array's block i, i below nr_blocks(); nothing: it is lost,
-  // and the damage that hides it has been reported.
+  // The metadata block that holds the array's block i, i below nr_blocks(). Returns nullopt if it
+  // is lost; the damage that hides it has been reported.
   std::optional<block_nr> block(std::uint64_t i) const noexcept {
-    if (i >= blocks_.size() || blocks_[i].value == 0) return {};
-    return blocks_[i];
+    if (i >= known_end_ || blocks_[i] == 0) return {};
+    return block_nr{blocks_[i]};
   }
 
   // How far blocks are known: all from here on are lost.
-  std::uint64_t known_end() const noexcept { return blocks_.size(); }
+  std::uint64_t known_end() const noexcept { return known_end_; }
 
   // The values that the array's block i holds.
   range values_of(std::uint64_t i) const noexcept {
@@ -46,10 +50,11 @@ class array_map {
  private:
   friend class array_mapper;  // fills it
 
-  std::uint64_t nr_values_ = 0;
-  std::uint32_t value_size_ = 1;
-  std::vector<block_nr> blocks_;  // up to the last that is known
+  std::uint32_t nr_values_ = 0, value_size_ = 1;
+  std::uint32_t known_end_ = 0;
+  std::unique_ptr<std::uint32_t[]> blocks_;  // 0: lost
 };
+static_assert(sizeof(array_map) == 24);
 
 // Reads the tree of an array of nr_values values of value_size bytes. Each damage goes to the sink
 // once (hidden: values); the array's own blocks are noted in the ledger and not read.

@@ -30,7 +30,14 @@ reach_result block_ledger::reach(std::optional<block_nr> from, block_nr to) {
     return reach_result::again;
   }
   reached_[to.value] = true;
+  if (references_.empty()) to_forget_.push_back(static_cast<std::uint32_t>(to.value));
   return reach_result::first;
+}
+
+void block_ledger::forget() {
+  assert(references_.empty() && first_view_.empty());
+  for (const std::uint32_t b : to_forget_) reached_[b] = again_[b] = false;
+  to_forget_.clear();
 }
 
 void block_ledger::next_view() {

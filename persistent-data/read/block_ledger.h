@@ -24,7 +24,8 @@ class block_ledger {
  public:
   enum class counting { no, yes };
 
-  // nr_blocks: the device's size; memory: some bits a block, and four bytes where it counts.
+  // nr_blocks: the device's size; memory: some bits a block, four bytes a block if it counts, and
+  // four bytes for each block that is reached if it does not.
   block_ledger(std::uint64_t nr_blocks, counting);
 
   std::uint64_t nr_blocks() const noexcept { return nr_blocks_; }
@@ -43,6 +44,10 @@ class block_ledger {
   bool in_first_view(block_nr) const;
   bool is_cross_linked(block_nr where) const { return again_[where.value]; }
 
+  // Forgets what was reached, in time that depends only on how much that is: one ledger serves many
+  // walks that have nothing to do with each other. Requires counting::no.
+  void forget();
+
   // Before a walk: reach() answers `doubtful` for this block.
   void doubt(block_nr where) { doubtful_[where.value] = true; }
 
@@ -53,6 +58,7 @@ class block_ledger {
   std::vector<bool> first_view_;      // in the first, once that is over
   std::vector<bool> again_, doubtful_;
   std::vector<std::uint32_t> references_;
+  std::vector<std::uint32_t> to_forget_;  // blocks that were reached
 };
 
 }  // namespace persistent_data

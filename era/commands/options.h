@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Options of a command, parsed by getopt_long: long ones may be cut to a unique prefix. Values are
+// judged here, in one way for all commands: an empty one is an error, and numbers are decimal.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace era {
+
+// The command line is wrong. The message names the option and what is expected.
+class usage_error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Returns a decimal number: 08 is 8. Throws usage_error, which names the option, if the text is
+// anything else, or a number above max.
+std::uint64_t parse_decimal(std::string_view text, std::string_view option, std::uint64_t max);
+
+class option_list {
+ public:
+  struct option;
+  using option_id = std::size_t;
+
+  option_list();
+
+  // Each adds an option and returns its number. names: "-o,--output" or "--output"; help: lines
+  // that
+  // --help prints behind it. What the option sets must outlive the parsing.
+  option_id add_flag(std::string_view names, bool& to, std::string help);
+  // argument: what stands for the value in --help. An empty value is an error, so that an empty
+  // string means that the option is not given.
+  option_id add_text(std::string_view names, std::string& to, std::string argument,
+                     std::string help);
+
+  struct number_limits {
+    std::uint64_t min = 0, max = 0, multiple_of = 1;
+  };
+  template <class Number>
+  option_id add_number(std::string_view names, std::optional<Number>& to, number_limits limits,
+                       std::string argument, std::string help) {
+    return add(names, std::move(argument), std::move(help),
+               [&to, limits, this](const option& o, std::string_view text) {
+                 to = static_cast<Number>(parse_number(o, text, limits));
+               });
+  }
+
+  // The value is one of these words.
+  template <class Value>
+  option_id add_choice(std::string_view names, Value& to,
+                       std::vector<std::pair<std::string, Value>> choices, std::string help) {
+    std::vector<std::string> words;
+    for (const auto& choice : choices) words.push_back(choice.first);
+    const std::string argument = fmt::format("{}", fmt::join(words, "|"));
+    return add(names, argument, std::move(help),
+               [&to, choices = std::move(choices), words](const option& o, std::string_view text) {
+                 for (const auto& [word, value] : choices)
+                   if (word == text) return void(to = value);
+                 fail_choice(o, text, words);
+               });
+  }
+
+  void require(option_id);
+  void hide(option_id);  // from --help
+  // If the flag is given, nothing else needs to be right or complete.
+  void let_overrule(option_id);
+  // The option is an error without the other one, or together with it.
+  void only_with(option_id, option_id other);
+  void not_with(option_id, option_id other);
+  // A flag of which older tools take a word: "true" and "false" behind it are its value.
+  void may_have_word(option_id);
+
+  // Returns what is not an option, in order. Throws usage_error: an unknown or ambiguous option
+  // comes before all else, then wrong values, then what is missing or does not go together.
+  std::vector<std::string> parse(int argc, char** argv);
+
+  bool is_given(option_id id) const;
+  std::string help() const;
+
+  struct option {
+    std::string short_name, long_name;  // "-o" or "", "--output"
+    std::string argument, help;         // argument: empty for a flag
+    std::function<void(const option&, std::string_view)> set;
+    bool is_required = false, is_hidden = false, may_have_word = false, overrules = false,
+         is_given = false;
+    std::vector<option_id> only_with, not_with;
+  };
+
+ private:
+  option_id add(std::string_view names, std::string argument, std::string help,
+                std::function<void(const option&, std::string_view)> set);
+  std::uint64_t parse_number(const option&, std::string_view text, const number_limits&) const;
+  [[noreturn]] static void fail_choice(const option&, std::string_view text,
+                                       const std::vector<std::string>& words);
+  [[noreturn]] void fail_unknown(const std::string& argument) const;
+  void check_together() const;
+
+  std::vector<option> options_;
+};
+
+}  // namespace era

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// 1. Ranges are taken from the newest era to the oldest. A stripe belongs to the first that covers
+//    all of it; what is taken is skipped by a table of the next stripe that is not, which is
+//    shortened at each look, so that all ranges together take little more than a pass.
+// 2. A range covers at most two stripes in part: where it begins, and where it ends. Of the parts
+// of
+//    a stripe only those are kept that reach further than all newer ones.
+#include "era/repair/assumed_ranges.h"
+
+#include <algorithm>
+#include <cassert>
+#include <numeric>
+
+#include "era/format/writeset.h"
+
+namespace era {
+namespace {
+
+constexpr std::uint64_t stripe_size = bits_per_bitset_block;
+
+std::uint64_t first_whole(const assumed_ranges::entry& e) {
+  return (e.begin + stripe_size - 1) / stripe_size;
+}
+std::uint64_t end_of_whole(const assumed_ranges::entry& e) {
+  return std::max(first_whole(e), e.end / stripe_size);
+}
+
+}  // namespace
+
+void assumed_ranges::add(std::uint32_t era, pd::range blocks, std::uint32_t nr_blocks) {
+  const pd::range cut = pd::intersection(blocks, {0, nr_blocks});
+  if (cut.empty()) return;
+  entries_.push_back(
+      {era, static_cast<std::uint32_t>(cut.begin), static_cast<std::uint32_t>(cut.end)});
+}
+
+void assumed_ranges::settle() {
+  std::sort(entries_.begin(), entries_.end(), [](const entry& a, const entry& b) {
+    return std::tie(a.era, a.begin, a.end) < std::tie(b.era, b.begin, b.end);
+  });
+  settle_whole_stripes();
+  settle_partial_stripes();
+}
+
+void assumed_ranges::settle_whole_stripes() {
+  std::uint64_t stripes = 0;
+  for (const entry& e : entries_) stripes = std::max(stripes, end_of_whole(e));
+  whole_.assign(stripes, 0);
+  std::vector<std::uint32_t> next(stripes + 1);
+  std::iota(next.begin(), next.end(), 0u);
+  const auto next_free = [&](std::uint64_t stripe) {
+    auto i = static_cast<std::uint32_t>(stripe);
+    while (next[i] != i) i = next[i] = next[next[i]];
+    return i;
+  };
+  for (auto e = entries_.rbegin(); e != entries_.rend(); ++e) {
+    const std::uint64_t end = end_of_whole(*e);
+    if (first_whole(*e) >= end) continue;
+    for (std::uint32_t s = next_free(first_whole(*e)); s < end; s = next_free(s)) {
+      whole_[s] = e->era;
+      next[s] = s + 1;
+    }
+  }
+}
+
+void assumed_ranges::add_partial(std::uint64_t stripe, const entry& e) {
+  if (stripe < whole_.size() && whole_[stripe] >= e.era) return;
+  const std::uint64_t first = stripe * stripe_size;
+  const pd::range part = pd::intersection({e.begin, e.end}, {first, first + stripe_size});
+  if (part.empty() || part.size() == stripe_size) return;
+  partials_.push_back({static_cast<std::uint32_t>(stripe), e.era,
+                       static_cast<std::uint16_t>(part.begin - first),
+                       static_cast<std::uint16_t>(part.end - first)});
+}
+
+void assumed_ranges::settle_partial_stripes() {
+  for (const entry& e : entries_) {
+    const std::uint64_t first = e.begin / stripe_size, last = (e.end - 1) / stripe_size;
+    add_partial(first, e);
+    if (last != first) add_partial(last, e);
+  }
+  std::sort(partials_.begin(), partials_.end(), [](const partial& a, const partial& b) {
+    return a.stripe != b.stripe ? a.stripe < b.stripe : a.era > b.era;
+  });
+  // What newer parts of the stripe cover: all up to `end` from its first block, all from `begin`
+  // on.
+  std::uint32_t stripe = 0, end = 0, begin = stripe_size;
+  const auto is_outdone = [&](const partial& p) {
+    if (p.stripe != stripe) stripe = p.stripe, end = 0, begin = stripe_size;
+    if (p.end <= end || p.begin >= begin) return true;
+    if (p.begin <= end) end = p.end;
+    if (p.end == stripe_size) begin = std::min<std::uint32_t>(begin, p.begin);
+    return false;
+  };
+  partials_.erase(std::remove_if(partials_.begin(), partials_.end(), is_outdone), partials_.end());
+}
+
+std::span<const assumed_ranges::entry> assumed_ranges::of_era(std::uint32_t era) const noexcept {
+  const auto [begin, end] =
+      std::equal_range(entries_.begin(), entries_.end(), entry{era, 0, 0},
+                       [](const entry& a, const entry& b) { return a.era < b.era; });
+  return {begin, end};
+}
+
+void assumed_ranges::raise(std::uint64_t stripe, std::span<std::uint32_t> eras) const {
+  assert(eras.size() <= stripe_size);
+  if (stripe < whole_.size() && whole_[stripe] != 0)
+    for (std::uint32_t& era : eras) era = std::max(era, whole_[stripe]);
+  const auto first = std::lower_bound(partials_.begin(), partials_.end(), stripe,
+                                      [](const partial& p, auto s) { return p.stripe < s; });
+  for (auto p = first; p != partials_.end() && p->stripe == stripe; ++p)
+    for (std::size_t i = p->begin; i < std::min<std::size_t>(p->end, eras.size()); ++i)
+      eras[i] = std::max(eras[i], p->era);
+}
+
+}  // namespace era

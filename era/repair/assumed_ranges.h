@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Origin blocks that count as written in an era because a loss hides whether they were: ranges, any
+// number of them, each with its era.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "era/format/superblock.h"
+
+namespace era {
+
+// Hostile metadata may have millions of ranges: one takes 36 bytes at most, and raise() takes time
+// for the blocks of the span, not for the ranges.
+class assumed_ranges {
+ public:
+  struct entry {
+    std::uint32_t era, begin, end;  // origin blocks [begin, end)
+  };
+
+  // nr_blocks: of the origin; the rest of a range is cut off.
+  void add(std::uint32_t era, pd::range blocks, std::uint32_t nr_blocks);
+  // Must be called after the last add() and before all that follows.
+  void settle();
+
+  // All ranges, ascending by era.
+  std::span<const entry> all() const noexcept { return entries_; }
+  std::span<const entry> of_era(std::uint32_t era) const noexcept;
+
+  // Raises the era of each block of a stripe to the newest era whose ranges cover it. eras[0]
+  // belongs to the stripe's first block.
+  void raise(std::uint64_t stripe, std::span<std::uint32_t> eras) const;
+
+ private:
+  // A range covers a part of this stripe: blocks [begin, end) of it.
+  struct partial {
+    std::uint32_t stripe, era;
+    std::uint16_t begin, end;
+  };
+
+  void settle_whole_stripes();
+  void settle_partial_stripes();
+  void add_partial(std::uint64_t stripe, const entry&);
+
+  std::vector<entry> entries_;
+  std::vector<std::uint32_t> whole_;  // by stripe: the newest era that covers all of it; 0: none
+  std::vector<partial> partials_;     // by stripe; those that whole_ and others outdo are left out
+};
+
+}  // namespace era

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "era/repair/assumed_ranges.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+#include "era/format/writeset.h"
+
+namespace era {
+namespace {
+
+constexpr std::uint32_t stripe = bits_per_bitset_block;
+
+// The newest era for each block, by looking at each range for each block.
+std::vector<std::uint32_t> by_hand(std::span<const assumed_ranges::entry> ranges,
+                                   std::uint32_t nr_blocks) {
+  std::vector<std::uint32_t> eras(nr_blocks);
+  for (const auto& r : ranges)
+    for (std::uint32_t i = r.begin; i < r.end; ++i) eras[i] = std::max(eras[i], r.era);
+  return eras;
+}
+
+std::vector<std::uint32_t> raised(const assumed_ranges& ranges, std::uint32_t nr_blocks) {
+  std::vector<std::uint32_t> eras(nr_blocks);
+  for (std::uint32_t s = 0; s * stripe < nr_blocks; ++s)
+    ranges.raise(s, std::span(eras).subspan(s * stripe, std::min(stripe, nr_blocks - s * stripe)));
+  return eras;
+}
+
+TEST(AssumedRanges, NoneRaisesNothing) {
+  assumed_ranges ranges;
+  ranges.add(5, {3, 3}, 100);
+  ranges.add(5, {100, 200}, 100);
+  ranges.settle();
+  EXPECT_TRUE(ranges.all().empty());
+  EXPECT_EQ(raised(ranges, 100), std::vector<std::uint32_t>(100));
+}
+
+TEST(AssumedRanges, AreCutAtTheOriginsEnd) {
+  assumed_ranges ranges;
+  ranges.add(5, {90, std::uint64_t{1} << 32}, 100);
+  ranges.settle();
+  ASSERT_EQ(ranges.all().size(), 1u);
+  EXPECT_EQ(ranges.all()[0].end, 100u);
+  EXPECT_EQ(ranges.of_era(5).size(), 1u);
+  EXPECT_TRUE(ranges.of_era(4).empty());
+}
+
+TEST(AssumedRanges, TheNewestEraOfEachBlockCounts) {
+  std::mt19937 random(1);
+  constexpr std::uint32_t nr_blocks = 5 * stripe + 1000;
+  for (int round = 0; round < 200; ++round) {
+    assumed_ranges ranges;
+    for (std::uint32_t i = 0, n = static_cast<std::uint32_t>(random() % 12); i < n; ++i) {
+      // Ends at stripes are the usual ones, and near them the hard ones.
+      const auto draw = [&] {
+        const auto near = static_cast<std::uint32_t>(random() % 3);
+        const auto at = static_cast<std::uint32_t>(random() % 7) * stripe;
+        return std::min(random() % 3 == 0 ? static_cast<std::uint32_t>(random() % nr_blocks)
+                                          : at + near - std::min(at, 1u),
+                        nr_blocks);
+      };
+      const std::uint32_t a = draw(), b = draw();
+      ranges.add(1 + static_cast<std::uint32_t>(random() % 9), {std::min(a, b), std::max(a, b)},
+                 nr_blocks);
+    }
+    ranges.settle();
+    ASSERT_EQ(raised(ranges, nr_blocks), by_hand(ranges.all(), nr_blocks)) << "round " << round;
+  }
+}
+
+// Each of a million ranges covers all stripes except the last, and a part of the last.
+TEST(AssumedRanges, ManyRangesTakeNoLongerThanTheirBlocks) {
+  assumed_ranges ranges;
+  constexpr std::uint32_t many = 1'000'000, nr_blocks = 100 * stripe + 20'000;
+  for (std::uint32_t era = 1; era <= many; ++era)
+    ranges.add(era, {0, 100 * stripe + era % 20'000}, nr_blocks);
+  ranges.settle();
+  std::vector<std::uint32_t> eras(stripe);
+  for (int i = 0; i < 100; ++i) ranges.raise(50, eras);
+  EXPECT_EQ(eras.front(), many);
+  std::vector<std::uint32_t> last(20'000);
+  ranges.raise(100, last);
+  EXPECT_EQ(last[0], many);
+  // 999,999 is the newest of those that end behind block 19,998.
+  EXPECT_EQ(last[19'998], many - 1);
+  EXPECT_EQ(last[19'999], 0u);
+}
+
+}  // namespace
+}  // namespace era
