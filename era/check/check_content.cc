@@ -84,7 +84,8 @@ class order_checker {
     positions_.clear();
     for (const std::uint32_t i : m_.writesets_at(stripe)) {
       const writeset& ws = m_.writesets[i];
-      if (ws.where.what == part::writeset && ws.where.era < newest)
+      // An impossible era is damage of another class.
+      if (ws.where.what == part::writeset && ws.where.era.value != 0 && ws.where.era < newest)
         positions_.push_back({&ws.bits, ws.where, stripe, ws.nr_bits});
     }
     const auto compare = [&](std::size_t k, const pd::block& b) -> std::optional<finding> {
@@ -106,7 +107,9 @@ class order_checker {
     for (std::size_t w = 0; w < words.size(); ++w)
       for (std::uint64_t word = words[w]; word != 0; word &= word - 1) {
         const std::size_t i = w * bits_per_word + static_cast<unsigned>(std::countr_zero(word));
-        if (i < eras.size() && eras[i] > at.where.era.value && count++ == 0) first = i;
+        if (i < eras.size() && eras[i] > at.where.era.value && eras[i] <= m_.sb.current_era &&
+            count++ == 0)
+          first = i;
       }
     if (count == 0) return {};
     const pd::block_nr where = *at.map->block(at.index);
@@ -128,7 +131,8 @@ class order_checker {
 
 }  // namespace
 
-era_nr check_content(const metadata& m, const pd::block_device& device, const finding_sink& sink) {
+std::vector<era_nr> check_content(const metadata& m, const pd::block_device& device,
+                                  const finding_sink& sink) {
   const all_blocks blocks(m);
   const auto new_worker = [&] {
     return [&, reader = content_reader(device),
@@ -157,7 +161,7 @@ era_nr check_content(const metadata& m, const pd::block_device& device, const fi
   pd::in_order(device.nr_workers(), (blocks.size() + blocks_per_item - 1) / blocks_per_item,
                new_worker, use);
   if (!m.in_snapshot()) check_order(m, device, newest, sink);
-  return newest.empty() ? era_nr{} : *std::max_element(newest.begin(), newest.end());
+  return newest;
 }
 
 void check_order(const metadata& m, const pd::block_device& device,

@@ -12,8 +12,9 @@
 namespace era {
 
 // Reads every block of the era array and of every writeset once, in parallel; a stripe whose eras
-// are out of order is read a second time. Returns the newest era in the sound blocks of the array.
-era_nr check_content(const metadata&, const pd::block_device&, const finding_sink&);
+// are out of order is read a second time. Returns for each stripe, as far as the array is known,
+// the newest era in its sound blocks.
+std::vector<era_nr> check_content(const metadata&, const pd::block_device&, const finding_sink&);
 
 // The last part of it alone: reports archived writesets of the live metadata that list a block
 // whose era in the array is newer. newest: of each stripe, the newest era in the array.

@@ -78,7 +78,7 @@ TEST(Check, CountsWhatItLookedAt) {
 
 TEST(Check, FindsErasPastTheCurrentOne) {
   metadata_description d = small();
-  d.era_of = [](std::uint64_t i) { return i == 1020 ? 9u : i == 1030 ? 6u : 5u; };
+  d.era_of = [](std::uint64_t i) { return i == 1020 ? 9u : i == 1030 ? 6u : 1u; };
   const checked c = check(built_metadata(d));
   ASSERT_EQ(c.findings.size(), 1u);
   EXPECT_EQ(c.findings[0].where, place{part::era_array});
@@ -165,6 +165,45 @@ TEST(Check, FindsLeaksAndCountsThatAreTooLow) {
 TEST(Check, OfASnapshotNeedsOne) {
   const built_metadata built(small());
   EXPECT_THROW(check(built, {source::snapshot, false}), no_snapshot);
+}
+
+// The kernel would write era 3 over era 4. Only those bits count that the array outdoes.
+TEST(Check, FindsWritesetsThatDigestionWouldWriteOverNewerEras) {
+  metadata_description d = small();
+  d.nr_blocks = 40'000;
+  d.archived[0] = {3, 40'000, [](std::uint64_t i) { return i < 10 || i == 39'999; }};
+  d.era_of = [](std::uint64_t i) { return i == 5 || i == 39'999 ? 4u : i == 20 ? 5u : 1u; };
+  const built_metadata built(d);
+  const checked r = check(built);
+  ASSERT_EQ(r.findings.size(), 2u);
+  for (const finding& f : r.findings) {
+    EXPECT_EQ(f.what.what, pd::fault::out_of_order);
+    EXPECT_EQ(f.where, (place{part::writeset, {3}, false}));
+    EXPECT_TRUE(f.fatal());
+  }
+  EXPECT_THAT(r.findings[0].what.detail,
+              HasSubstr("it lists 1 blocks that have a newer era in the era array; the first is "
+                        "origin block 5 with era 4"));
+  EXPECT_THAT(r.findings[1].what.detail, HasSubstr("origin block 39999 with era 4"));
+  EXPECT_THAT(meaning(r.findings[0]), HasSubstr("do not activate the device"));
+}
+
+TEST(Check, AnEraOfTheArrayThatNoWritesetListsIsInOrder) {
+  metadata_description d = small();
+  d.era_of = [](std::uint64_t i) { return i == 20 ? 5u : 1u; };
+  EXPECT_THAT(check(built_metadata(d)).findings, IsEmpty());
+}
+
+// The last era that there can be, and the one after it, with which the counter ends.
+TEST(Check, FindsTheEndOfTheEraCounter) {
+  metadata_description d = small();
+  d.current.reset();
+  d.current_era = max_current_era;
+  EXPECT_THAT(check(built_metadata(d)).findings, IsEmpty());
+  d.current_era = max_current_era + 1;
+  const checked r = check(built_metadata(d));
+  ASSERT_EQ(r.findings.size(), 1u);
+  EXPECT_THAT(r.findings[0].what.detail, HasSubstr("the kernel would begin era 0"));
 }
 
 }  // namespace

@@ -118,6 +118,7 @@ std::vector<std::string> option_list::parse(int argc, char** argv) {
     return options_[static_cast<std::size_t>(value - first_long)];
   };
 
+  for (option& o : options_) o.is_given = false;
   std::vector<std::pair<option*, std::string>> given;
   ::opterr = 0;
   ::optind = 0;  // begin anew, even if another command line was parsed before

@@ -83,8 +83,8 @@ TEST(AssumedRanges, ManyRangesTakeNoLongerThanTheirBlocks) {
   EXPECT_EQ(eras.front(), many);
   std::vector<std::uint32_t> last(20'000);
   ranges.raise(100, last);
-  EXPECT_EQ(last[0], many);
-  // 999,999 is the newest of those that end behind block 19,998.
+  // The newest of all has no part of this stripe, and 999,999 has all up to block 19,998.
+  EXPECT_EQ(last[0], many - 1);
   EXPECT_EQ(last[19'998], many - 1);
   EXPECT_EQ(last[19'999], 0u);
 }

@@ -138,7 +138,9 @@ class salvager {
                                              "the superblock says {}, which does not fit "
                                              "into the metadata",
                                              told);
-    if (wishes_.nr_blocks && *wishes_.nr_blocks < found)
+    // The array has the blocks that it has; the superblock alone may be believed less than the
+    // user.
+    if (wishes_.nr_blocks && *wishes_.nr_blocks < (measured ? length : found))
       throw cannot_salvage(fmt::format(
           "{}: --nr-blocks {} cannot be: {}{}; a number that is too large does no harm, since the "
           "kernel cuts what the device does not have",
@@ -184,7 +186,7 @@ class salvager {
         break;
       case part::era_array:
         if (f.what.what == fault::bad_value) impossible_era_ = true;
-        array_has_losses_ = array_has_losses_ || !f.hidden.empty();
+        if (!f.hidden.empty()) lost_of_array_.push_back(f.hidden);
         break;
       default: break;
     }
@@ -230,7 +232,8 @@ class salvager {
     result_.last_possible = {told};
   }
 
-  // Takes a bitset as one that lists blocks that were written in an era, known or assumed.
+  // Takes a bitset as one that lists blocks that were written in an era, known or assumed. Bits
+  // past the origin's end do not count: a size that nothing confirms is cut there.
   void take(std::uint32_t era, bool era_is_assumed, std::uint32_t nr_bits, pd::array_map bits) {
     result_.sources.push_back({era, nr_bits, era_is_assumed, std::move(bits)});
   }
@@ -281,7 +284,7 @@ class salvager {
       writeset& ws = snapshot.writesets.front();
       const bool known = is_possible(ws);
       take(known ? ws.where.era.value : result_.current_era.value, !known,
-           std::min(ws.nr_bits, max_origin_blocks), std::move(ws.bits));
+           std::min(ws.nr_bits, result_.nr_blocks), std::move(ws.bits));
     }
     return is_whole;
   }
@@ -297,7 +300,7 @@ class salvager {
       const auto era = known ? static_cast<std::uint32_t>(ws.era) : current;
       oldest = std::min(oldest, era);
       newest = std::max(newest, era);
-      take(era, !known, ws.nr_bits, std::move(ws.bits));
+      take(era, !known, std::min(ws.nr_bits, result_.nr_blocks), std::move(ws.bits));
     }
     if (const std::size_t n = found.writesets.size(); n == 1)
       assume(fmt::format("a writeset that nothing leads to is of era {}", newest));
@@ -327,24 +330,19 @@ class salvager {
     }
   }
 
-  // The oldest era that the document's writesets would have, if it has any.
-  std::optional<std::uint32_t> oldest_writeset() const {
-    std::optional<std::uint32_t> oldest;
-    const auto consider = [&](std::uint32_t era) { oldest = std::min(oldest.value_or(era), era); };
-    if (!result_.sources.empty()) consider(result_.sources.front().era);
-    if (!result_.ranges.all().empty()) consider(result_.ranges.all().front().era);
-    return oldest;
-  }
-
+  // Blocks whose era the array has lost count as written in the current one.
   void settle_order() {
-    const auto oldest = oldest_writeset();
-    const era_nr newest = array_has_losses_ ? result_.current_era : newest_in_array_;
-    if (!oldest || newest.value <= *oldest) return;
-    result_.is_folded = true;
-    assume(
-        fmt::format("all writesets are digested: the era array goes on to era {}, and digestion "
-                    "would replace that with era {}",
-                    newest, *oldest));
+    newest_in_array_.resize((result_.nr_blocks + bits_per_bitset_block - 1) /
+                            std::uint64_t{bits_per_bitset_block});
+    for (const pd::range& lost : lost_of_array_)
+      for (std::uint64_t s = lost.begin / bits_per_bitset_block;
+           s < newest_in_array_.size() && s * bits_per_bitset_block < lost.end; ++s)
+        newest_in_array_[s] = result_.current_era;
+    result_.is_folded = is_out_of_order(result_, device_, newest_in_array_);
+    if (result_.is_folded)
+      assume(
+          "all writesets are digested, since digestion would replace newer eras of the era array "
+          "with older ones");
   }
 
   const pd::block_device& device_;
@@ -358,8 +356,9 @@ class salvager {
 
   std::vector<pd::range> lost_eras_;
   std::set<std::pair<part, std::uint32_t>> size_in_doubt_;
-  bool impossible_era_ = false, array_has_losses_ = false;
-  era_nr newest_in_array_;
+  bool impossible_era_ = false;
+  std::vector<pd::range> lost_of_array_;  // origin blocks
+  std::vector<era_nr> newest_in_array_;   // by stripe
 };
 
 }  // namespace

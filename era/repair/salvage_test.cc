@@ -9,12 +9,9 @@
 #include <vector>
 
 #include "era/format/writeset.h"
-#include "era/sim/origin.h"
-#include "era/target/target.h"
 #include "era/testing/metadata_builder.h"
 #include "era/testing/round_trip.h"
 #include "persistent-data/format/btree_node.h"
-#include "persistent-data/testing/recording_store.h"
 #include "persistent-data/testing/scratch_device.h"
 
 namespace era {
@@ -249,11 +246,13 @@ TEST(Salvage, AnEraFromTheFutureMovesTheCurrentOne) {
   });
   const repaired r = repair(m);
   EXPECT_THAT(r.xml, HasSubstr(R"(current_era="13")"));
-  EXPECT_THAT(r.xml, HasSubstr(R"(<writeset era="13" nr_bits="3000">
-    <marked block_begin="30" len="1"/>)"));  // the current one's era is in doubt
+  // All of the block is in doubt. Digestion must not make it older: block 30 is in a writeset, too.
+  EXPECT_THAT(r.xml, HasSubstr(R"(  <era_array>
+    <range block_begin="0" len="1018" era="13"/>
+    <range block_begin="1018" len="482" era="1"/>)"));
   EXPECT_THAT(r.said, HasSubstr("the current era is 13; the superblock says 9"));
 
-  // One that nobody can have reached does not.
+  // The one with which the counter ends does not.
   change(m, pd::array_block_kind, first, [](pd::block& b) {
     *reinterpret_cast<pd::le32*>(b.bytes.data() + sizeof(pd::array_header)) = 0xffffffff;
   });
@@ -301,16 +300,25 @@ TEST(Salvage, SearchesWithoutASuperblock) {
   EXPECT_EQ(r.error, "");
   EXPECT_THAT(r.said, HasSubstr("the current era is 8: 7 is the newest that any block names"));
   EXPECT_THAT(r.said, HasSubstr("3000 origin blocks, the length of that array"));
-  EXPECT_THAT(r.xml, HasSubstr(R"(  <writeset era="7" nr_bits="3000">
-    <marked block_begin="20" len="1"/>
-  </writeset>
-  <writeset era="8" nr_bits="3000">
-    <marked block_begin="30" len="1"/>
-  </writeset>)"));
+  // Nothing tells the current writeset from the others: what any lists counts as written in era 8.
+  const char* const marked = R"(  <era_array>
+    <range block_begin="0" len="10" era="{0}"/>
+    <range block_begin="10" len="10" era="1"/>
+    <range block_begin="20" len="1" era="{0}"/>
+    <range block_begin="21" len="9" era="1"/>
+    <range block_begin="30" len="1" era="{0}"/>
+    <range block_begin="31" len="1469" era="1"/>
+    <range block_begin="1500" len="1500" era="2"/>
+  </era_array>)";
+  EXPECT_THAT(r.xml, HasSubstr(fmt::format(fmt::runtime(marked), 8)));
+  EXPECT_THAT(r.xml, Not(HasSubstr("writeset")));
   wishes.current_era = 9;
-  EXPECT_EQ(repair(m, wishes).xml, as_it_was);
-  wishes.current_era = 6;
-  EXPECT_THAT(repair(m, wishes).error, HasSubstr("the metadata goes on to era 7"));
+  EXPECT_THAT(repair(m, wishes).xml, HasSubstr(fmt::format(fmt::runtime(marked), 9)));
+  // It cannot be the era of the newest archived writeset, or an older one.
+  for (const std::uint32_t era : {6u, 7u}) {
+    wishes.current_era = era;
+    EXPECT_THAT(repair(m, wishes).error, HasSubstr("it has to be 8 or later"));
+  }
 }
 
 // Whether what is lost besides the superblock was in use cannot be told.
@@ -334,30 +342,115 @@ TEST(Salvage, MarksAllBlocksWhereMoreThanTheSuperblockIsLost) {
   }
 }
 
-// An outdated leaf names a writeset that was digested long ago, and the array has a newer era for
-// its block. The kernel would write the older one over it.
-TEST(Salvage, AWritesetListsNothingThatIsNewerInTheArray) {
+// The kernel would write era 5 over era 6.
+TEST(Salvage, FoldsWritesetsThatTheArrayOutdoes) {
   metadata_description d = small();
   d.era_of = [](std::uint64_t i) { return i < 5 ? 6u : 1u; };
-  built_metadata m(d);
-  lose(m, 0);
-  salvage_wishes wishes;
-  wishes.block_size = 128;
-  EXPECT_THAT(repair(m, wishes).xml, HasSubstr(R"(<writeset era="5" nr_bits="3000">
-    <marked block_begin="5" len="5"/>)"));
+  const built_metadata m(d);
+  const repaired r = repair(m);
+  EXPECT_THAT(r.said, HasSubstr("all writesets are digested"));
+  EXPECT_THAT(r.xml, HasSubstr(R"(  <era_array>
+    <range block_begin="0" len="5" era="6"/>
+    <range block_begin="5" len="5" era="5"/>
+    <range block_begin="10" len="10" era="1"/>
+    <range block_begin="20" len="1" era="7"/>
+    <range block_begin="21" len="9" era="1"/>
+    <range block_begin="30" len="1" era="9"/>)"));
+  EXPECT_THAT(r.xml, Not(HasSubstr("<writeset")));
+}
 
-  pd::test::scratch_device output(4096);
-  const salvage_report ignored{[](const finding&) {}, [](const std::string&) {}};
-  ASSERT_EQ(test::repair_to(m.path(), output.path(), wishes, ignored), "");
-  pd::test::recording_store store(output);
-  sim::no_origin origin;
-  target t(store, origin, {128, 3000 * 128});
-  t.resume();
-  t.digest(~std::uint64_t{0});
-  t.status();
-  EXPECT_THAT(test::dump_of(output.path(), {.logical = true, .compact = true}),
-              HasSubstr(R"(<range block_begin="0" len="5" era="6"/>
-    <range block_begin="5" len="5" era="5"/>)"));
+// A lost block of the array counts as written in the current era, which is newer than era 5.
+TEST(Salvage, FoldsWritesetsThatALossOutdoes) {
+  for (const bool is_listed : {false, true}) {
+    metadata_description d = small();
+    d.archived[0].is_set = [=](std::uint64_t i) { return i < 10 || (is_listed && i == 1500); };
+    built_metadata m(d);
+    lose(m, leaf_value(m, m.read_superblock().era_array_root, 1));
+    const repaired r = repair(m);
+    EXPECT_EQ(r.xml.find("<writeset") == std::string::npos, is_listed);
+    EXPECT_THAT(r.xml, HasSubstr(R"(<range block_begin="1018" len="1018" era="9"/>)"));
+  }
+}
+
+TEST(Salvage, ANumberOfBlocksBelowThatOfTheMetadataIsRefused) {
+  built_metadata m(small());
+  salvage_wishes wishes;
+  wishes.nr_blocks = 2999;
+  EXPECT_THAT(
+      repair(m, wishes).error,
+      HasSubstr("--nr-blocks 2999 cannot be: the superblock says 3000, and the era array has "
+                "3000; a number that is too large does no harm"));
+  wishes.nr_blocks = 3001;
+  const repaired r = repair(m, wishes);
+  EXPECT_THAT(r.said, HasSubstr("3001 origin blocks, as told; the superblock says 3000"));
+  EXPECT_THAT(r.xml, HasSubstr(R"(nr_blocks="3001")"));
+  // The array cannot tell any more, and the superblock says what cannot be.
+  lose(m, m.read_superblock().era_array_root);
+  wishes.nr_blocks = 2999;
+  EXPECT_THAT(repair(m, wishes).error, HasSubstr("the superblock says 3000"));
+  change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 2000000000; });
+  EXPECT_THAT(repair(m).error,
+              HasSubstr("how many blocks the origin has is lost (the superblock says 2000000000, "
+                        "which does not fit into the metadata)"));
+  EXPECT_EQ(repair(m, wishes).error, "");
+}
+
+// The counter's second half, and the last era of which era_check does not complain.
+TEST(Salvage, KeepsErasOfAnySize) {
+  for (const std::uint32_t current : {0x7fffffffu, 0x80000000u, max_current_era}) {
+    metadata_description d = small();
+    d.current_era = current;
+    d.current->era = current;
+    d.archived[1].era = current - 1;
+    d.era_of = [](std::uint64_t) { return 1u; };
+    const repaired r = repair(built_metadata(d));
+    EXPECT_EQ(r.error, "");
+    EXPECT_EQ(r.said, "");
+    EXPECT_THAT(r.xml, HasSubstr(fmt::format("current_era=\"{}\"", current)));
+  }
+  salvage_wishes wishes;
+  wishes.current_era = max_current_era;
+  EXPECT_EQ(repair(built_metadata(small()), wishes).error, "");
+}
+
+// A device that was never activated, and one that was resized before its first era.
+TEST(Salvage, EraZeroAndALostWritesetTree) {
+  for (const std::uint32_t nr_blocks : {0u, 3000u}) {
+    metadata_description d;
+    d.nr_blocks = nr_blocks;
+    d.current_era = 0;
+    built_metadata m(d);
+    lose(m, m.read_superblock().writeset_tree_root);
+    lose(m, m.read_superblock().space_map.bitmap_root);
+    const repaired r = repair(m);
+    EXPECT_EQ(r.error, "");
+    EXPECT_THAT(r.xml, HasSubstr(R"(current_era="1")"));
+  }
+}
+
+// The superblock of a metadata snapshot of the device's earlier life.
+TEST(Salvage, ABlockSizeThatDoesNotFitIsNotBelieved) {
+  for (const std::uint32_t nr_blocks : {3000u, 2999u}) {
+    built_metadata m(small());
+    pd::block copy = m.read({0});
+    auto& sb = copy.as<superblock>();
+    sb.nr_blocks = nr_blocks;
+    sb.data_block_size = 64;
+    const std::uint64_t where = sb.space_map.nr_allocated;
+    pd::seal(superblock_kind, copy, {where});
+    m.write({where}, copy);
+    lose(m, 0);
+    const repaired r = repair(m);
+    if (nr_blocks == 3000) {
+      EXPECT_THAT(r.xml, HasSubstr(R"(block_size="64")"));
+      EXPECT_THAT(r.said, HasSubstr("the block size is that of a metadata snapshot of era 9"));
+    } else {
+      EXPECT_THAT(r.error, HasSubstr("the block size is lost with the superblock"));
+      EXPECT_THAT(
+          r.error,
+          HasSubstr("a metadata snapshot of 2999 origin blocks of 64 sectors was here once"));
+    }
+  }
 }
 
 TEST(Salvage, RefusesWhatIsNoMetadata) {

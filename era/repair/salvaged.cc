@@ -123,6 +123,23 @@ class salvaged_reader {
     finish_eras();
   }
 
+  // Does the array have a newer era for a block than a source that lists it?
+  bool is_out_of_order(std::uint64_t stripe) {
+    read_array(stripe);
+    wanted_.clear();
+    requests_.clear();
+    for (const std::uint32_t i : s_.sources_at(stripe)) want_source(s_.sources[i], stripe);
+    bool found = false;
+    queue_.read(wanted_, [&](std::size_t i, const pd::block* data, int error) {
+      const bitset_source& source = *requests_[i].source;
+      found = found || (source.bits.examine_block(stripe, data, error)
+                            ? has_newer(source)
+                            : has_newer(source, pd::array_values<pd::le64>(*data)));
+    });
+    for (const bitset_source* source : lost_) found = found || has_newer(*source);
+    return found;
+  }
+
   std::span<const std::uint32_t> known() const noexcept { return known_; }
   std::span<const std::uint32_t> assumed() const noexcept { return assumed_; }
 
@@ -239,6 +256,19 @@ class salvaged_reader {
   void lose_bits(const bitset_source& source, std::uint64_t stripe) {
     const std::uint64_t covered = origin_blocks_of(stripe, source.nr_bits).size();
     raise(std::span(assumed_).first(std::min<std::size_t>(covered, assumed_.size())), source.era);
+  }
+
+  bool has_newer(const bitset_source& source) const {
+    return std::any_of(assumed_.begin(), assumed_.end(),
+                       [&](std::uint32_t era) { return era > source.era; });
+  }
+  bool has_newer(const bitset_source& source, std::span<const pd::le64> words) const {
+    for (std::size_t w = 0; w < words.size(); ++w)
+      for (std::uint64_t word = words[w]; word != 0; word &= word - 1) {
+        const std::size_t i = w * bits_per_word + static_cast<unsigned>(std::countr_zero(word));
+        if (i < assumed_.size() && assumed_[i] > source.era) return true;
+      }
+    return false;
   }
 
   void finish_eras() {
@@ -436,6 +466,24 @@ void salvaged_folder::fold(std::uint64_t stripe) { reader_->fold(stripe); }
 std::span<const std::uint32_t> salvaged_folder::known() const noexcept { return reader_->known(); }
 std::span<const std::uint32_t> salvaged_folder::assumed() const noexcept {
   return reader_->assumed();
+}
+
+bool is_out_of_order(const salvaged& s, const pd::block_device& device,
+                     const std::vector<era_nr>& newest) {
+  const auto ranges = s.ranges.all();
+  std::vector<std::uint64_t> suspects;
+  for (std::uint64_t stripe = 0; stripe < newest.size(); ++stripe) {
+    // Ranges are large: to compare them block by block is not worth it.
+    if (!ranges.empty() && newest[stripe].value > ranges.front().era) return true;
+    if (!s.sources.empty() && newest[stripe].value > s.sources.front().era)
+      suspects.push_back(stripe);
+  }
+  bool found = false;
+  const auto make = [&](salvaged_reader& reader, std::uint64_t i) {
+    return reader.is_out_of_order(suspects[i]);
+  };
+  each_stripe(s, device, suspects.size(), make, [&](bool here) { found = found || here; });
+  return found;
 }
 
 std::uint64_t document_bytes(const salvaged& s, bool logical) {

@@ -58,6 +58,10 @@ struct salvaged {
   std::span<const std::uint32_t> sources_at(std::uint64_t stripe) const noexcept;
 };
 
+// Does the array have newer eras than a writeset that lists the same blocks? newest: of each
+// stripe, the newest era that the array may have. Reads the stripes in which that can be.
+bool is_out_of_order(const salvaged&, const pd::block_device&, const std::vector<era_nr>& newest);
+
 // Hands salvaged metadata to a document, as era_dump would print it: writesets and an era array,
 // or, if logical or is_folded is set, the folded array alone. step: called for each few stripes
 // with the bytes that are done, of those that document_bytes says; what it throws ends it.

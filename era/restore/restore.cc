@@ -132,7 +132,7 @@ struct restorer::state {
   // Digestion writes the era of a writeset over the array's. Only if the array has an era that is
   // newer than some writeset can that be an older one.
   std::optional<era_nr> oldest_writeset;
-  bool may_be_out_of_order = false;
+  era_nr newest_in_array;
 };
 
 restorer::restorer(open_target open, std::function<void()> step)
@@ -195,7 +195,7 @@ void restorer::eras(pd::range blocks, era_nr era) {
   if (era > state_->sb.current_era)
     throw rejected(
         fmt::format("era=\"{}\" is past the current era {}", era, state_->sb.current_era));
-  if (state_->oldest_writeset && era > *state_->oldest_writeset) state_->may_be_out_of_order = true;
+  state_->newest_in_array = std::max(state_->newest_in_array, era);
   state_->in_pieces(blocks,
                     [&](pd::range piece) { state_->array->append(piece.size(), era.value); });
 }
@@ -232,7 +232,7 @@ void restorer::commit() {
   sb.writeset_tree_root = pd::build_btree<writeset_value>(*s.writer, writesets).value;
   sb.space_map = pd::build_space_map(*s.writer);
   s.step();
-  if (s.may_be_out_of_order) s.require_order(sb);
+  if (s.oldest_writeset && s.newest_in_array > *s.oldest_writeset) s.require_order(sb);
   s.output->finish(b);
 }
 

@@ -198,6 +198,30 @@ TEST_F(RestoreByHand, WritesWhatTheKernelWrites) {
   EXPECT_EQ(sb.space_map.nr_blocks, 64u);
 }
 
+// Digestion would write era 3 over era 4.
+TEST_F(RestoreByHand, RefusesAWritesetThatTheArrayOutdoes) {
+  const std::string newer =
+      "<era_array>\n<range block_begin=\"0\" len=\"4\" era=\"4\"/>\n</era_array>\n";
+  for (const bool array_first : {false, true}) {
+    const std::string ws = writeset(3, marked(1, 2));
+    expect_refused(
+        document(array_first ? newer + ws : ws + newer),
+        "writeset of era 3: it lists 2 blocks that have a newer era in the era array; the "
+        "first is origin block 1 with era 4; digestion would give them the older era: "
+        "restore what era_dump --logical prints");
+  }
+  EXPECT_EQ(restored(document(newer + writeset(3) + writeset(4, marked(1, 2)))).find("t.xml"),
+            std::string::npos);
+  EXPECT_EQ(findings_in(output.path()), "");
+}
+
+TEST_F(RestoreByHand, KeepsTheUuid) {
+  const std::string uuid = "uuid=\"01234567-89ab-cdef-0123-456789abcdef\"";
+  std::string xml = document(array);
+  xml.replace(xml.find("uuid=\"\""), 7, uuid);
+  EXPECT_NE(restored(xml).find(uuid), std::string::npos);
+}
+
 TEST_F(RestoreByHand, RefusesABlockSizeThatCannotBe) {
   for (const char* size : {"0", "1", "7", "9", "127", "4294967295"})
     expect_untouched(
@@ -372,6 +396,31 @@ TEST(Restore, StepsWithinLongRuns) {
   EXPECT_THROW(builder.eras({0, 16'000'000}, {1}), std::runtime_error);
   EXPECT_EQ(builder.abandon(), remains::unformatted);
   EXPECT_LT(device.requests().back().end * pd::block_size, std::size_t{64} << 20);
+}
+
+// Also within a run of millions of blocks.
+TEST(Restore, KnowsHowMuchOfTheMetadataIsWritten) {
+  scratch_device disk(20000);
+  pd::test::faulty_device device(disk);
+  std::vector<restorer::work> seen;
+  const restorer* built = nullptr;
+  restorer builder(
+      [&](std::uint64_t) {
+        return output_target{"out", false, 20000, [&] { return device.make_queue(); }, {}};
+      },
+      [&] { seen.push_back(built->progress()); });
+  built = &builder;
+  EXPECT_EQ(builder.progress().done + builder.progress().known_rest, 0u);
+  builder.begin_superblock({128, 16'000'000, {9}});
+  builder.begin_era_array();
+  builder.eras({0, 16'000'000}, {1});
+  ASSERT_GE(seen.size(), 15u);
+  const std::uint64_t array = pd::array_blocks_for(16'000'000, 4) * pd::block_size;
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    EXPECT_NEAR(static_cast<double>(seen[i].done + seen[i].known_rest), static_cast<double>(array),
+                3.0 * pd::block_size);
+    EXPECT_EQ(seen[i].done >> 20, i * (1 << 20) / 1018 * pd::block_size >> 20);
+  }
 }
 
 }  // namespace

@@ -442,8 +442,7 @@ void target::archive_current() {
 }
 
 void target::roll_over() {
-  if (now_.current_era == std::numeric_limits<std::uint32_t>::max())
-    throw refused("there is no era after the last one");
+  if (now_.current_era >= max_current_era) throw refused("there is no era after the last one");
   archive_current();
   now_.current_root = changes_->bits.make(now_.nr_blocks);
   now_.current_nr_bits = now_.nr_blocks;

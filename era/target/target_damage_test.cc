@@ -101,7 +101,7 @@ TEST_F(TargetDamage, NoWritesetTakesAnothersPlace) {
 }
 
 TEST_F(TargetDamage, AfterTheLastEraThereIsNone) {
-  constexpr auto last = std::numeric_limits<std::uint32_t>::max();
+  constexpr auto last = max_current_era;
   up();
   target_->suspend();
   change_superblock(superblock_location, [](superblock& s) { s.current_era = last - 1; });

@@ -11,7 +11,7 @@ namespace era::xml {
 namespace {
 
 // Everything that it is told, a line each.
-struct recorder final : document {
+struct recorder : document {
   void begin_superblock(const superblock_element& sb) override {
     text += fmt::format("superblock {} {} {}\n", sb.block_size, sb.nr_blocks, sb.current_era);
   }
@@ -45,7 +45,7 @@ std::string error_of(const std::string& xml, recorder& out, std::size_t piece = 
     return now;
   };
   try {
-    read(source, "t.xml", out, way);
+    read(source, "t.xml", out, {.way = way});
     return "";
   } catch (const input_error& e) {
     return e.what();
@@ -370,6 +370,51 @@ TEST(XmlReader, TellsTheSameWithAndWithoutTheShortcut) {
           "    <range block_begin=\"3\" len=\"2147483648\" era=\"1\"/>\n"})
       expect_same(whole.substr(0, at) + more + whole.substr(at));
   }
+}
+
+// Expat counts a carriage return without a newline as the end of a line.
+TEST(XmlReader, CountsLinesAsExpatDoesOnBothWays) {
+  for (const std::string more : {"\r", "\r\r", "\r\n", "\n\r", "<!--\r-->"})
+    for (std::size_t at = head.size(); at < whole.size(); ++at) {
+      const std::string xml = whole.substr(0, at) + more + whole.substr(at);
+      recorder fast, slow;
+      fast.refused = slow.refused = 2;
+      EXPECT_EQ(error_of(xml, fast), error_of(xml, slow, 1 << 20, shortcut::not_taken)) << xml;
+    }
+}
+
+TEST(XmlReader, SaysHowMuchItHasConsumed) {
+  std::uint64_t consumed = 0;
+  bool given = false;
+  recorder out;
+  read(
+      [&](char* to, std::size_t) -> std::size_t {
+        if (std::exchange(given, true)) return 0;
+        std::memcpy(to, whole.data(), whole.size());
+        return whole.size();
+      },
+      "t.xml", out, {.consumed = &consumed});
+  EXPECT_EQ(consumed, whole.size());
+}
+
+// --- The uuid.
+
+TEST(XmlReader, TakesAUuidOrUpToSixteenBytes) {
+  const auto uuid_of = [](const std::string& text) {
+    struct keeper final : recorder {
+      void begin_superblock(const superblock_element& sb) override { uuid = sb.uuid; }
+      uuid_bytes uuid{};
+    } out;
+    const std::string error = error_of(with(whole, "uuid=\"\"", "uuid=\"" + text + "\""), out);
+    return error.empty() ? std::string(out.uuid.begin(), out.uuid.end()) : error;
+  };
+  const std::string bytes("\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef", 16);
+  EXPECT_EQ(uuid_of(""), std::string(16, '\0'));
+  EXPECT_EQ(uuid_of("01234567-89ab-cdef-0123-456789ABCDEF"), bytes);
+  EXPECT_EQ(uuid_of("0123456789abcdef0123456789abcdef"), bytes);
+  EXPECT_EQ(uuid_of("hello"), "hello" + std::string(11, '\0'));
+  EXPECT_EQ(uuid_of("0123456789abcdefg"),
+            "t.xml:1: superblock: uuid=\"0123456789abcdefg\" is neither a UUID nor up to 16 bytes");
 }
 
 // --- What others throw.

@@ -24,7 +24,8 @@ TEST(XmlWriter, WritesTheFrame) {
   end_era_array(text);
   end_superblock(text);
   EXPECT_EQ(text.view(),
-            "<superblock uuid=\"\" block_size=\"128\" nr_blocks=\"2147483647\" "
+            "<superblock uuid=\"78787878-7878-7878-7878-787878787878\" block_size=\"128\" "
+            "nr_blocks=\"2147483647\" "
             "current_era=\"4294967295\">\n"
             "  <writeset era=\"3\" nr_bits=\"2048\">\n"
             "  </writeset>\n"

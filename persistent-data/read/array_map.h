@@ -19,9 +19,9 @@ namespace persistent_data {
 class array_map {
  public:
   array_map() = default;
-  // An array of which no block is known. Requires nr_values below 2^32.
+  // An array of which no block is known.
   array_map(std::uint64_t nr_values, std::uint32_t value_size)
-      : nr_values_(static_cast<std::uint32_t>(nr_values)), value_size_(value_size) {}
+      : nr_values_(nr_values), value_size_(value_size) {}
 
   std::uint64_t nr_values() const noexcept { return nr_values_; }
   std::uint32_t value_size() const noexcept { return value_size_; }
@@ -50,8 +50,8 @@ class array_map {
  private:
   friend class array_mapper;  // fills it
 
-  std::uint32_t nr_values_ = 0, value_size_ = 1;
-  std::uint32_t known_end_ = 0;
+  std::uint64_t nr_values_ = 0;
+  std::uint32_t value_size_ = 1, known_end_ = 0;
   std::unique_ptr<std::uint32_t[]> blocks_;  // 0: lost
 };
 static_assert(sizeof(array_map) == 24);

@@ -94,5 +94,19 @@ TEST(BlockLedger, EveryEarlierViewIsRemembered) {
   EXPECT_EQ(ledger.references({5}), 1u);
 }
 
+TEST(BlockLedger, ForgetsWhatWasReached) {
+  block_ledger ledger(10, counting::no);
+  ledger.doubt({4});
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(ledger.reach(superblock, {3}), first);
+    EXPECT_EQ(ledger.reach(superblock, {3}), again);
+    EXPECT_EQ(ledger.reach(superblock, {4}), reach_result::doubtful);
+    EXPECT_TRUE(ledger.is_cross_linked({3}));
+    ledger.forget();
+    EXPECT_FALSE(ledger.is_cross_linked({3}));
+    EXPECT_FALSE(ledger.in_first_view({3}));
+  }
+}
+
 }  // namespace
 }  // namespace persistent_data
