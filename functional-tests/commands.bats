@@ -25,11 +25,12 @@ refused_by_both() {
   [[ $output = *"Usage: era_check [options] {device|file}"* ]]
 }
 
-@test "--version and -V print name and version" {
+# Scripts parse it, as they do with thin-provisioning-tools.
+@test "--version and -V print the bare number" {
   for option in -V --version; do
     for c in "${both[@]}" era_tools; do
       run -0 --separate-stderr "$c" $option
-      [[ $output =~ ^$c\ \(era-tools\)\ [0-9]+\.[0-9]+\.[0-9]+$ && -z $stderr ]] ||
+      [[ $output =~ ^[0-9]+\.[0-9]+\.[0-9]+$ && -z $stderr ]] ||
         fail "$c $option: $output$stderr"
     done
     run -0 era_tools dump $option
@@ -40,6 +41,7 @@ refused_by_both() {
 @test "era_tools runs each command, whatever it is called by" {
   image crash
   same "$(era_check crash.img)" "$(era_tools check crash.img)"
+  same "$(era_check crash.img)" "$(era_tools era_check crash.img)"
   same "$(era_dump --compact crash.img)" "$(era_tools dump --compact crash.img)"
   ln -s "$(command -v era_tools)" era_check
   ln -s "$(command -v era_tools)" other
@@ -56,15 +58,76 @@ refused_by_both() {
 @test "usage errors name the option and --help" {
   image crash
   for c in "${both[@]}"; do
-    refused 'not expected: --bogus' "$c" --bogus crash.img
+    refused "there is no option '--bogus'" "$c" --bogus crash.img
     refused "^Try '$c --help'" "$c" --bogus crash.img
     refused 'no device was named' "$c"
     refused "^Try '$c --help'" "$c"
-    refused 'not expected: other.img' "$c" crash.img other.img
+    refused "'other.img' is not expected here" "$c" crash.img other.img
     refused '' "$c" ''
     refused steam "$c" --io-engine steam crash.img
   done
   refused '' era_dump crash.img -o
+}
+
+# A script's variable that is not set must not change what is asked for.
+@test "an empty value of any option is a usage error" {
+  image crash
+  tried=0
+  for c in check dump invalidate repair restore sim; do
+    while read -r option; do
+      tried=$((tried + 1))
+      refused "^era_$c: $option: its value is empty; expected: " "era_$c" "$option" '' crash.img
+      refused "^era_$c: $option: its value is empty; expected: " "era_$c" "$option=" crash.img
+    done < <("era_$c" --help | sed -n 's/^  \(-[a-zA-Z],\)\{0,1\}\(--[a-z-]*\) [^ ].*/\2/p')
+  done
+  ((tried > 20))
+}
+
+@test "numbers are decimal" {
+  image crash
+  same "$(era_invalidate --written-since 1 --written-before 3 crash.img)" \
+    "$(era_invalidate --written-since 01 --written-before 003 crash.img)"
+  run -0 era_invalidate --format json --written-since 0 --written-before 010 crash.img
+  [[ $output = *'"written_before":10,'* ]]
+  for number in 0x8 8k -1 +1 1e3; do
+    refused "'$number' is not a decimal number" era_invalidate --written-since "$number" crash.img
+    for option in --block-size --nr-blocks --current-era; do
+      refused "$option: '$number' is not a decimal number" \
+        era_repair -i crash.img -o out.img $option "$number"
+    done
+  done
+}
+
+@test "long options may be shortened, and take what other tools' take" {
+  image snap-live
+  since() { era_invalidate --written-since 2 "$@" snap-live.img; }
+  same "$(since --metadata-snapshot)" "$(since --metadata-snap)"
+  same "$(since --metadata-snapshot)" "$(since --metadata-snapshot true)"
+  same "$(since)" "$(since --metadata-snapshot false)"
+  same "$(era_dump --repair --compact snap-live.img 2>&1)" "$(era_dump -r --comp snap-live.img 2>&1)"
+  refused "'--written' may be any of --written-since, --written-before" \
+    era_invalidate --written 2 snap-live.img
+  refused "there is no option '--writen-since'" era_invalidate --writen-since 2 snap-live.img
+}
+
+@test "an option that does nothing is refused" {
+  image crash
+  for option in --block-size=8 --nr-blocks=9 --current-era=9; do
+    refused "${option%=*} has no effect without --repair" era_dump $option crash.img
+    refused "${option%=*} has no effect without --repair" \
+      era_invalidate --written-since 1 $option crash.img
+  done
+}
+
+# The pipe has a reader that has gone before the first write.
+@test "a closed pipe ends every command with status 1 and no message" {
+  image full
+  mkfifo pipe
+  for c in era_check 'era_check --json' era_dump 'era_invalidate --written-since 0 --format text' \
+    'era_check --help' 'era_dump -V'; do
+    bash -c "exec 3<>pipe 4>pipe 3>&-; $c full.img >&4; echo \$? >status" 2>err
+    [[ $(<status) = 1 && ! -s err ]] || fail "$c: $(<status) $(<err)"
+  done
 }
 
 @test "a device can begin with a dash" {

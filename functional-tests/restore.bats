@@ -227,7 +227,7 @@ needs_boost() {
   refused '--input is required' era_restore -o out.img
   refused '--output is required' era_restore -i x.xml
   refused "^Try 'era_restore --help'" era_restore -i x.xml
-  refused 'not expected: more' era_restore -i x.xml -o out.img more
+  refused "'more' is not expected here" era_restore -i x.xml -o out.img more
 }
 
 @test "an output that is not there, or too small, gets the command that makes it" {

@@ -49,7 +49,8 @@ class invalidation {
   invalidation(command_line& line, const options& chosen)
       : line_(line),
         chosen_(chosen),
-        window_{*chosen.written_since, chosen.written_before.value_or(no_end)},
+        window_{*chosen.written_since,
+                chosen.written_before ? std::uint64_t{*chosen.written_before} : no_end},
         device_(line.device(),
                 chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive,
                 line.engine()),

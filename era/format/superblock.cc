@@ -13,6 +13,10 @@ namespace {
 using pd::fault;
 using pd::flaw;
 
+constexpr std::string_view unformatted =
+    "it holds only zeros: the device is not formatted yet, or its superblock was wiped; the kernel "
+    "would format it anew";
+
 bool starts_with(const pd::block& b, std::string_view text) {
   return std::memcmp(b.bytes.data(), text.data(), text.size()) == 0;
 }
@@ -135,11 +139,13 @@ std::vector<flaw> check_superblock(const superblock& sb, std::uint64_t nr_metada
   return checker(sb, std::min(nr_metadata_blocks, pd::max_metadata_blocks)).check(is_copy);
 }
 
+bool is_unformatted(const flaw& f) {
+  return f.what == fault::wrong_kind && f.detail == unformatted;
+}
+
 std::optional<std::string> recognize(const pd::block& b) {
   const auto& sb = b.as<superblock>();  // thin pools and caches have their magic in the same place
-  if (pd::is_zero(b))
-    return "it holds only zeros: the device is not formatted yet, or its superblock was wiped; the "
-           "kernel would format it anew";
+  if (pd::is_zero(b)) return std::string(unformatted);
   if (const auto text = without_leading_space(b);
       text.starts_with("<?xml") || text.starts_with("<superblock") || text.starts_with("<!--"))
     return "it is XML, not binary metadata; era_restore turns XML into metadata";

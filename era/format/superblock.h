@@ -75,6 +75,9 @@ std::optional<pd::flaw> verify_superblock(const pd::block&, pd::block_nr where);
 std::vector<pd::flaw> check_superblock(const superblock&, std::uint64_t nr_metadata_blocks,
                                        bool is_copy);
 
+// The flaw of a block 0 of zeros: it may have been a superblock that was wiped.
+bool is_unformatted(const pd::flaw&);
+
 // What a block 0 that is no era superblock seems to be instead, for a message: "it is XML: …"; with
 // the way out where there is one. Nothing: cannot tell.
 std::optional<std::string> recognize(const pd::block&);

@@ -13,7 +13,7 @@
 
 namespace era {
 
-// Eras [begin, end) that are asked for.
+// Eras [begin, end) that are asked for; there is at least one.
 using era_window = pd::range;
 
 struct listed_blocks {

@@ -40,7 +40,8 @@ std::string in_words(const place& where) {
 }
 
 bool is_no_metadata(const finding& f) {
-  return f.where.what == part::superblock && f.what.what == pd::fault::wrong_kind;
+  return f.where.what == part::superblock && f.what.what == pd::fault::wrong_kind &&
+         !is_unformatted(f.what);
 }
 
 std::string meaning(const finding& f) {
@@ -52,7 +53,8 @@ std::string meaning(const finding& f) {
       return "digestion would give these blocks the older era: do not activate the device";
     default: break;
   }
-  if (is_no_metadata(f)) return "there is no era metadata here";
+  if (f.where.what == part::superblock && f.what.what == pd::fault::wrong_kind)
+    return "there is no era metadata here";
   if (f.where.what == part::superblock)
     return f.hidden.empty() ? "what the metadata says of the device cannot be trusted"
                             : "which blocks were written, and when, is unknown";
