@@ -17,6 +17,7 @@ namespace era {
 namespace {
 
 constexpr std::uint64_t blocks_per_item = 128;
+constexpr std::size_t most_positions = 4096;  // that are read at once
 
 // All array blocks of the metadata as one sequence: the era array, then the writesets. It leaves
 // out blocks that are lost at the end of an array: those may be many more than the device has.
@@ -81,17 +82,20 @@ class order_checker {
   std::vector<finding> check(std::uint64_t stripe, era_nr newest) {
     std::vector<finding> ignored, findings;  // blocks that cannot be read have been reported
     const auto eras = array_.fold(stripe, ignored);
+    const auto compare = [&](std::size_t k, const pd::block& b) -> std::optional<finding> {
+      if (auto wrong = compare_bits(positions_[k], b, eras)) findings.push_back(std::move(*wrong));
+      return {};
+    };
     positions_.clear();
     for (const std::uint32_t i : m_.writesets_at(stripe)) {
       const writeset& ws = m_.writesets[i];
       // An impossible era is damage of another class.
       if (ws.where.what == part::writeset && ws.where.era.value != 0 && ws.where.era < newest)
         positions_.push_back({&ws.bits, ws.where, stripe, ws.nr_bits});
+      if (positions_.size() < most_positions) continue;
+      reader_.read(positions_, compare, ignored);
+      positions_.clear();
     }
-    const auto compare = [&](std::size_t k, const pd::block& b) -> std::optional<finding> {
-      if (auto wrong = compare_bits(positions_[k], b, eras)) findings.push_back(std::move(*wrong));
-      return {};
-    };
     reader_.read(positions_, compare, ignored);
     std::sort(findings.begin(), findings.end(), [](const finding& a, const finding& b) {
       return std::pair(a.where.era, a.blocks.begin) < std::pair(b.where.era, b.blocks.begin);

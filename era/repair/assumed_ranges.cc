@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cassert>
 #include <numeric>
+#include <tuple>
 
 #include "era/format/writeset.h"
 
@@ -63,39 +64,40 @@ void assumed_ranges::settle_whole_stripes() {
   }
 }
 
-void assumed_ranges::add_partial(std::uint64_t stripe, const entry& e) {
-  if (stripe < whole_.size() && whole_[stripe] >= e.era) return;
-  const std::uint64_t first = stripe * stripe_size;
-  const pd::range part = pd::intersection({e.begin, e.end}, {first, first + stripe_size});
-  if (part.empty() || part.size() == stripe_size) return;
-  partials_.push_back({static_cast<std::uint32_t>(stripe), e.era,
-                       static_cast<std::uint16_t>(part.begin - first),
-                       static_cast<std::uint16_t>(part.end - first)});
-}
-
 void assumed_ranges::settle_partial_stripes() {
-  for (const entry& e : entries_) {
-    const std::uint64_t first = e.begin / stripe_size, last = (e.end - 1) / stripe_size;
-    add_partial(first, e);
-    if (last != first) add_partial(last, e);
-  }
-  std::sort(partials_.begin(), partials_.end(), [](const partial& a, const partial& b) {
-    return a.stripe != b.stripe ? a.stripe < b.stripe : a.era > b.era;
-  });
-  // What newer parts of the stripe cover: all up to `end` from its first block, all from `begin`
-  // on.
-  std::uint32_t stripe = 0, end = 0, begin = stripe_size;
-  const auto is_outdone = [&](const partial& p) {
-    if (p.stripe != stripe) stripe = p.stripe, end = 0, begin = stripe_size;
-    if (p.end <= end || p.begin >= begin) return true;
-    if (p.begin <= end) end = p.end;
-    if (p.end == stripe_size) begin = std::min<std::uint32_t>(begin, p.begin);
-    return false;
+  std::uint64_t stripes = 0;
+  for (const entry& e : entries_)
+    stripes = std::max<std::uint64_t>(stripes, (e.end - 1) / stripe_size + 1);
+  // What newer parts of a stripe cover: all up to `end` from its first block, all from `begin` on.
+  struct cover {
+    std::uint32_t end = 0, begin = stripe_size;
   };
-  partials_.erase(std::remove_if(partials_.begin(), partials_.end(), is_outdone), partials_.end());
+  std::vector<cover> covers(stripes);
+  const auto add = [&](std::uint64_t stripe, const entry& e) {
+    if (stripe < whole_.size() && whole_[stripe] >= e.era) return;
+    const std::uint64_t first = stripe * stripe_size;
+    const pd::range part = pd::intersection({e.begin, e.end}, {first, first + stripe_size});
+    if (part.size() == stripe_size) return;
+    const partial p{static_cast<std::uint32_t>(stripe), e.era,
+                    static_cast<std::uint16_t>(part.begin - first),
+                    static_cast<std::uint16_t>(part.end - first)};
+    cover& c = covers[stripe];
+    if (p.end <= c.end || p.begin >= c.begin) return;
+    if (p.begin <= c.end) c.end = p.end;
+    if (p.end == stripe_size) c.begin = std::min<std::uint32_t>(c.begin, p.begin);
+    partials_.push_back(p);
+  };
+  for (auto e = entries_.rbegin(); e != entries_.rend(); ++e) {
+    const std::uint64_t first = e->begin / stripe_size, last = (e->end - 1) / stripe_size;
+    add(first, *e);
+    if (last != first) add(last, *e);
+  }
+  std::sort(partials_.begin(), partials_.end(),
+            [](const partial& a, const partial& b) { return a.stripe < b.stripe; });
 }
 
-std::span<const assumed_ranges::entry> assumed_ranges::of_era(std::uint32_t era) const noexcept {
+std::ranges::subrange<std::deque<assumed_ranges::entry>::const_iterator> assumed_ranges::of_era(
+    std::uint32_t era) const noexcept {
   const auto [begin, end] =
       std::equal_range(entries_.begin(), entries_.end(), entry{era, 0, 0},
                        [](const entry& a, const entry& b) { return a.era < b.era; });

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <ranges>
 #include <span>
 #include <vector>
 
@@ -11,7 +13,7 @@
 
 namespace era {
 
-// Hostile metadata may have millions of ranges: one takes 36 bytes at most, and raise() takes time
+// Hostile metadata may have millions of ranges: one takes 12 bytes, and raise() takes time
 // for the blocks of the span, not for the ranges.
 class assumed_ranges {
  public:
@@ -24,9 +26,9 @@ class assumed_ranges {
   // Must be called after the last add() and before all that follows.
   void settle();
 
-  // All ranges, ascending by era.
-  std::span<const entry> all() const noexcept { return entries_; }
-  std::span<const entry> of_era(std::uint32_t era) const noexcept;
+  // All ranges, ascending by era, and those of one era.
+  const std::deque<entry>& all() const noexcept { return entries_; }
+  std::ranges::subrange<std::deque<entry>::const_iterator> of_era(std::uint32_t era) const noexcept;
 
   // Raises the era of each block of a stripe to the newest era whose ranges cover it. eras[0]
   // belongs to the stripe's first block.
@@ -41,9 +43,8 @@ class assumed_ranges {
 
   void settle_whole_stripes();
   void settle_partial_stripes();
-  void add_partial(std::uint64_t stripe, const entry&);
 
-  std::vector<entry> entries_;
+  std::deque<entry> entries_;
   std::vector<std::uint32_t> whole_;  // by stripe: the newest era that covers all of it; 0: none
   std::vector<partial> partials_;     // by stripe; those that whole_ and others outdo are left out
 };

@@ -14,7 +14,7 @@ namespace {
 constexpr std::uint32_t stripe = bits_per_bitset_block;
 
 // The newest era for each block, by looking at each range for each block.
-std::vector<std::uint32_t> by_hand(std::span<const assumed_ranges::entry> ranges,
+std::vector<std::uint32_t> by_hand(const std::deque<assumed_ranges::entry>& ranges,
                                    std::uint32_t nr_blocks) {
   std::vector<std::uint32_t> eras(nr_blocks);
   for (const auto& r : ranges)

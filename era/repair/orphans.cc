@@ -7,7 +7,8 @@
 namespace era {
 
 bitset_mapper::bitset_mapper(pd::read_queue& queue, std::uint64_t nr_metadata_blocks)
-    : ledger_(nr_metadata_blocks, pd::block_ledger::counting::no), walk_(queue, ledger_) {}
+    : ledger_(nr_metadata_blocks, pd::block_ledger::counting::no_but_forgets),
+      walk_(queue, ledger_) {}
 
 pd::array_map bitset_mapper::map(const named_writeset& ws, bool& whole) {
   ledger_.forget();

@@ -10,6 +10,7 @@
 #include "era/repair/salvage.h"
 
 #include <algorithm>
+#include <deque>
 #include <limits>
 #include <optional>
 #include <set>
@@ -182,7 +183,11 @@ class salvager {
         break;
       case part::writeset:
       case part::current_writeset:
-        if (contradiction) size_in_doubt_.insert({f.where.what, f.where.era.value});
+        if (!contradiction) break;
+        if (f.where.what == part::current_writeset)
+          current_size_in_doubt_ = true;
+        else if (size_in_doubt_.empty() || size_in_doubt_.back() != f.where.era.value)
+          size_in_doubt_.push_back(f.where.era.value);
         break;
       case part::era_array:
         if (f.what.what == fault::bad_value) impossible_era_ = true;
@@ -235,7 +240,10 @@ class salvager {
   // Takes a bitset as one that lists blocks that were written in an era, known or assumed. Bits
   // past the origin's end do not count: a size that nothing confirms is cut there.
   void take(std::uint32_t era, bool era_is_assumed, std::uint32_t nr_bits, pd::array_map bits) {
-    result_.sources.push_back({era, nr_bits, era_is_assumed, std::move(bits)});
+    if (bits.known_end() == 0)
+      assume_written(era, {0, nr_bits});
+    else
+      result_.sources.push_back({era, nr_bits, era_is_assumed, std::move(bits)});
   }
   void assume_written(std::uint32_t era, pd::range blocks) {
     result_.ranges.add(era, blocks, result_.nr_blocks);
@@ -243,6 +251,7 @@ class salvager {
 
   void place_writesets() {
     const std::uint32_t current = result_.current_era.value;
+    std::sort(size_in_doubt_.begin(), size_in_doubt_.end());
     std::uint64_t impossible = 0;
     era_nr first_impossible;
     for (; !metadata_.writesets.empty(); metadata_.writesets.pop_front()) {
@@ -252,9 +261,13 @@ class salvager {
       if (archived && !known && impossible++ == 0) first_impossible = ws.where.era;
       std::uint32_t nr_bits = ws.nr_bits;
       const std::uint32_t era = archived && known ? ws.where.era.value : current;
-      if (nr_bits > max_origin_blocks ||
-          size_in_doubt_.contains({ws.where.what, ws.where.era.value})) {
-        assume_written(era, {nr_bits, result_.nr_blocks});
+      const bool size_in_doubt =
+          nr_bits > max_origin_blocks ||
+          (archived ? std::binary_search(size_in_doubt_.begin(), size_in_doubt_.end(),
+                                         ws.where.era.value)
+                    : current_size_in_doubt_);
+      if (size_in_doubt) {
+        if (ws.bits.known_end() > 0) assume_written(era, {nr_bits, result_.nr_blocks});
         nr_bits = result_.nr_blocks;
       }
       take(era, !known, nr_bits, std::move(ws.bits));
@@ -355,7 +368,8 @@ class salvager {
   salvaged result_;
 
   std::vector<pd::range> lost_eras_;
-  std::set<std::pair<part, std::uint32_t>> size_in_doubt_;
+  std::deque<std::uint32_t> size_in_doubt_;  // of the archived writesets of these eras
+  bool current_size_in_doubt_ = false;
   bool impossible_era_ = false;
   std::vector<pd::range> lost_of_array_;  // origin blocks
   std::vector<era_nr> newest_in_array_;   // by stripe

@@ -73,7 +73,7 @@ bool any_past(std::span<const pd::le32> eras, era_nr last) {
 void salvaged::settle() {
   std::uint32_t last = 0;
   bool ascending = true;
-  for (bitset_source& s : sources) {
+  for (const bitset_source& s : sources) {
     // Damage may hide all from here on; there is nothing to be read.
     if (const std::uint64_t known = s.bits.known_end(); known < s.bits.nr_blocks())
       ranges.add(s.era, {known * bits_per_bitset_block, s.nr_bits}, nr_blocks);
@@ -106,11 +106,19 @@ class salvaged_reader {
 
   void fold(std::uint64_t stripe) {
     begin_eras(stripe);
+    const auto take = [&](const request& r, pd::block_nr where, const pd::block* data, int error) {
+      take_for_fold(stripe, r, where, data, error);
+    };
     want_array(stripe);
-    for (const std::uint32_t i : s_.sources_at(stripe)) want_source(s_.sources[i], stripe);
     for (const auto& loose : s_.loose_bits.of({stripe, stripe + 1}))
       want({loose.block}, {request::loose_bits});
-    read(stripe);
+    read(take);
+    for (const std::uint32_t i : s_.sources_at(stripe)) {
+      if (!want_source(s_.sources[i], stripe)) lose_bits(s_.sources[i], stripe);
+      if (wanted_.size() == most_requests) read(take);
+    }
+    read(take);
+    lose_array();
     s_.ranges.raise(stripe, assumed_);
     finish_eras();
   }
@@ -119,24 +127,27 @@ class salvaged_reader {
   void read_array(std::uint64_t stripe) {
     begin_eras(stripe);
     want_array(stripe);
-    read(stripe);
+    read([&](const request& r, pd::block_nr where, const pd::block* data, int error) {
+      take_for_fold(stripe, r, where, data, error);
+    });
+    lose_array();
     finish_eras();
   }
 
   // Does the array have a newer era for a block than a source that lists it?
   bool is_out_of_order(std::uint64_t stripe) {
     read_array(stripe);
-    wanted_.clear();
-    requests_.clear();
-    for (const std::uint32_t i : s_.sources_at(stripe)) want_source(s_.sources[i], stripe);
     bool found = false;
-    queue_.read(wanted_, [&](std::size_t i, const pd::block* data, int error) {
-      const bitset_source& source = *requests_[i].source;
-      found = found || (source.bits.examine_block(stripe, data, error)
-                            ? has_newer(source)
-                            : has_newer(source, pd::array_values<pd::le64>(*data)));
-    });
-    for (const bitset_source* source : lost_) found = found || has_newer(*source);
+    const auto take = [&](const request& r, pd::block_nr, const pd::block* data, int error) {
+      found = found || (r.source->bits.examine_block(stripe, data, error)
+                            ? has_newer(*r.source)
+                            : has_newer(*r.source, pd::array_values<pd::le64>(*data)));
+    };
+    for (const std::uint32_t i : s_.sources_at(stripe)) {
+      if (!want_source(s_.sources[i], stripe)) found = found || has_newer(s_.sources[i]);
+      if (wanted_.size() == most_requests) read(take);
+    }
+    read(take);
     return found;
   }
 
@@ -147,23 +158,22 @@ class salvaged_reader {
   const stripe_bits& bits(std::uint32_t era, std::span<const bitset_source* const> sources,
                           std::uint64_t stripe) {
     bits_.fill(0);
-    wanted_.clear();
-    requests_.clear();
-    for (const bitset_source* source : sources)
-      if (stripe < source->bits.known_end()) want_source(*source, stripe);
+    const auto take = [&](const request& r, pd::block_nr where, const pd::block* data, int error) {
+      if (r.source ? !r.source->bits.examine_block(stripe, data, error)
+                   : is_loose(data, where, sizeof(pd::le64)))
+        merge(*data);
+      else if (r.source)
+        set_all(*r.source, stripe);
+    };
+    for (const bitset_source* source : sources) {
+      if (stripe < source->bits.known_end() && !want_source(*source, stripe))
+        set_all(*source, stripe);
+      if (wanted_.size() == most_requests) read(take);
+    }
     if (era == s_.current_era.value)
       for (const auto& loose : s_.loose_bits.of({stripe, stripe + 1}))
         want({loose.block}, {request::loose_bits});
-    queue_.read(wanted_, [&](std::size_t i, const pd::block* data, int error) {
-      const bitset_source* source = requests_[i].source;
-      if (source ? !source->bits.examine_block(stripe, data, error)
-                 : is_loose(data, wanted_[i], sizeof(pd::le64)))
-        merge(*data);
-      else if (source)
-        set_all(*source, stripe);
-    });
-    for (const bitset_source* source : lost_) set_all(*source, stripe);
-    lost_.clear();
+    read(take);
     for (const auto& e : s_.ranges.of_era(era)) set_in(stripe, {e.begin, e.end});
     return bits_;
   }
@@ -175,16 +185,28 @@ class salvaged_reader {
     const bitset_source* source = nullptr;  // of source_bits
   };
 
+  static constexpr std::size_t most_requests = 4096;
+
   void want(pd::block_nr block, request r) {
     wanted_.push_back(block);
     requests_.push_back(r);
   }
 
-  void want_source(const bitset_source& source, std::uint64_t stripe) {
-    if (const auto block = source.bits.block(stripe))
-      want(*block, {request::source_bits, 0, &source});
-    else
-      lost_.push_back(&source);
+  // Returns false if the source has lost its block of the stripe.
+  bool want_source(const bitset_source& source, std::uint64_t stripe) {
+    const auto block = source.bits.block(stripe);
+    if (block) want(*block, {request::source_bits, 0, &source});
+    return block.has_value();
+  }
+
+  // Reads what is wanted, as one batch. There may be millions of sources: they are read in several.
+  template <class Take>
+  void read(Take take) {
+    queue_.read(wanted_, [&](std::size_t i, const pd::block* data, int error) {
+      take(requests_[i], wanted_[i], data, error);
+    });
+    wanted_.clear();
+    requests_.clear();
   }
 
   void want_array(std::uint64_t stripe) {
@@ -202,9 +224,6 @@ class salvaged_reader {
     known_.assign(size, 0);
     assumed_.assign(size, 0);
     sound_.fill(false);
-    wanted_.clear();
-    requests_.clear();
-    lost_.clear();
   }
 
   // What an array block of the stripe covers, in known_ or assumed_.
@@ -214,27 +233,26 @@ class salvaged_reader {
         begin, std::min<std::size_t>(eras_per_array_block, eras.size() - begin));
   }
 
-  void read(std::uint64_t stripe) {
-    queue_.read(wanted_, [&](std::size_t i, const pd::block* data, int error) {
-      const request& r = requests_[i];
-      switch (r.what) {
-        case request::array:
-          take_array(stripe * array_blocks_per_stripe + r.index, r.index, data, error);
-          return;
-        case request::older_eras:
-          if (!is_loose(data, wanted_[i], sizeof(pd::le32))) return;
-          if (const auto values = pd::array_values<pd::le32>(*data);
-              !any_past(values, s_.last_possible))
-            raise(part(assumed_, r.index), values);
-          return;
-        case request::loose_bits:
-          if (is_loose(data, wanted_[i], sizeof(pd::le64)))
-            raise(assumed_, pd::array_values<pd::le64>(*data), s_.current_era.value);
-          return;
-        case request::source_bits: take_bits(*r.source, stripe, data, error);
-      }
-    });
-    for (const bitset_source* source : lost_) lose_bits(*source, stripe);
+  void take_for_fold(std::uint64_t stripe, const request& r, pd::block_nr where,
+                     const pd::block* data, int error) {
+    switch (r.what) {
+      case request::array:
+        return take_array(stripe * array_blocks_per_stripe + r.index, r.index, data, error);
+      case request::older_eras:
+        if (!is_loose(data, where, sizeof(pd::le32))) return;
+        if (const auto values = pd::array_values<pd::le32>(*data);
+            !any_past(values, s_.last_possible))
+          raise(part(assumed_, r.index), values);
+        return;
+      case request::loose_bits:
+        if (is_loose(data, where, sizeof(pd::le64)))
+          raise(assumed_, pd::array_values<pd::le64>(*data), s_.current_era.value);
+        return;
+      case request::source_bits: return take_bits(*r.source, stripe, data, error);
+    }
+  }
+
+  void lose_array() {
     for (std::size_t i = 0; i * eras_per_array_block < assumed_.size(); ++i)
       if (!sound_[i]) raise(part(assumed_, i), s_.current_era.value);
   }
@@ -298,7 +316,6 @@ class salvaged_reader {
   std::array<bool, array_blocks_per_stripe> sound_{};
   std::vector<pd::block_nr> wanted_;
   std::vector<request> requests_;
-  std::vector<const bitset_source*> lost_;  // their block of the stripe is not known
 };
 
 namespace {
@@ -362,7 +379,7 @@ struct salvaged_writeset {
 // Calls use(salvaged_writeset) for each, ascending by era.
 template <class Use>
 void each_writeset(const salvaged& s, Use use) {
-  const auto ranges = s.ranges.all();
+  const auto& ranges = s.ranges.all();
   const std::uint32_t current = s.current_era.value, none = 0xffffffff;
   std::uint64_t loose_stripes = s.loose_bits.end();
   auto source = s.sources.begin();
@@ -470,7 +487,7 @@ std::span<const std::uint32_t> salvaged_folder::assumed() const noexcept {
 
 bool is_out_of_order(const salvaged& s, const pd::block_device& device,
                      const std::vector<era_nr>& newest) {
-  const auto ranges = s.ranges.all();
+  const auto& ranges = s.ranges.all();
   std::vector<std::uint64_t> suspects;
   for (std::uint64_t stripe = 0; stripe < newest.size(); ++stripe) {
     // Ranges are large: to compare them block by block is not worth it.

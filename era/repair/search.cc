@@ -43,7 +43,7 @@ class searcher {
         step_(step),
         queue_(device.make_engine(), device.nr_blocks()),
         survey_(queue_, device.nr_blocks()),
-        ledger_(device.nr_blocks(), pd::block_ledger::counting::no),
+        ledger_(device.nr_blocks(), pd::block_ledger::counting::no_but_forgets),
         walk_(queue_, ledger_) {}
 
   salvaged run() {

@@ -3,6 +3,7 @@
 #include "era/restore/restore.h"
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <optional>
 #include <utility>
@@ -124,7 +125,35 @@ struct restorer::state {
   std::optional<pd::bitset_builder> bitset;
   era_nr writeset_era;
   std::uint32_t nr_bits = 0;
-  std::map<std::uint64_t, writeset_value> writesets;  // by era
+  // There may be millions. Those that ascend are kept in little memory.
+  struct entry {
+    std::uint32_t key;  // the era
+    writeset_value value;
+  };
+  std::deque<entry> writesets;
+  std::map<std::uint32_t, writeset_value> out_of_order;
+
+  std::uint64_t nr_writesets() const { return writesets.size() + out_of_order.size(); }
+
+  bool has_writeset(std::uint32_t era) const {
+    return out_of_order.contains(era) ||
+           std::binary_search(writesets.begin(), writesets.end(), entry{era, {}},
+                              [](const entry& a, const entry& b) { return a.key < b.key; });
+  }
+
+  void add_writeset(std::uint32_t era, const writeset_value& value) {
+    if (writesets.empty() || writesets.back().key < era)
+      writesets.push_back({era, value});
+    else
+      out_of_order.emplace(era, value);
+  }
+
+  void sort_writesets() {
+    for (; !out_of_order.empty(); out_of_order.erase(out_of_order.begin()))
+      writesets.push_back({out_of_order.begin()->first, out_of_order.begin()->second});
+    std::sort(writesets.begin(), writesets.end(),
+              [](const entry& a, const entry& b) { return a.key < b.key; });
+  }
 
   std::optional<pd::array_builder<pd::le32>> array;
   std::optional<pd::block_nr> array_root;
@@ -157,9 +186,9 @@ void restorer::begin_writeset(era_nr era, std::uint32_t nr_bits) {
   if (era.value == 0) throw rejected("era=\"0\" cannot be; the first era is 1");
   if (era > s.sb.current_era)
     throw rejected(fmt::format("era=\"{}\" is past the current era {}", era, s.sb.current_era));
-  if (s.writesets.contains(era.value))
+  if (s.has_writeset(era.value))
     throw rejected(fmt::format("there are two writesets of era {}", era));
-  s.require_room(bitset_space(nr_bits) + tree_space(s.writesets.size() + 1),
+  s.require_room(bitset_space(nr_bits) + tree_space(s.nr_writesets() + 1),
                  fmt::format("what was read up to the writeset of era {}", era));
   s.writeset_era = era;
   s.oldest_writeset = std::min(s.oldest_writeset.value_or(era), era);
@@ -175,8 +204,7 @@ void restorer::bits(pd::range blocks, bool value) {
 
 void restorer::end_writeset() {
   const pd::block_nr root = state_->bitset->finish(state_->nr_bits);
-  state_->writesets.emplace(state_->writeset_era.value,
-                            writeset_value{state_->nr_bits, root.value});
+  state_->add_writeset(state_->writeset_era.value, {state_->nr_bits, root.value});
   state_->bitset.reset();
 }
 
@@ -217,8 +245,7 @@ void restorer::end_superblock() {
 
 void restorer::commit() {
   state& s = *state_;
-  std::vector<pd::btree_entry<writeset_value>> writesets;
-  for (const auto& [era, value] : s.writesets) writesets.push_back({era, value});
+  s.sort_writesets();
   pd::block b{};
   auto& sb = b.as<superblock>();
   sb.uuid = s.sb.uuid;
@@ -229,7 +256,7 @@ void restorer::commit() {
   sb.nr_blocks = s.sb.nr_blocks;
   sb.current_era = s.sb.current_era.value;
   sb.era_array_root = s.array_root->value;
-  sb.writeset_tree_root = pd::build_btree<writeset_value>(*s.writer, writesets).value;
+  sb.writeset_tree_root = pd::build_btree<writeset_value>(*s.writer, s.writesets).value;
   sb.space_map = pd::build_space_map(*s.writer);
   s.step();
   if (s.oldest_writeset && s.newest_in_array > *s.oldest_writeset) s.require_order(sb);

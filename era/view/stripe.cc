@@ -51,6 +51,9 @@ void merge(std::span<std::uint64_t> bits, std::uint64_t first, std::uint64_t wor
 
 }  // namespace
 
+// Positions that are read at once: there may be millions of writesets.
+constexpr std::size_t most_positions = 4096;
+
 std::uint64_t nr_stripes(const metadata& m) noexcept {
   return (m.sb.nr_blocks + blocks_per_stripe - 1) / blocks_per_stripe;
 }
@@ -68,15 +71,6 @@ void stripe_reader::read(std::uint64_t stripe, const visitor& visit,
   const pd::array_map& array = metadata_.eras;
   const std::uint64_t first = stripe * array_blocks_per_stripe;
   const std::uint64_t end = std::min(first + array_blocks_per_stripe, array.nr_blocks());
-  positions_.clear();
-  for (std::uint64_t i = first; i < end; ++i)
-    positions_.push_back({&array, metadata_.place_of(part::era_array), i, 0});
-  if (what_ == fold_what::everything)
-    for (const std::uint32_t i : metadata_.writesets_at(stripe)) {
-      const writeset& ws = metadata_.writesets[i];
-      positions_.push_back({&ws.bits, ws.where, stripe, ws.nr_bits});
-    }
-
   const auto take = [&](std::size_t k, const pd::block& b) -> std::optional<finding> {
     const array_position& at = positions_[k];
     if (at.where.what != part::era_array) {
@@ -86,6 +80,17 @@ void stripe_reader::read(std::uint64_t stripe, const visitor& visit,
     visit.of_array((at.index - first) * eras_per_array_block, pd::array_values<pd::le32>(b));
     return find_future_eras(at, b, {metadata_.sb.current_era});
   };
+  positions_.clear();
+  for (std::uint64_t i = first; i < end; ++i)
+    positions_.push_back({&array, metadata_.place_of(part::era_array), i, 0});
+  if (what_ == fold_what::everything)
+    for (const std::uint32_t i : metadata_.writesets_at(stripe)) {
+      const writeset& ws = metadata_.writesets[i];
+      positions_.push_back({&ws.bits, ws.where, stripe, ws.nr_bits});
+      if (positions_.size() < most_positions) continue;
+      reader_.read(positions_, take, findings);
+      positions_.clear();
+    }
   reader_.read(positions_, take, findings);
 }
 

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "persistent-data/build/block_writer.h"
@@ -38,17 +39,18 @@ block_nr write_node(block_writer&, std::uint32_t flags, std::uint32_t value_size
                     const std::function<void(std::uint32_t i, le64& key, std::byte* value)>& fill);
 }
 
-// Entries ascend strictly. Returns the root; no entries make an empty root. Holds one entry a node
-// below, level by level.
-template <class Value>
-block_nr build_btree(block_writer& writer, std::span<const btree_entry<Value>> entries,
+// entries: a random access container of structs with key and value; they ascend strictly. Returns
+// the root; no entries make an empty root. Holds one entry a node below, level by level.
+template <class Value, class Entries = std::span<const btree_entry<Value>>>
+block_nr build_btree(block_writer& writer, const Entries& entries,
                      std::uint32_t flags = leaf_node) {
   const node_layout layout{entries.size(), max_node_entries(sizeof(Value))};
   std::vector<btree_entry<le64>> nodes;
   for (std::uint64_t i = 0; i < layout.nr_nodes(); ++i) {
     const range own = layout.entries_of(i);
     const auto fill = [&](std::uint32_t k, le64& key, std::byte* value) {
-      const btree_entry<Value>& entry = entries[own.begin + k];
+      const auto& entry = entries[own.begin + k];
+      static_assert(std::is_same_v<std::decay_t<decltype(entry.value)>, Value>);
       key = entry.key;
       std::memcpy(value, &entry.value, sizeof(Value));
     };

@@ -14,7 +14,8 @@ block_ledger::block_ledger(std::uint64_t nr_blocks, counting count)
       reached_before_(nr_blocks_),
       again_(nr_blocks_),
       doubtful_(nr_blocks_),
-      references_(count == counting::yes ? nr_blocks_ : 0) {
+      references_(count == counting::yes ? nr_blocks_ : 0),
+      forgets_(count == counting::no_but_forgets) {
   if (!references_.empty()) references_[0] = 1;
 }
 
@@ -30,12 +31,12 @@ reach_result block_ledger::reach(std::optional<block_nr> from, block_nr to) {
     return reach_result::again;
   }
   reached_[to.value] = true;
-  if (references_.empty()) to_forget_.push_back(static_cast<std::uint32_t>(to.value));
+  if (forgets_) to_forget_.push_back(static_cast<std::uint32_t>(to.value));
   return reach_result::first;
 }
 
 void block_ledger::forget() {
-  assert(references_.empty() && first_view_.empty());
+  assert(forgets_ && first_view_.empty());
   for (const std::uint32_t b : to_forget_) reached_[b] = again_[b] = false;
   to_forget_.clear();
 }

@@ -22,10 +22,11 @@ enum class reach_result {
 // first view.
 class block_ledger {
  public:
-  enum class counting { no, yes };
+  // no_but_forgets: what was reached can be forgotten.
+  enum class counting { no, yes, no_but_forgets };
 
   // nr_blocks: the device's size; memory: some bits a block, four bytes a block if it counts, and
-  // four bytes for each block that is reached if it does not.
+  // four bytes for each block that is reached if it forgets.
   block_ledger(std::uint64_t nr_blocks, counting);
 
   std::uint64_t nr_blocks() const noexcept { return nr_blocks_; }
@@ -45,7 +46,7 @@ class block_ledger {
   bool is_cross_linked(block_nr where) const { return again_[where.value]; }
 
   // Forgets what was reached, in time that depends only on how much that is: one ledger serves many
-  // walks that have nothing to do with each other. Requires counting::no.
+  // walks that have nothing to do with each other. Requires counting::no_but_forgets.
   void forget();
 
   // Before a walk: reach() answers `doubtful` for this block.
@@ -58,6 +59,7 @@ class block_ledger {
   std::vector<bool> first_view_;      // in the first, once that is over
   std::vector<bool> again_, doubtful_;
   std::vector<std::uint32_t> references_;
+  bool forgets_;
   std::vector<std::uint32_t> to_forget_;  // blocks that were reached
 };
 

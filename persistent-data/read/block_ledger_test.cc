@@ -95,7 +95,7 @@ TEST(BlockLedger, EveryEarlierViewIsRemembered) {
 }
 
 TEST(BlockLedger, ForgetsWhatWasReached) {
-  block_ledger ledger(10, counting::no);
+  block_ledger ledger(10, counting::no_but_forgets);
   ledger.doubt({4});
   for (int i = 0; i < 2; ++i) {
     EXPECT_EQ(ledger.reach(superblock, {3}), first);

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Metadata of the largest size may have four million writesets, and hostile metadata may claim as
+// many. What each of them takes is measured, on small metadata: it has to be so little that all of
+// them fit into the 320 MiB that every command keeps within. And the time does not grow with what
+// is claimed.
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "era/check/check.h"
+#include "era/invalidate/invalidate.h"
+#include "era/restore/restore.h"
+#include "era/testing/metadata_builder.h"
+#include "era/testing/round_trip.h"
+#include "functional-tests/sweep_run.h"
+#include "persistent-data/format/btree_node.h"
+#include "persistent-data/testing/scratch_device.h"
+
+namespace era::test {
+namespace {
+
+// Of 320 MiB; the rest is for the program, its buffers, and what does not grow with writesets.
+constexpr double most_per_writeset =
+    290.0 * (1 << 20) / static_cast<double>(pd::max_metadata_blocks);
+
+metadata_description with_writesets(std::uint32_t n, std::uint32_t nr_bits) {
+  metadata_description d;
+  d.nr_blocks = 1000;
+  d.current_era = n + 10;
+  for (std::uint32_t era = 1; era <= n; ++era)
+    d.archived.push_back({era, nr_bits, [](std::uint64_t i) { return i == 5; }});
+  return d;
+}
+
+// The leaves name the same bitset for all writesets, and the space map, which counts the others, is
+// lost.
+void share_bitset(built_metadata& m) {
+  std::uint64_t shared = 0;
+  const auto change_leaf = [&](std::uint64_t where) {
+    pd::block b = m.read({where});
+    auto* values = reinterpret_cast<writeset_value*>(b.bytes.data() + sizeof(pd::node_header) +
+                                                     pd::max_node_entries(12) * sizeof(pd::le64));
+    for (std::uint32_t i = 0; i < pd::node_view(b).size(); ++i) {
+      if (shared == 0) shared = values[i].root;
+      values[i].root = shared;
+    }
+    pd::seal(pd::btree_node_kind, b, {where});
+    m.write({where}, b);
+  };
+  const std::function<void(std::uint64_t)> change_below = [&](std::uint64_t where) {
+    const pd::block b = m.read({where});
+    const pd::node_view node(b);
+    if (node.is_leaf()) return change_leaf(where);
+    for (std::uint32_t i = 0; i < node.size(); ++i) change_below(node.child(i).value);
+  };
+  change_below(m.read_superblock().writeset_tree_root);
+  m.write({m.read_superblock().space_map.bitmap_root}, pd::block{});
+}
+
+using work = std::function<void(const std::string& path)>;
+
+void check(const std::string& path) {
+  const pd::block_device device(path, pd::access::shared);
+  check_metadata(device, {}, [](const finding&) {});
+}
+
+void dump(const std::string& path) {
+  const pd::block_device device(path, pd::access::shared);
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  const auto m = open_metadata(queue, device, source::live, [](const finding&) {});
+  dump_metadata(
+      *m, device, {.compact = true}, [](std::string_view) {}, [](const finding&) {});
+}
+
+void list(const std::string& path) {
+  const pd::block_device device(path, pd::access::shared);
+  changed_blocks(device, source::live, [](const finding&) {}).list({1, 5});
+}
+
+void list_salvaged(const std::string& path) {
+  const pd::block_device device(path, pd::access::shared);
+  const salvage_report ignored{[](const finding&) {}, [](const std::string&) {}};
+  const salvaged saved = salvage_metadata(device, {}, ignored, [] {});
+  list_blocks(saved, device, {1, 5});
+}
+
+void repair(const std::string& path) {
+  pd::test::scratch_device output(200'000);
+  const salvage_report ignored{[](const finding&) {}, [](const std::string&) {}};
+  ASSERT_EQ(repair_to(path, output.path(), {}, ignored), "");
+}
+
+struct command {
+  const char* name;
+  work run;
+  bool makes_blocks = false;
+};
+const command commands[] = {{"check", check},
+                            {"dump", dump},
+                            {"list", list},
+                            {"list what is salvaged", list_salvaged},
+                            {"repair", repair, true}};
+
+// Expects that a writeset more takes each command at most so many bytes more. From a leaf more than
+// a walk reads at once, its batch does not grow any more.
+void expect_little_memory(std::uint32_t nr_bits, bool shared, double most) {
+  constexpr std::uint32_t few = 52'000, many = 78'000;
+  double peaks[2][std::size(commands)];
+  for (const bool is_many : {false, true}) {
+    built_metadata m(with_writesets(is_many ? many : few, nr_bits));
+    if (shared) share_bitset(m);
+    for (std::size_t i = 0; i < std::size(commands); ++i)
+      peaks[is_many][i] =
+          static_cast<double>(sweep::measure([&] { commands[i].run(m.path()); }).memory);
+  }
+  for (std::size_t i = 0; i < std::size(commands); ++i) {
+    const double each = (peaks[1][i] - peaks[0][i]) / (many - few);
+    printf("%s: %.1f bytes a writeset, of %.1f\n", commands[i].name, each, most);
+    // What is repaired has two blocks at least for each, so half as many fit on its device.
+    EXPECT_LE(each, shared && commands[i].makes_blocks ? 2 * most : most) << commands[i].name;
+  }
+}
+
+class ManyWritesets : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!memory_meter::works) GTEST_SKIP() << "a sanitizer replaces the allocator";
+  }
+};
+
+// Without bits: each has one block. On the largest device four million fit.
+TEST_F(ManyWritesets, WithoutBitsTakeLittleMemory) {
+  expect_little_memory(0, false, most_per_writeset);
+}
+
+// With bits: each has at least two blocks, so half as many fit.
+TEST_F(ManyWritesets, WithBitsTakeLittleMemory) {
+  expect_little_memory(64, false, 2 * most_per_writeset);
+}
+
+// All but one are lies: as many fit as a leaf names, whatever they would need.
+TEST_F(ManyWritesets, ThatShareABitsetTakeLittleMemory) {
+  expect_little_memory(64, true, most_per_writeset);
+}
+
+// Writesets that claim the largest origin, on an origin that is claimed to be the largest. Each
+// block that is there is read a few times at most, and nothing is done for each claim.
+TEST(ClaimedWritesets, TakeNoTime) {
+  built_metadata m(with_writesets(2'000, 64));
+  pd::block b = m.read({m.read_superblock().writeset_tree_root});
+  for (std::uint32_t leaf = 0; leaf < pd::node_view(b).size(); ++leaf) {
+    const pd::block_nr where = pd::node_view(b).child(leaf);
+    pd::block l = m.read(where);
+    auto* values = reinterpret_cast<writeset_value*>(l.bytes.data() + sizeof(pd::node_header) +
+                                                     pd::max_node_entries(12) * sizeof(pd::le64));
+    for (std::uint32_t i = 0; i < pd::node_view(l).size(); ++i)
+      values[i].nr_bits = max_origin_blocks;
+    pd::seal(pd::btree_node_kind, l, where);
+    m.write(where, l);
+  }
+  const pd::block_device device(m.path(), pd::access::shared);
+  const salvage_report ignored{[](const finding&) {}, [](const std::string&) {}};
+  salvage_wishes wishes;
+  wishes.nr_blocks = max_origin_blocks;
+  const auto cost = sweep::measure([&] {
+    const salvaged saved = salvage_metadata(device, wishes, ignored, [] {});
+    const listed_blocks listed = list_blocks(saved, device, {1, 5});
+    EXPECT_EQ(listed.listed, max_origin_blocks);
+  });
+  EXPECT_LE(cost.reading, 8 * device.nr_blocks() * pd::block_size);
+}
+
+}  // namespace
+}  // namespace era::test
