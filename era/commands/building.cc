@@ -15,7 +15,9 @@ std::string in_words(const std::string& output, remains left) {
     case remains::as_before: return "";
     case remains::perhaps_wiped:
       return fmt::format(
-          "{}: is as it was, or its superblock is wiped; nothing else of it was changed", output);
+          "{}: its superblock could not be wiped, and may be damaged now; nothing else of it was "
+          "changed",
+          output);
     case remains::unformatted:
       return fmt::format(
           "{}: is wiped and holds no metadata: it looks unformatted until this has succeeded",
@@ -50,7 +52,7 @@ int build_metadata(const command_line& line, const std::string& output, progress
     return exit_success;
   } catch (const std::exception& e) {
     shown.clear();
-    line.say(e.what());
+    line.say(in_words(e, "write " + output));
     if (const std::string left = in_words(output, builder.abandon()); !left.empty()) line.say(left);
     return exit_failure;
   }

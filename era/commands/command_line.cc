@@ -4,6 +4,8 @@
 
 #include <cstdio>
 #include <new>
+#include <stdexcept>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -68,13 +70,18 @@ int command_line::run(int argc, char** argv, const std::function<int()>& command
   } catch (const usage_error& e) {
     return bad_usage(e.what());
   } catch (const closed_pipe&) {
-  } catch (const std::bad_alloc&) {
-    say(device_.empty() ? "there is not enough memory"
-                        : fmt::format("{}: there is not enough memory to read it", device_));
   } catch (const std::exception& e) {
-    say(e.what());
+    say(in_words(e, device_.empty() ? "go on" : "read " + device_));
   }
   return exit_failure;
+}
+
+std::string in_words(const std::exception& e, const std::string& doing) {
+  if (dynamic_cast<const std::bad_alloc*>(&e) || dynamic_cast<const std::length_error*>(&e))
+    return fmt::format("there is not enough memory to {}", doing);
+  if (dynamic_cast<const std::system_error*>(&e))
+    return fmt::format("cannot {}: {}", doing, e.what());
+  return e.what();
 }
 
 int command_line::bad_usage(const std::string& what) const {

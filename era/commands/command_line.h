@@ -2,6 +2,7 @@
 // What all commands have in common: their options, their errors, their exit statuses.
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <string>
 
@@ -48,6 +49,9 @@ class command_line {
   option_list options_;
   progress* shown_ = nullptr;
 };
+
+// What ended a command, in words. doing: "read DEVICE", for errors that do not say themselves.
+std::string in_words(const std::exception&, const std::string& doing);
 
 // The commands: one file each.
 int check_command(int argc, char** argv);

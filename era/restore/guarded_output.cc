@@ -6,6 +6,8 @@
 #include <exception>
 #include <utility>
 
+#include "persistent-data/io/read_queue.h"
+
 namespace era {
 
 guarded_output::guarded_output(output_target target)
@@ -18,9 +20,27 @@ void guarded_output::write_superblock(const pd::block& b) {
 
 void guarded_output::wipe() {
   assert(stage_ == stage::untouched);
+  auto before = std::make_unique<pd::block>();
+  if (read_first_block(*before)) before_ = std::move(before);
   stage_ = stage::wiping;
   write_superblock(pd::block{});
   stage_ = stage::wiped;
+}
+
+bool guarded_output::read_first_block(pd::block& b) const {
+  if (!target_.open_for_reading) return false;
+  bool is_read = false;
+  try {
+    const auto device = target_.open_for_reading();
+    pd::read_queue queue(device->make_engine(), device->nr_blocks());
+    queue.read(std::span(&superblock_location, 1), [&](std::size_t, const pd::block* data, int) {
+      is_read = data != nullptr;
+      if (data) b = *data;
+    });
+  } catch (const std::exception&) {
+    // It can be written all the same.
+  }
+  return is_read;
 }
 
 void guarded_output::finish(pd::block& superblock) {
@@ -34,14 +54,19 @@ void guarded_output::finish(pd::block& superblock) {
 remains guarded_output::abandon() noexcept {
   switch (stage_) {
     case stage::untouched: return remains::as_before;
-    case stage::wiping: return remains::perhaps_wiped;
+    case stage::wiping: break;
     case stage::wiped: return remains::unformatted;
     case stage::finishing: break;
   }
-  // The new superblock may be on the device, or may still get there. The failed queue first waits
-  // for what is under way.
+  // Zeros, or the new superblock, may be on the device, or may still get there. The failed queue
+  // first waits for what is under way.
   try {
     queue_.reset();
+    if (stage_ == stage::wiping) {
+      pd::block now;
+      const bool same = before_ && read_first_block(now) && now.bytes == before_->bytes;
+      return same ? remains::as_before : remains::perhaps_wiped;
+    }
     queue_ = target_.make_queue();
     write_superblock(pd::block{});
     return remains::unformatted;

@@ -19,8 +19,9 @@ struct output_target {
   bool is_block_device = false;
   std::uint64_t nr_blocks = 0;
   std::function<std::unique_ptr<pd::write_queue>()> make_queue;
-  // Opens it a second time, to read what was written and flushed.
-  std::function<std::unique_ptr<pd::block_device>()> open_for_reading;
+  // Opens it a second time, to read what was there, or was written and flushed. Throws
+  // device_error.
+  std::function<std::unique_ptr<pd::block_device>()> open_for_reading = {};
 };
 
 // What is in the output after a failure.
@@ -49,10 +50,12 @@ class guarded_output {
   enum class stage { untouched, wiping, wiped, finishing };
 
   void write_superblock(const pd::block&);
+  bool read_first_block(pd::block&) const;
 
   output_target target_;
   std::unique_ptr<pd::write_queue> queue_;
   stage stage_ = stage::untouched;
+  std::unique_ptr<pd::block> before_;  // block 0 before it was wiped, if it could be read
 };
 
 }  // namespace era

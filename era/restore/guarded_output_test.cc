@@ -194,6 +194,20 @@ TEST_P(AFailingDevice, ThatIsNotTouchedIsAsItWas) {
   EXPECT_TRUE(old.is_in(disk));
 }
 
+// A device that takes no write at all, such as one that may only be read.
+TEST_P(AFailingDevice, ThatRefusesTheFirstWriteIsAsItWas) {
+  scratch_device disk(nr_metadata_blocks);
+  fill(disk);
+  faulty_device device(disk);
+  device.failing_operation = 1;
+  guarded_output output(
+      {"out", false, nr_metadata_blocks, [&] { return device.make_queue(); },
+       [&] { return std::make_unique<pd::block_device>(disk.path(), pd::access::shared); }});
+  EXPECT_THROW(output.wipe(), pd::device_error);
+  EXPECT_EQ(output.abandon(), remains::as_before);
+  EXPECT_TRUE(old.is_in(disk));
+}
+
 INSTANTIATE_TEST_SUITE_P(Of, AFailingDevice, ::testing::Bool(),
                          [](const auto& of) { return of.param ? "Repair" : "Restore"; });
 

@@ -8,6 +8,7 @@
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -73,17 +74,18 @@ class ordered_queue {
 // new_worker() is called once in each thread and returns what makes that thread's items:
 // Result worker(std::size_t item). use(item, Result) is called in this thread, for item 0, 1, ...
 // up to items - 1. At most 2 * nr_workers results wait. What either throws ends the work and is
-// thrown here. Where there is one item or one worker, no thread is started.
+// thrown here. If there is one item or one worker, no thread is started. If the system has no more
+// threads, those that there are do the work, or this one does.
 template <class NewWorker, class Use>
 void in_order(unsigned nr_workers, std::size_t items, NewWorker new_worker, Use use) {
   using worker_type = decltype(new_worker());
   using result_type = decltype(std::declval<worker_type&>()(std::size_t{}));
-  if (items <= 1 || nr_workers <= 1) {
+  const auto work_here = [&] {
     if (items == 0) return;
     auto worker = new_worker();
     for (std::size_t item = 0; item < items; ++item) use(item, worker(item));
-    return;
-  }
+  };
+  if (items <= 1 || nr_workers <= 1) return work_here();
 
   detail::ordered_queue<result_type> queue(items, std::size_t{2} * nr_workers);
   std::vector<std::jthread> threads;
@@ -97,15 +99,19 @@ void in_order(unsigned nr_workers, std::size_t items, NewWorker new_worker, Use 
     }
   } const at_end{queue, threads};
 
-  for (std::size_t i = 0; i < nr_workers && i < items; ++i)
-    threads.emplace_back([&] {
-      try {
-        auto worker = new_worker();
-        while (const auto item = queue.take()) queue.put(*item, worker(*item));
-      } catch (...) {
-        queue.stop(std::current_exception());
-      }
-    });
+  const auto work = [&] {
+    try {
+      auto worker = new_worker();
+      while (const auto item = queue.take()) queue.put(*item, worker(*item));
+    } catch (...) {
+      queue.stop(std::current_exception());
+    }
+  };
+  try {
+    for (std::size_t i = 0; i < nr_workers && i < items; ++i) threads.emplace_back(work);
+  } catch (const std::system_error&) {
+    if (threads.empty()) return work_here();
+  }
   for (std::size_t item = 0; item < items; ++item) use(item, queue.get());
 }
 

@@ -4,6 +4,10 @@
 #include "persistent-data/io/workers.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <cstdlib>
+#include <fstream>
 
 #include <atomic>
 #include <latch>
@@ -207,6 +211,29 @@ TEST(Workers, AreGoneAfterwards) {
   EXPECT_EQ(token.use_count(), 1);
   in_order(4, 50, new_worker, [](std::size_t, std::size_t) {});
   EXPECT_EQ(token.use_count(), 1);
+}
+
+// The system refuses threads, from the beginning or later on: their stacks take memory.
+TEST(InOrder, DoesWithoutThreadsThatItCannotHave) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer needs memory without a limit";
+#endif
+  const auto work = [](unsigned stacks) {
+    std::ifstream status("/proc/self/statm");
+    std::uint64_t pages = 0;
+    status >> pages;
+    rlimit limit{};
+    limit.rlim_cur = limit.rlim_max = pages * 4096 + stacks * (std::uint64_t{8} << 20) + (2 << 20);
+    if (::setrlimit(RLIMIT_AS, &limit) != 0) std::_Exit(1);
+    std::size_t next = 0;
+    in_order(
+        64, 100, [] { return [](std::size_t item) { return item; }; },
+        [&](std::size_t item, std::size_t made) { next += item == next && made == item; });
+    std::_Exit(next == 100 ? 0 : 2);
+  };
+  for (const unsigned stacks : {0u, 1u, 3u}) {
+    EXPECT_EXIT(work(stacks), ::testing::ExitedWithCode(0), "") << stacks;
+  }
 }
 
 }  // namespace
