@@ -13,7 +13,7 @@
 
 namespace era {
 
-// Eras [begin, end) that are asked for; there is at least one.
+// Eras [begin, end) that are asked for.
 using era_window = pd::range;
 
 struct listed_blocks {

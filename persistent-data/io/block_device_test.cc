@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "persistent-data/io/read_queue.h"
 #include "persistent-data/testing/blocks.h"
 #include "persistent-data/testing/scratch_device.h"
 
@@ -182,6 +183,28 @@ TEST_F(BlockDevice, IsTheSameFileUnderEveryName) {
   std::filesystem::rename(other, one);
   EXPECT_FALSE(d.is_same_file(one));
   EXPECT_TRUE(d.is_same_file(path("hard")));
+}
+
+TEST_F(BlockDevice, TellsWhoWatchesOfEachRead) {
+  const std::string name = file("watched", 20 * block_size);
+  for (const auto engine : {engine_choice::sync, engine_choice::aio}) {
+    block_device device(name, access::shared, engine);
+    std::uint64_t bytes = 0;
+    const auto read_all = [&] {
+      read_queue queue(device.make_engine(), device.nr_blocks());
+      std::vector<block_nr> all;
+      for (std::uint64_t b = 0; b < 25; ++b) all.push_back({b});  // and some past the end
+      queue.read(all, [](std::size_t, const block*, int) {});
+    };
+    read_all();
+    EXPECT_EQ(bytes, 0u);
+    device.watch([&](std::uint64_t more) { bytes += more; });
+    read_all();
+    EXPECT_EQ(bytes, 20 * block_size);
+    device.watch({});
+    read_all();
+    EXPECT_EQ(bytes, 20 * block_size);
+  }
 }
 
 TEST_F(BlockDevice, EveryEngineReads) {
