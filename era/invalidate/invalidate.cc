@@ -116,12 +116,10 @@ listed_blocks list_blocks(const salvaged& s, const pd::block_device& device,
 changed_blocks::changed_blocks(const pd::block_device& device, source from, finding_sink sink)
     : device_(device), sink_(std::move(sink)) {
   check_metadata(device, {from, false, false}, [this](finding f) { note(std::move(f)); });
+  if (damaged_) return;
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  // What is met only the second time, such as a block that now cannot be read, counts as well.
-  const bool damaged = damaged_;
-  metadata_ = open_metadata(queue, device, from, [&](finding f) {
-    if (!damaged) note(std::move(f));
-  });
+  // Damage that is only met the second time, such as a block that now cannot be read, counts as well.
+  metadata_ = open_metadata(queue, device, from, [this](finding f) { note(std::move(f)); });
 }
 
 void changed_blocks::note(finding f) {
