@@ -164,16 +164,18 @@ template <class Change>
 void target::change_once(Change how) {
   if (failed_)
     throw pd::device_error(fmt::format(
-        "{}: a commit has failed; the metadata is not written any more", metadata_.name()));
+        "{}: the metadata device has failed; nothing is written to it until it is opened again",
+        metadata_.name()));
   try {
     how();
   } catch (...) {
     const auto error = std::current_exception();
-    // Where not even the last commit can be read, no more changes can be made.
+    // If not even the last commit can be read, no more changes can be made, and that is the error.
     try {
       give_up_changes();
-    } catch (const std::exception&) {
+    } catch (...) {
       failed_ = true;
+      throw;
     }
     std::rethrow_exception(error);
   }

@@ -19,6 +19,7 @@
 
 #include "era/format/superblock.h"
 #include "era/format/writeset.h"
+#include "era/target/fair_mutex.h"
 #include "persistent-data/io/block_store.h"
 #include "persistent-data/transaction/array.h"
 #include "persistent-data/transaction/bitset.h"
@@ -59,9 +60,10 @@ struct target_status {
 // the write is not acknowledged; some blocks are kept free so that digestion can make room and that
 // the device can be resumed after a power cut), pd::damaged_block and pd::device_error. Writes that
 // share a commit succeed and fail each by itself. A write or discard that does not fit into one
-// commit is marked in several; if it fails in the end, some of its blocks stay marked. After a
-// commit that failed in the device nothing is written to the metadata any more: writes to blocks
-// that are marked go on, other calls that change or commit something fail.
+// commit is marked in several; if it fails in the end, some of its blocks stay marked. After the
+// device has failed in a commit, or when the last commit was read back, nothing is written to the
+// metadata any more: writes to blocks that are marked go on, other calls that change or commit
+// something fail.
 class target {
  public:
   struct geometry {
@@ -134,20 +136,6 @@ class target {
   // The tools to change it with, over a transaction.
   struct changes;
   struct waiting_write;
-
-  // A mutex for loops: whoever waits for it gets it before a thread that unlocks and locks it
-  // again.
-  class fair_mutex {
-   public:
-    void lock() {
-      const std::lock_guard turn(turn_);
-      held_.lock();
-    }
-    void unlock() { held_.unlock(); }
-
-   private:
-    std::mutex turn_, held_;
-  };
 
   void open_or_format();
   void format();

@@ -29,6 +29,7 @@ namespace {
 using pd::test::recording_store;
 using pd::test::scratch_device;
 using pd::test::watched_thread;
+using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
@@ -660,6 +661,32 @@ TEST(TargetCrowded, OnlyWritesThatNeedADamagedBlockFail) {
   for (const pd::block_nr b : damaged) d.tracked().disk.damage_block(b);
   EXPECT_EQ(d.write(7) + d.write(20), "");
   d.judge();
+}
+
+// Each operation from the first write's commit on, for once and for good.
+TEST(TargetCrowded, AFailureOfTheDeviceIsToldToEachWriteThatItConcerns) {
+  for (const bool for_good : {false, true}) {
+    std::size_t all_failed = 0, some_failed = 0;
+    bool is_reached = true;
+    for (std::uint64_t n = 1; is_reached; n += 5) {
+      SCOPED_TRACE(fmt::format("operation {}, for good: {}", n, for_good));
+      crowded_device d(50);
+      recording_store& store = d.tracked().store;
+      store.fails_for_good = for_good;
+      store.failing_operation = store.operations + n;
+      const auto failed = d.write_together();
+      is_reached = store.operations >= store.failing_operation;
+      for (const auto& [i, message] : failed)
+        EXPECT_THAT(message, AnyOf(HasSubstr("Input/output error"), HasSubstr("has failed")));
+      EXPECT_EQ(d.tracked().origin.operations, crowded_device::bitset_blocks - failed.size());
+      all_failed += failed.size() == crowded_device::bitset_blocks;
+      some_failed += !failed.empty() && failed.size() < crowded_device::bitset_blocks;
+      store.failing_operation = 0;
+      d.judge();
+    }
+    EXPECT_GE(all_failed, for_good ? 1u : 0u);
+    EXPECT_GE(some_failed, 1u);
+  }
 }
 
 TEST(TargetCrowded, ALargeDiscardIsMarkedInParts) {

@@ -189,6 +189,22 @@ TEST_F(TargetWaits, WritesDoNotPassWhoeverEndsAnEra) {
   EXPECT_EQ(target_.nr_marked(), 3u) << "the write that waited is of the new era";
 }
 
+// Two writes of one block are marked by one commit, even if the second comes during that commit.
+TEST_F(TargetWaits, AWriteOfABlockThatAnotherMarksCommitsNothing) {
+  const std::uint64_t commits = target_.nr_commits();
+  std::unique_ptr<watched_thread> other;
+  store_.watch = [&] {
+    if (other) return;
+    other = std::make_unique<watched_thread>([&] { write(5); });
+    other->wait_until_blocked();
+  };
+  write(5);
+  ASSERT_TRUE(other);
+  other.reset();
+  EXPECT_EQ(target_.nr_commits(), commits + 1);
+  EXPECT_EQ(target_.nr_marked(), 1u);
+}
+
 // One call digests everything, and whoever wants something else does not wait for its end.
 TEST(TargetDigestion, LetsOthersInBetweenItsSteps) {
   constexpr std::uint64_t stripes = 40, blocks = stripes * bits_per_bitset_block;
