@@ -10,6 +10,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "era/target/target.h"
@@ -101,9 +102,10 @@ class answer {
     seen_ = size;
   }
 
-  void write(std::size_t block, std::uint32_t era) {
-    eras_[block] = era;
+  // Is it the block's first write in the era?
+  bool write(std::size_t block, std::uint32_t era) {
     unsure_[block] = 0;
+    return std::exchange(eras_[block], era) != era;
   }
 
   // What is wrong with the eras from first on.
@@ -158,6 +160,7 @@ class run {
   void open() {
     target_ = std::make_unique<target>(store_, origin_, target::geometry{block_size, length_});
     resumed_ = false;
+    marked_ = 0;
   }
 
   void resume() {
@@ -212,7 +215,8 @@ class run {
 
   void write(const command& c) {
     const std::uint64_t sector = c.a % length_;
-    const std::uint64_t most = c.b % 16 == 0 ? 4000 : 40;
+    // Some blocks, some of the words of a bitset, or anything.
+    const std::uint64_t most = c.b % 64 == 0 ? length_ : c.b % 16 == 0 ? 4000 : 40;
     const std::uint64_t count = 1 + c.b % std::min(most, length_ - sector);
     attempt(resumed_, 1, [&] {
       if (c.what == command::write)
@@ -220,8 +224,10 @@ class run {
       else
         target_->discard(sector, count);
       for (std::uint64_t b = sector / block_size; b * block_size < sector + count; ++b)
-        live_.write(b, era_);
+        marked_ += live_.write(b, era_);
     });
+    expect(target_->nr_marked() == marked_,
+           fmt::format("{} blocks are marked, not {}", target_->nr_marked(), marked_));
   }
 
   template <class Then>
@@ -310,7 +316,7 @@ class run {
   null_origin origin_;
   std::unique_ptr<target> target_;
   std::uint32_t most_blocks_ = 0;
-  std::uint64_t length_ = 0;
+  std::uint64_t length_ = 0, marked_ = 0;
 
   answer live_;
   std::optional<answer> snapshot_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <cctype>
 #include <exception>
 #include <limits>
@@ -14,20 +15,24 @@
 namespace era {
 namespace {
 
-// A megabyte: the trees' upper levels and what is written again and again.
-constexpr std::size_t cached_blocks = 256;
-
 std::string lower_case(std::string_view text) {
   std::string lower(text);
   for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return lower;
 }
 
+// Metadata blocks, at most. The leaves of a new bitset's tree are half full, since it grows at its
+// end.
+std::uint64_t blocks_of_bitset(std::uint64_t nr_bits) {
+  const std::uint64_t blocks = pd::array_blocks_for(bitset_words(nr_bits), sizeof(pd::le64));
+  return blocks + blocks / 100 + 1;
+}
+
 }  // namespace
 
 struct target::changes {
-  changes(pd::block_store& store, const pd::disk_sm_root& root) : tx(store, cached_blocks, root) {}
-  explicit changes(pd::block_store& store) : tx(store, cached_blocks) {}
+  template <class... Args>
+  explicit changes(Args&&... args) : tx(std::forward<Args>(args)...) {}
 
   pd::transaction tx;
   pd::bitset bits{tx};
@@ -48,8 +53,13 @@ struct target::waiting_write {
   std::exception_ptr error;
 };
 
-target::target(pd::block_store& metadata, origin_device& origin, const geometry& g)
-    : metadata_(metadata), origin_(origin), block_size_(g.block_size), length_(g.length) {
+target::target(pd::block_store& metadata, origin_device& origin, const geometry& g,
+               std::size_t cache_blocks)
+    : metadata_(metadata),
+      origin_(origin),
+      block_size_(g.block_size),
+      cache_blocks_(cache_blocks),
+      length_(g.length) {
   if (block_size_ == 0 || block_size_ % 8 != 0)
     throw refused(fmt::format("a block size of {} sectors cannot be; it is a multiple of 8 above 0",
                               block_size_));
@@ -71,7 +81,7 @@ void target::open_or_format() {
 }
 
 void target::format() {
-  changes_ = std::make_unique<changes>(metadata_);
+  changes_ = std::make_unique<changes>(metadata_, cache_blocks_);
   now_ = {};
   now_.writeset_tree_root = changes_->writesets.make();
   now_.era_array_root = changes_->eras.make();
@@ -97,11 +107,11 @@ void target::open(const pd::block& first) {
 }
 
 void target::give_up_changes() {
-  digestion_.reset();
   has_digested_ = false;
   now_ = committed_;
   changes_.reset();
-  changes_ = std::make_unique<changes>(metadata_, superblock_.as<superblock>().space_map);
+  changes_ =
+      std::make_unique<changes>(metadata_, cache_blocks_, superblock_.as<superblock>().space_map);
   used_at_commit_ = changes_->tx.counts().nr_used();
 }
 
@@ -154,26 +164,29 @@ template <class Change>
 void target::change_once(Change how) {
   if (failed_)
     throw pd::device_error(fmt::format(
-        "{}: a commit has failed; the metadata is not written any more", metadata_.name()));
+        "{}: the metadata device has failed; nothing is written to it until it is opened again",
+        metadata_.name()));
   try {
     how();
   } catch (...) {
     const auto error = std::current_exception();
-    // Where not even the last commit can be read, no more changes can be made.
+    // If not even the last commit can be read, no more changes can be made, and that is the error.
     try {
       give_up_changes();
-    } catch (const std::exception&) {
+    } catch (...) {
       failed_ = true;
+      throw;
     }
     std::rethrow_exception(error);
   }
 }
 
-// What takes metadata blocks for good leaves enough for what goes on without (a write, the release
-// of a snapshot) and for what brings more (digestion): each needs copies before it frees anything.
-void target::leave_room() const {
+// Operations that permanently consume metadata blocks must leave a reserve: writes, the release of
+// a snapshot and digestion all copy before they free, and a resume needs a bitset for its new era.
+void target::leave_room(reserve kept) const {
   const auto& counts = changes_->tx.counts();
-  const std::uint64_t room = 8 + 2 * pd::bitmaps_for(counts.nr_blocks());
+  std::uint64_t room = 6 + 2 * pd::bitmaps_for(counts.nr_blocks());
+  room += kept == reserve::for_resume_too ? blocks_of_bitset(now_.nr_blocks) : 2;
   if (counts.nr_used() > used_at_commit_ && counts.nr_blocks() - counts.nr_used() < room)
     throw pd::no_space(
         fmt::format("{}: {} of {} metadata blocks would be in use, and {} are kept free for writes "
@@ -203,20 +216,21 @@ void target::require_resumed() const {
   if (!resumed_) throw refused("the device is suspended");
 }
 
-bool target::is_marked(std::uint64_t block) const noexcept {
-  return marks_[block / bits_per_word].load(std::memory_order_acquire) >> block % bits_per_word & 1;
-}
-
 bool target::are_marked(pd::range blocks) const noexcept {
-  for (std::uint64_t b = blocks.begin; b < blocks.end; ++b)
-    if (!is_marked(b)) return false;
-  return true;
+  bool all = true;
+  pd::bitset::for_each_word(blocks, [&](std::uint64_t word, std::uint64_t mask) {
+    all = all && (marks_[word].load(std::memory_order_acquire) & mask) == mask;
+  });
+  return all;
 }
 
-void target::set_marked(std::uint64_t block) noexcept {
-  marks_[block / bits_per_word].fetch_or(std::uint64_t{1} << block % bits_per_word,
-                                         std::memory_order_release);
-  ++nr_marked_;
+void target::set_marked(pd::range blocks) noexcept {
+  std::uint64_t new_marks = 0;
+  pd::bitset::for_each_word(blocks, [&](std::uint64_t word, std::uint64_t mask) {
+    const std::uint64_t before = marks_[word].fetch_or(mask, std::memory_order_release);
+    new_marks += static_cast<std::uint64_t>(std::popcount(mask & ~before));
+  });
+  nr_marked_ += new_marks;
 }
 
 void target::clear_marks(std::uint32_t nr_blocks) {
@@ -261,30 +275,68 @@ void target::mark(pd::range blocks) {
       const std::lock_guard waiting(waiting_mutex_);
       together.swap(waiting_);
     }
+    // Neighbours share bitset blocks: so each half of a group that is divided needs fewer.
+    std::ranges::sort(together, {}, [](const waiting_write* w) { return w->blocks.begin; });
     mark_together(together);
   }
+  assert(own.done);
   if (own.error) std::rethrow_exception(own.error);
 }
 
-void target::mark_together(std::vector<waiting_write*>& together) {
+// Writes that cannot be marked in one commit are divided until each fails or succeeds for a reason
+// of its own: no space for all of them, or damage that only some of them need.
+void target::mark_together(std::span<waiting_write* const> writes) {
   std::exception_ptr error;
   try {
-    change([&] {
-      for (const waiting_write* w : together)
-        for (std::uint64_t b = w->blocks.begin; b < w->blocks.end; ++b)
-          if (!is_marked(b)) now_.current_root = changes_->bits.set(now_.current_root, b);
-      commit();
-    });
-    for (const waiting_write* w : together)
-      for (std::uint64_t b = w->blocks.begin; b < w->blocks.end; ++b)
-        if (!is_marked(b)) set_marked(b);
+    if (writes.size() == 1) {
+      mark_in_parts(writes.front()->blocks);
+    } else {
+      std::vector<pd::range> blocks;
+      for (const waiting_write* w : writes) blocks.push_back(w->blocks);
+      mark_in_one_commit(blocks);
+    }
   } catch (...) {
     error = std::current_exception();
   }
-  for (waiting_write* w : together) {
+  if (error && writes.size() > 1 && !failed_) {
+    const std::size_t half = writes.size() / 2;
+    mark_together(writes.first(half));
+    mark_together(writes.subspan(half));
+    return;
+  }
+  for (waiting_write* w : writes) {
     w->error = error;
     w->done = true;
   }
+}
+
+// If there is no space for all blocks in one commit: first one half of the bitset blocks, then the
+// other half, since a commit frees the blocks that it replaces. Marks stay when a later part fails.
+void target::mark_in_parts(pd::range blocks) {
+  const std::uint64_t first = blocks.begin / bits_per_bitset_block;
+  const std::uint64_t last = (blocks.end - 1) / bits_per_bitset_block;
+  try {
+    mark_in_one_commit({&blocks, 1});
+    return;
+  } catch (const pd::no_space&) {
+    if (first == last) throw;
+  }
+  const std::uint64_t middle = (first + (last - first + 1) / 2) * bits_per_bitset_block;
+  mark_in_parts({blocks.begin, middle});
+  mark_in_parts({middle, blocks.end});
+}
+
+// Commits nothing if a write before has marked the blocks.
+void target::mark_in_one_commit(std::span<const pd::range> blocks) {
+  if (std::ranges::all_of(blocks, [&](pd::range each) { return are_marked(each); })) return;
+  change([&] {
+    for (const pd::range each : blocks)
+      pd::bitset::for_each_block(each, [&](pd::range part) {
+        if (!are_marked(part)) now_.current_root = changes_->bits.set(now_.current_root, part);
+      });
+    commit();
+  });
+  for (const pd::range each : blocks) set_marked(each);
 }
 
 // --- What the device is asked for
@@ -326,17 +378,21 @@ void target::resume() {
   const std::lock_guard changing(changing_);
   if (resumed_) return;
   const std::uint32_t nr_blocks = blocks_for(length_);
-  if (nr_blocks != now_.nr_blocks) {
-    const bool grows = nr_blocks > now_.nr_blocks;
-    change_and_make_room(grows, [&] { resize(nr_blocks); });
-  }
-  change_and_make_room(false, [&] { roll_over(); });
+  // A device that shrinks may need the blocks that this frees; one that grows keeps its old size
+  // unless its new era fits, too.
+  if (nr_blocks < now_.nr_blocks) change_and_make_room(false, [&] { resize(nr_blocks); });
+  const bool grows = nr_blocks > now_.nr_blocks;
+  change_and_make_room(grows, [&] {
+    if (grows) resize(nr_blocks);
+    roll_over();
+  });
   clear_marks(nr_blocks);
   resumed_ = true;
 }
 
-// A device that cannot be resumed can neither digest nor drop its snapshot. So this finds the room
-// itself, and in the end it takes what is kept free, where it may.
+// A device that cannot be resumed can neither digest nor drop its snapshot. So a resume finds the
+// room itself: by digestion as a resumed device does it, and then, if that is not enough, by
+// digestion that takes from the reserve for a resume what a snapshot makes it copy.
 template <class Change>
 void target::change_and_make_room(bool must_leave_room, Change how) {
   const auto attempt = [&](bool leaves_room) {
@@ -346,27 +402,33 @@ void target::change_and_make_room(bool must_leave_room, Change how) {
       commit();
     });
   };
-  try {
-    attempt(true);
-    return;
-  } catch (const pd::no_space&) {
-  }
-  try {
-    digest_everything();
-  } catch (const pd::no_space&) {
-    // As far as it goes.
-  }
+  const auto fits = [&](bool leaves_room) {
+    try {
+      attempt(leaves_room);
+      return true;
+    } catch (const pd::no_space&) {
+      return false;
+    }
+  };
+  if (fits(true)) return;
+  digest_everything(reserve::for_resume_too);
+  if (fits(must_leave_room)) return;
+  digest_everything(reserve::for_changes);
   attempt(must_leave_room);
 }
 
-// Each step is committed: what the next needs may be what this one has freed.
-void target::digest_everything() {
-  for (bool more = true; more;)
+// As far as there is room. Each change is committed: the next one may need the blocks that this one
+// frees.
+void target::digest_everything(reserve kept) try {
+  for (auto progress = digest_progress::changed; progress != digest_progress::none_left;)
     change([&] {
-      more = digest_step();
-      if (more) leave_room();
+      do {
+        progress = digest_step();
+      } while (progress == digest_progress::nothing_found);
+      if (progress == digest_progress::changed) leave_room(kept);
       commit();
     });
+} catch (const pd::no_space&) {
 }
 
 void target::suspend() {
@@ -450,8 +512,8 @@ void target::roll_over() {
 }
 
 void target::resize(std::uint32_t nr_blocks) {
-  // What digestion has read of the size is not right any more.
-  digestion_.reset();
+  // Eras of blocks that are cut off are lost, and the blocks may come back: from the beginning.
+  now_.digesting.reset();
   now_.era_array_root =
       changes_->eras.resize(now_.era_array_root, now_.nr_blocks, nr_blocks, pd::le32(0));
   now_.nr_blocks = nr_blocks;
@@ -489,61 +551,76 @@ void target::drop_metadata_snap() {
 }
 
 std::uint64_t target::digest(std::uint64_t steps) {
-  const std::lock_guard lock(changing_);
-  if (!resumed_ || failed_) return 0;
-  std::uint64_t done = 0;
-  change_once([&] {
-    for (; done < steps && digest_step(); ++done) {
+  for (std::uint64_t done = 0; done < steps; ++done) {
+    const std::lock_guard lock(changing_);
+    if (!resumed_ || failed_) return done;
+    auto progress = digest_progress::none_left;
+    change_once([&] {
+      progress = digest_step();
+      if (progress != digest_progress::changed) return;
       has_digested_ = true;
       leave_room();
-    }
-  });
-  return done;
+    });
+    if (progress == digest_progress::none_left) return done;
+  }
+  return steps;
 }
 
-// One block of the era array that the writeset has something for, or the writeset's end. False:
-// there is none.
-bool target::digest_step() {
-  if (!digestion_) {
-    const auto lowest = changes_->writesets.lowest(now_.writeset_tree_root);
-    if (!lowest) return false;
-    if (*lowest > now_.current_era)
-      throw pd::damaged_block(
-          fmt::format("{}: there is a writeset of era {}, and the current era is "
-                      "{}; see era_check",
-                      metadata_.name(), *lowest, now_.current_era));
-    const auto value = changes_->writesets.lookup(now_.writeset_tree_root, *lowest);
-    digestion_ = {{static_cast<std::uint32_t>(*lowest)}, *value};
-  }
-  digestion& d = *digestion_;
-  const std::uint64_t end = std::min<std::uint32_t>(d.writeset.nr_bits, now_.nr_blocks);
-  const pd::block_nr bits{d.writeset.root};
-  for (; d.next * eras_per_array_block < end; ++d.next) {
-    const pd::range blocks = pd::intersection(
-        {d.next * eras_per_array_block, (d.next + 1) * eras_per_array_block}, {0, end});
-    std::vector<std::uint64_t> marked;
-    for (std::uint64_t w = blocks.begin / bits_per_word; w * bits_per_word < blocks.end; ++w) {
-      std::uint64_t word = changes_->bits.words().get(bits, w);
-      for (; word != 0; word &= word - 1) {
-        const std::uint64_t b = w * bits_per_word + static_cast<unsigned>(std::countr_zero(word));
-        if (blocks.begin <= b && b < blocks.end) marked.push_back(b);
-      }
-    }
-    if (marked.empty()) continue;
-    now_.era_array_root =
-        changes_->eras.change_block(now_.era_array_root, d.next, [&](std::span<pd::le32> eras) {
-          if (marked.back() - blocks.begin >= eras.size())
-            throw pd::damaged_block(
-                fmt::format("{}: block {} of the era array is too short; see era_check",
-                            metadata_.name(), d.next));
-          for (const std::uint64_t b : marked) eras[b - blocks.begin] = d.era.value;
-        });
-    ++d.next;
-    return true;
-  }
-  now_.writeset_tree_root = changes_->writesets.remove(now_.writeset_tree_root, d.era.value);
-  digestion_.reset();
+// False if there is no archived writeset.
+bool target::begin_digestion() {
+  const auto lowest = changes_->writesets.lowest(now_.writeset_tree_root);
+  if (!lowest) return false;
+  // The array would get an era that has not begun. The writeset stays, so that no write is lost.
+  if (*lowest > now_.current_era)
+    throw pd::damaged_block(
+        fmt::format("{}: there is a writeset of era {}, and the current era is {}; see era_check",
+                    metadata_.name(), *lowest, now_.current_era));
+  const auto value = changes_->writesets.lookup(now_.writeset_tree_root, *lowest);
+  now_.digesting = {{static_cast<std::uint32_t>(*lowest)}, *value};
   return true;
+}
+
+// Looks at the rest of one bitset block, up to the first block of the era array that has a mark.
+target::digest_progress target::digest_step() {
+  if (!now_.digesting && !begin_digestion()) return digest_progress::none_left;
+  digestion& d = *now_.digesting;
+  const std::uint64_t end = std::min<std::uint32_t>(d.writeset.nr_bits, now_.nr_blocks);
+  std::vector<std::uint64_t> marked;
+  if (d.next < end) {
+    std::uint64_t looked_at =
+        std::min(end, (d.next / bits_per_bitset_block + 1) * bits_per_bitset_block);
+    changes_->bits.for_each_set({d.writeset.root}, {d.next, looked_at}, [&](std::uint64_t b) {
+      if (marked.empty())
+        looked_at = std::min(looked_at, (b / eras_per_array_block + 1) * eras_per_array_block);
+      if (b < looked_at) marked.push_back(b);
+      return b < looked_at;
+    });
+    d.next = looked_at;
+  }
+  if (!marked.empty()) {
+    digest_blocks(d.era, marked);
+    return digest_progress::changed;
+  }
+  if (d.next < end) return digest_progress::nothing_found;
+  now_.writeset_tree_root = changes_->writesets.remove(now_.writeset_tree_root, d.era.value);
+  now_.digesting.reset();
+  return digest_progress::changed;
+}
+
+// Blocks of one block of the era array, in ascending order; not none. An era in the array that is
+// newer than the writeset's stays: only wrong metadata has one, and the block was written in it.
+void target::digest_blocks(era_nr era, const std::vector<std::uint64_t>& marked) {
+  const std::uint64_t block = marked.front() / eras_per_array_block;
+  const std::uint64_t first = block * eras_per_array_block;
+  now_.era_array_root =
+      changes_->eras.change_block(now_.era_array_root, block, [&](std::span<pd::le32> eras) {
+        if (marked.back() - first >= eras.size())
+          throw pd::damaged_block(
+              fmt::format("{}: block {} of the era array is too short; see era_check",
+                          metadata_.name(), block));
+        for (const std::uint64_t b : marked)
+          eras[b - first] = std::max<std::uint32_t>(eras[b - first], era.value);
+      });
 }
 
 }  // namespace era

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -18,6 +19,7 @@
 
 #include "era/format/superblock.h"
 #include "era/format/writeset.h"
+#include "era/target/fair_mutex.h"
 #include "persistent-data/io/block_store.h"
 #include "persistent-data/transaction/array.h"
 #include "persistent-data/transaction/bitset.h"
@@ -55,10 +57,13 @@ struct target_status {
 // with messages and digestion by others; writes that wait together share a commit.
 //
 // Besides refused, calls throw pd::no_space (a full metadata device: the last commit is whole, and
-// the write is not acknowledged; some blocks are kept free so that digestion can make room),
-// pd::damaged_block and pd::device_error. After a commit that failed in the device nothing is
-// written to the metadata any more: writes to blocks that are marked go on, other calls that change
-// or commit something fail.
+// the write is not acknowledged; some blocks are kept free so that digestion can make room and that
+// the device can be resumed after a power cut), pd::damaged_block and pd::device_error. Writes that
+// share a commit succeed and fail each by itself. A write or discard that does not fit into one
+// commit is marked in several; if it fails in the end, some of its blocks stay marked. After the
+// device has failed in a commit, or when the last commit was read back, nothing is written to the
+// metadata any more: writes to blocks that are marked go on, other calls that change or commit
+// something fail.
 class target {
  public:
   struct geometry {
@@ -66,8 +71,12 @@ class target {
     std::uint64_t length;      // sectors
   };
 
-  // Formats the metadata where its superblock is all zeros. The devices have to outlive it.
-  target(pd::block_store& metadata, origin_device&, const geometry&);
+  // Metadata blocks in memory; a megabyte: the trees' upper levels and what is changed often.
+  static constexpr std::size_t usual_cache_blocks = 256;
+
+  // Formats the metadata if its superblock is all zeros. The devices have to outlive the target.
+  target(pd::block_store& metadata, origin_device&, const geometry&,
+         std::size_t cache_blocks = usual_cache_blocks);
   ~target();
   target(const target&) = delete;
   target& operator=(const target&) = delete;
@@ -93,9 +102,15 @@ class target {
   std::string status_line();
   std::string table_line(std::string_view metadata, std::string_view origin) const;
 
-  // Moves up to so many blocks of the era array's worth out of archived writesets, oldest first;
-  // returns how many. Fewer: there is nothing left. Commits nothing: where it throws pd::no_space,
-  // what was digested since the last commit is to be done again, in fewer steps a commit.
+  // Works archived writesets into the era array, oldest first, in up to `steps` steps. Returns how
+  // many steps it took: fewer than asked if no archived writeset is left, if the device is
+  // suspended, or after a commit that failed. A step looks at the next bits of the writeset, up to
+  // 32,576 of them (a bitset block). If it finds one that is set, it changes one block of the era
+  // array; if the writeset has none any more, it drops the writeset; else it does no more. Other
+  // calls come in between steps.
+  //
+  // Commits nothing. If it throws, digestion continues from the last commit: after pd::no_space,
+  // commit (status) and ask for fewer steps at a time.
   std::uint64_t digest(std::uint64_t steps);
 
   // As it was committed last: a write that begins after this is listed in this era or a later one.
@@ -105,19 +120,22 @@ class target {
   std::uint64_t nr_marked() const noexcept { return nr_marked_; }
 
  private:
-  // What the superblock says, but for the space map.
-  struct state {
-    std::uint32_t nr_blocks = 0, current_era = 0, current_nr_bits = 0;
-    pd::block_nr current_root{}, writeset_tree_root{}, era_array_root{}, metadata_snap{};
-  };
-  // The tools to change it with, over a transaction.
-  struct changes;
-  struct waiting_write;
+  // A writeset on its way into the era array.
   struct digestion {
     era_nr era;
     writeset_value writeset;
-    std::uint64_t next = 0;  // block of the era array
+    std::uint64_t next = 0;  // the array has the bits below
   };
+  // The superblock's content except for the space map, and how far digestion is.
+  struct state {
+    std::uint32_t nr_blocks = 0, current_era = 0, current_nr_bits = 0;
+    pd::block_nr current_root{}, writeset_tree_root{}, era_array_root{}, metadata_snap{};
+    std::optional<digestion> digesting{};
+  };
+  enum class digest_progress { none_left, nothing_found, changed };
+  // The tools to change it with, over a transaction.
+  struct changes;
+  struct waiting_write;
 
   void open_or_format();
   void format();
@@ -128,7 +146,9 @@ class target {
   void change(Change);
   template <class Change>
   void change_once(Change);
-  void leave_room() const;
+  // What stays free.
+  enum class reserve { for_changes, for_resume_too };
+  void leave_room(reserve = reserve::for_resume_too) const;
   template <class Change>
   void change_and_make_room(bool must_leave_room, Change);
 
@@ -139,23 +159,27 @@ class target {
   std::shared_lock<std::shared_mutex> stay_in_era();
   std::unique_lock<std::shared_mutex> end_era();
   void mark(pd::range blocks);
-  void mark_together(std::vector<waiting_write*>&);
-  bool is_marked(std::uint64_t block) const noexcept;
+  void mark_together(std::span<waiting_write* const>);
+  void mark_in_parts(pd::range blocks);
+  void mark_in_one_commit(std::span<const pd::range> blocks);
   bool are_marked(pd::range blocks) const noexcept;
-  void set_marked(std::uint64_t block) noexcept;
+  void set_marked(pd::range blocks) noexcept;
   void clear_marks(std::uint32_t nr_blocks);
 
   void archive_current();
-  void digest_everything();
+  void digest_everything(reserve);
   void roll_over();
   void resize(std::uint32_t nr_blocks);
   void take_metadata_snap();
   void drop_metadata_snap();
-  bool digest_step();
+  bool begin_digestion();
+  digest_progress digest_step();
+  void digest_blocks(era_nr, const std::vector<std::uint64_t>& marked);
 
   pd::block_store& metadata_;
   origin_device& origin_;
   const std::uint32_t block_size_;
+  const std::size_t cache_blocks_;
   std::uint64_t length_;
   std::atomic<bool> resumed_ = false;
 
@@ -166,11 +190,10 @@ class target {
   // they could go on for ever.
   std::mutex turn_;
   // For all below but the marks.
-  mutable std::mutex changing_;
+  mutable fair_mutex changing_;
   std::unique_ptr<changes> changes_;
   state now_, committed_;
-  pd::block superblock_{};  // as it was committed last
-  std::optional<digestion> digestion_;
+  pd::block superblock_{};     // as it was committed last
   bool has_digested_ = false;  // since the last commit
   std::uint64_t used_at_commit_ = 0;
   bool failed_ = false;

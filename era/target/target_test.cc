@@ -174,5 +174,84 @@ INSTANTIATE_TEST_SUITE_P(Images, KernelScript, ::testing::ValuesIn(test::kernel_
                            return name;
                          });
 
+// A device of many bitset blocks, and a cache that holds few of them.
+class TargetSteps : public ::testing::Test {
+ protected:
+  static constexpr std::uint64_t bitset_blocks = 100;
+  static constexpr std::uint64_t nr_blocks = bitset_blocks * bits_per_bitset_block;
+
+  TargetSteps() { target_.resume(); }
+
+  // Steps until nothing is left, and how many operations of the device one took at most.
+  std::pair<std::uint64_t, std::uint64_t> digest_all() {
+    std::uint64_t steps = 0, most = 0;
+    for (std::uint64_t before = store_.operations; target_.digest(1) == 1; ++steps) {
+      most = std::max(most, store_.operations - before);
+      before = store_.operations;
+    }
+    EXPECT_EQ(target_.digest(1000), 0u);
+    return {steps, most};
+  }
+  void discard(std::uint64_t block, std::uint64_t count) {
+    target_.discard(block * block_size, count * block_size);
+  }
+
+  static constexpr std::uint32_t block_size = 8;
+  scratch_device disk_{8192};
+  recording_store store_{disk_};
+  null_origin origin_;
+  target target_{store_, origin_, {block_size, nr_blocks* block_size}, 16};
+};
+
+TEST_F(TargetSteps, LookAtABitsetBlockEach) {
+  constexpr std::uint64_t few = 10;  // operations: the bitset block, and nodes that were evicted
+  target_.message("checkpoint");
+  const auto [steps, most] = digest_all();
+  EXPECT_EQ(steps, bitset_blocks);
+  EXPECT_LE(most, few);
+
+  // Of one block the step that finds it, and the rest of its bitset block.
+  discard(50 * bits_per_bitset_block + 7, 1);
+  target_.message("checkpoint");
+  const auto [steps_for_one, most_for_one] = digest_all();
+  EXPECT_EQ(steps_for_one, bitset_blocks + 1);
+  EXPECT_LE(most_for_one, 2 * few);
+}
+
+TEST_F(TargetSteps, ChangeABlockOfTheEraArrayEach) {
+  discard(0, nr_blocks);
+  target_.message("checkpoint");
+  // And the end of the writeset.
+  EXPECT_EQ(digest_all().first, bitset_blocks * array_blocks_per_stripe + 1);
+  target_.status();
+  EXPECT_EQ(test::findings_in(disk_.path()), "");
+}
+
+TEST_F(TargetSteps, AreCountedWhetherOrNotTheyFindSomething) {
+  discard(50 * bits_per_bitset_block + 7, 1);
+  target_.message("checkpoint");
+  for (std::uint64_t steps = bitset_blocks + 1; steps > 0;) {
+    const std::uint64_t wanted = std::min<std::uint64_t>(steps, 7);
+    ASSERT_EQ(target_.digest(wanted), wanted);
+    steps -= wanted;
+  }
+  EXPECT_EQ(target_.digest(7), 0u);
+}
+
+// However many blocks a write or a discard has, and whether or not they are marked.
+TEST_F(TargetSteps, AWriteIsOneCommit) {
+  const std::uint64_t commits = target_.nr_commits();
+  target_.write(30'000 * block_size, 60'000 * block_size, nullptr);
+  EXPECT_EQ(target_.nr_marked(), 60'000u);
+  EXPECT_EQ(target_.nr_commits(), commits + 1);
+  target_.write(40'000 * block_size, 50'000 * block_size, nullptr);
+  EXPECT_EQ(target_.nr_commits(), commits + 1);
+  discard(0, nr_blocks);
+  EXPECT_EQ(target_.nr_marked(), nr_blocks);
+  EXPECT_EQ(target_.nr_commits(), commits + 2);
+  discard(0, nr_blocks);
+  EXPECT_EQ(target_.nr_commits(), commits + 2);
+}
+
 }  // namespace
 }  // namespace era

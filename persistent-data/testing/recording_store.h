@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,10 +19,13 @@ class recording_store final : public block_store {
  public:
   explicit recording_store(scratch_device& disk) : disk_(disk) {}
 
-  // A flush has no content.
+  // A flush has no content. What a write that failed has left on the device, nobody knows; a flush
+  // that failed may have lost any of the writes before it, for good.
   struct event {
     block_nr where;
     std::shared_ptr<const block> content;
+    bool has_failed = false;
+    std::uint64_t operation = 0;  // its number
   };
   bool records = false;
   std::vector<event> recorded;
@@ -31,29 +35,37 @@ class recording_store final : public block_store {
   std::uint64_t failing_operation = 0;
   bool fails_for_good = false;
   std::uint64_t operations = 0;
+  // Called before each of them.
+  std::function<void()> watch = [] {};
 
   const std::string& name() const noexcept override { return name_; }
   std::uint64_t nr_blocks() const noexcept override { return disk_.nr_blocks(); }
   void read(block_nr where, block& b) override {
-    operate("read");
+    if (fails()) fail("read");
     b = disk_[where];
   }
   void write(block_nr where, const block& b) override {
-    operate("written");
+    const bool has_failed = fails();
+    if (records)
+      recorded.push_back({where, std::make_shared<const block>(b), has_failed, operations});
+    if (has_failed) fail("written");
     disk_[where] = b;
-    if (records) recorded.push_back({where, std::make_shared<const block>(b)});
   }
   void flush() override {
-    operate("flushed");
-    if (records) recorded.push_back({});
+    const bool has_failed = fails();
+    if (records) recorded.push_back({{}, nullptr, has_failed, operations});
+    if (has_failed) fail("flushed");
   }
 
  private:
-  void operate(const char* what) {
+  bool fails() {
+    watch();
     ++operations;
-    if (failing_operation != 0 &&
-        (fails_for_good ? operations >= failing_operation : operations == failing_operation))
-      throw device_error(fmt::format("store: cannot be {}: Input/output error", what));
+    return failing_operation != 0 &&
+           (fails_for_good ? operations >= failing_operation : operations == failing_operation);
+  }
+  [[noreturn]] static void fail(const char* what) {
+    throw device_error(fmt::format("store: cannot be {}: Input/output error", what));
   }
 
   scratch_device& disk_;

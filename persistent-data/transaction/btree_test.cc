@@ -140,6 +140,10 @@ TEST_F(Btree, AnArrayBlockOfAnotherSizeIsDamage) {
     EXPECT_THROW(values.resize(root, 100, 50, le32(1)), damaged_block) << entries;
     EXPECT_THROW(bits.test(bits_root, 6399), damaged_block) << entries;
     EXPECT_THROW(bits.set(bits_root, 6399), damaged_block) << entries;
+    EXPECT_THROW(bits.set(bits_root, range{0, 6400}), damaged_block) << entries;
+    EXPECT_THROW(bits.for_each_set(bits_root, {0, 6400}, [](std::uint64_t) { return true; }),
+                 damaged_block)
+        << entries;
   }
 }
 

@@ -5,8 +5,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
+#include <set>
 #include <vector>
 
 #include "persistent-data/read/array_map.h"
@@ -230,6 +232,52 @@ TEST_F(Transaction, ABitsetIsASet) {
   again.release(root);
   commit();
   verify({});
+}
+
+// Ranges within a word, of whole words, and over several blocks; each block is copied once.
+TEST_F(Transaction, ABitsetTakesRanges) {
+  constexpr unsigned seed = 6;
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  std::mt19937_64 random(seed);
+  bitset bits(*tx_);
+  constexpr std::uint64_t size = 5 * bitset::bits_per_block - 100;
+  block_nr root = bits.make(size);
+  std::vector<bool> model(size);
+  for (int i = 0; i < 400; ++i) {
+    const std::uint64_t longest[] = {2, 70, 1000, size};
+    const std::uint64_t begin = random() % size;
+    const std::uint64_t end = begin + random() % std::min(longest[i % 4], size - begin + 1);
+    commit({root});
+    store_.records = true;
+    store_.recorded.clear();
+    root = bits.set(root, range{begin, end});
+    std::fill(model.begin() + static_cast<std::ptrdiff_t>(begin),
+              model.begin() + static_cast<std::ptrdiff_t>(end), true);
+    commit({root});
+    // The blocks of the bitset, the root of its tree; bitmap, index and superblock.
+    std::set<std::uint64_t> written;
+    for (const auto& e : store_.recorded)
+      if (e.content) written.insert(e.where.value);
+    const std::uint64_t blocks =
+        begin == end ? 0 : (end - 1) / bitset::bits_per_block - begin / bitset::bits_per_block + 2;
+    EXPECT_EQ(written.size(), blocks + 3) << "from " << begin << " to " << end;
+    if (i % 10 == 0) {
+      for (std::uint64_t b = 0; b < size; ++b) ASSERT_EQ(bits.test(root, b), model[b]) << b;
+    }
+    // The rest of a block, up to some bit.
+    const std::uint64_t block_end =
+        std::min(size, (begin / bitset::bits_per_block + 1) * bitset::bits_per_block);
+    std::vector<std::uint64_t> found, expected;
+    const std::size_t most = random() % 100;
+    bits.for_each_set(root, {begin, block_end}, [&](std::uint64_t b) {
+      found.push_back(b);
+      return found.size() < most;
+    });
+    for (std::uint64_t b = begin; b < block_end && expected.size() < std::max<std::size_t>(most, 1);
+         ++b)
+      if (model[b]) expected.push_back(b);
+    ASSERT_EQ(found, expected);
+  }
 }
 
 TEST_F(Transaction, CountsOfThreeAndMoreAreInATree) {
