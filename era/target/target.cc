@@ -9,6 +9,7 @@
 #include <limits>
 #include <utility>
 
+#include "era/text/printable.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era {
@@ -97,7 +98,8 @@ void target::open(const pd::block& first) {
 }
 
 void target::give_up_changes() {
-  digestion_.reset();
+  // Digestion goes on from the last commit, not from the writeset's begin.
+  digestion_ = committed_digestion_;
   has_digested_ = false;
   now_ = committed_;
   changes_.reset();
@@ -132,6 +134,7 @@ void target::commit() {
   pd::seal(superblock_kind, written, superblock_location);
   superblock_ = written;
   committed_ = now_;
+  committed_digestion_ = digestion_;
   used_at_commit_ = changes_->tx.counts().nr_used();
   has_digested_ = false;
   ++nr_commits_;
@@ -297,6 +300,15 @@ void target::write(std::uint64_t sector, std::uint64_t count, const std::byte* d
   origin_.write(sector, count, data);
 }
 
+void target::write(std::uint64_t sector, std::uint64_t count,
+                   const std::function<void()>& write_origin) {
+  const auto lock = stay_in_era();
+  require_resumed();
+  const pd::range blocks = blocks_of(sector, count);
+  if (!are_marked(blocks)) mark(blocks);
+  write_origin();
+}
+
 void target::discard(std::uint64_t sector, std::uint64_t count) {
   const auto lock = stay_in_era();
   require_resumed();
@@ -387,7 +399,7 @@ void target::message(std::string_view text) {
     throw refused(
         fmt::format("there is no message '{}'; there are checkpoint, take_metadata_snap "
                     "and drop_metadata_snap",
-                    text));
+                    printable(text)));
   const auto lock = end_era();
   const std::lock_guard changing(changing_);
   require_resumed();
@@ -498,6 +510,17 @@ std::uint64_t target::digest(std::uint64_t steps) {
       has_digested_ = true;
       leave_room();
     }
+  });
+  return done;
+}
+
+std::uint64_t target::digest_and_commit(std::uint64_t steps) {
+  const std::lock_guard lock(changing_);
+  require_resumed();
+  std::uint64_t done = 0;
+  change([&] {
+    for (done = 0; done < steps && digest_step(); ++done) leave_room();
+    commit();
   });
   return done;
 }

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -80,6 +81,9 @@ class target {
 
   // Returns when the block's mark is durable and the origin has written.
   void write(std::uint64_t sector, std::uint64_t count, const std::byte* data);
+  // The same for data that the caller writes to the origin itself, in pieces: write_origin is called
+  // once the blocks are marked, and the era does not end before it returns.
+  void write(std::uint64_t sector, std::uint64_t count, const std::function<void()>& write_origin);
   void discard(std::uint64_t sector, std::uint64_t count);
   void read(std::uint64_t sector, std::uint64_t count, std::byte* data);
   void flush();
@@ -97,6 +101,9 @@ class target {
   // returns how many. Fewer: there is nothing left. Commits nothing: where it throws pd::no_space,
   // what was digested since the last commit is to be done again, in fewer steps a commit.
   std::uint64_t digest(std::uint64_t steps);
+  // The same, and commits: the steps that it returns are on disk. Throws pd::no_space if so many do
+  // not fit into a commit; then what was digested since the last commit is to be done again.
+  std::uint64_t digest_and_commit(std::uint64_t steps);
 
   // As it was committed last: a write that begins after this is listed in this era or a later one.
   era_nr current_era() const;
@@ -170,7 +177,7 @@ class target {
   std::unique_ptr<changes> changes_;
   state now_, committed_;
   pd::block superblock_{};  // as it was committed last
-  std::optional<digestion> digestion_;
+  std::optional<digestion> digestion_, committed_digestion_;
   bool has_digested_ = false;  // since the last commit
   std::uint64_t used_at_commit_ = 0;
   bool failed_ = false;

@@ -17,6 +17,7 @@
 
 #include <fmt/ranges.h>
 
+#include "era/text/printable.h"
 #include "era/xml/plain_line.h"
 
 namespace era::xml {
@@ -29,17 +30,6 @@ constexpr std::size_t longest_token = 1 << 20;
 
 // Where in the document the parser is. Elements nest at most three deep.
 enum class inside { document, superblock, writeset, era_array, leaf, end };
-
-// What the document says, as messages show it: not at any length, and nothing that a terminal would
-// take for a command.
-std::string shown(std::string_view text) {
-  constexpr std::size_t longest = 60;
-  std::string result(text.substr(0, longest));
-  for (char& c : result)
-    if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f) c = '?';
-  if (text.size() > longest) result += "...";
-  return result;
-}
 
 // The attributes of one element: each known one once, none else.
 class attribute_list {
@@ -57,9 +47,10 @@ class attribute_list {
     std::uint64_t value = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     if (error == std::errc::result_out_of_range || (error == std::errc() && value > max))
-      throw rejected(fmt::format("{}=\"{}\" is too large; it can be {}", name, shown(digits), max));
+      throw rejected(
+          fmt::format("{}=\"{}\" is too large; it can be {}", name, printable(digits), max));
     if (error != std::errc() || end != digits.data() + digits.size())
-      throw rejected(fmt::format("{}=\"{}\" is not a number", name, shown(digits)));
+      throw rejected(fmt::format("{}=\"{}\" is not a number", name, printable(digits)));
     return value;
   }
 
@@ -72,7 +63,7 @@ class attribute_list {
     const std::string_view word = text(name);
     if (word == "true") return true;
     if (word == "false") return false;
-    throw rejected(fmt::format("{}=\"{}\" is neither true nor false", name, shown(word)));
+    throw rejected(fmt::format("{}=\"{}\" is neither true nor false", name, printable(word)));
   }
 
   // Expat refuses repeated ones.
@@ -80,7 +71,7 @@ class attribute_list {
     for (std::size_t i = 0; attributes_[i]; i += 2)
       if (std::find(known.begin(), known.end(), attributes_[i]) == known.end())
         throw rejected(fmt::format(
-            "attribute '{}' is not known; known here: {}", shown(attributes_[i]),
+            "attribute '{}' is not known; known here: {}", printable(attributes_[i]),
             known.size() == 0 ? "none"
                               : fmt::format("{}", fmt::join(known.begin(), known.end(), ", "))));
   }
@@ -208,7 +199,7 @@ class parser {
       std::invoke(step, *this);
     } catch (const rejected& e) {
       stop(std::make_exception_ptr(
-          input_error(fmt::format("{}: {}: {}", position(), shown(element_), e.what()))));
+          input_error(fmt::format("{}: {}: {}", position(), printable(element_), e.what()))));
     } catch (...) {
       stop(std::current_exception());
     }
@@ -239,7 +230,7 @@ class parser {
     }
     const char* const what = XML_ErrorString(code);
     const std::string after =
-        element_.empty() ? "" : fmt::format(", in or after <{}>", shown(element_));
+        element_.empty() ? "" : fmt::format(", in or after <{}>", printable(element_));
     throw input_error(fmt::format("{}: not well-formed XML: {}{}", position(), what, after));
   }
 
