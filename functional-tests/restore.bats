@@ -375,6 +375,21 @@ needs_boost() {
   done
 }
 
+@test "a signal ends a wait for a FIFO's writer" {
+  output
+  mkfifo pipe
+  for signal in INT TERM HUP; do
+    interruptible era_restore -i pipe -o out.img 2>errors 3>&- &
+    pid=$!
+    holds_signals $pid
+    kill -$signal $pid
+    status=0
+    wait $pid || status=$?
+    [[ $status = 1 ]]
+    [[ $(<errors) = 'era_restore: ended by a signal ('*')' ]] || fail "$(<errors)"
+  done
+}
+
 # --- Quiet and progress.
 
 @test "nothing is said where standard error is no terminal" {

@@ -100,7 +100,7 @@ class simulator {
       leave();
       throw;
     } catch (const std::exception& e) {
-      if (talks_) std::fputs("\n", stderr);  // after the prompt
+      if (at_prompt_) std::fputs("\n", stderr);
       say(e.what());
       leave();
       return exit_failure;
@@ -190,6 +190,7 @@ class simulator {
   ending talk() {
     while (true) {
       print("era> ");
+      at_prompt_ = true;
       std::optional<std::string_view> text;
       try {
         text = next_line();
@@ -198,6 +199,7 @@ class simulator {
         continue;
       }
       if (!text) break;
+      at_prompt_ = false;
       shown_ = make_progress();
       try {
         if (const ending end = run_line(*text); end != ending::none) return end;
@@ -326,7 +328,7 @@ class simulator {
   const command_line& line_;
   const options& chosen_;
   const interruption signals_;
-  bool is_ending_ = false, talks_ = false;
+  bool is_ending_ = false, talks_ = false, at_prompt_ = false;
   sim::era_length every_;
   output out_{""};
   std::unique_ptr<progress> shown_ = make_progress();

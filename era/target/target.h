@@ -81,8 +81,8 @@ class target {
 
   // Returns when the block's mark is durable and the origin has written.
   void write(std::uint64_t sector, std::uint64_t count, const std::byte* data);
-  // The same for data that the caller writes to the origin itself, in pieces: write_origin is called
-  // once the blocks are marked, and the era does not end before it returns.
+  // The same for data that the caller writes to the origin itself, in pieces: write_origin is
+  // called once the blocks are marked, and the era does not end before it returns.
   void write(std::uint64_t sector, std::uint64_t count, const std::function<void()>& write_origin);
   void discard(std::uint64_t sector, std::uint64_t count);
   void read(std::uint64_t sector, std::uint64_t count, std::byte* data);

@@ -35,7 +35,8 @@ void wait_until_readable(int fd) {
 }  // namespace
 
 input_file::input_file(const std::string& path, before_read before)
-    : name_(path == "-" ? "standard input" : path), before_read_(before ? std::move(before) : wait_until_readable) {
+    : name_(path == "-" ? "standard input" : path),
+      before_read_(before ? std::move(before) : wait_until_readable) {
   // O_NONBLOCK: the opening of a FIFO does not wait for its writer; before_read does.
   fd_ = path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd_ < 0) fail(std::strerror(errno));
