@@ -466,6 +466,15 @@ S
   refused 'm.img: is not formatted; give the size' era_sim --metadata m.img --script /dev/null
 }
 
+@test "the uuid becomes zeros, as with the kernel" {
+  sim --create-metadata 1M --size 1M </dev/null
+  poke m.img 16 8 12345
+  seal m.img 0 superblock
+  run -0 era_check m.img
+  sim </dev/null
+  [[ $(peek m.img 16 8) = 0 ]]
+}
+
 # --- Signals.
 
 @test "a signal ends a wait for input, and what was done stays" {

@@ -30,7 +30,7 @@ constexpr form forms[] = {
     {"table", verb::table, 0, 0, "table", "print the table line"},
     {"suspend", verb::suspend, 0, 0, "suspend", "suspend the device"},
     {"resume", verb::resume, 0, 0, "resume", "resume it"},
-    {"reload", verb::reload, 1, 1, "reload SECTORS", "give it another length at the next resume"},
+    {"reload", verb::reload, 1, 1, "reload SIZE", "give it another length at the next resume"},
     {"digest", verb::digest, 1, 1, "digest STEPS|all", "digest archived writesets"},
     {"crash", verb::crash, 0, 0, "crash", "stop as if the power was cut"},
     {"quit", verb::quit, 0, 0, "quit", "suspend the device and end"},
