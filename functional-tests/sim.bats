@@ -140,6 +140,10 @@ S
   [[ $(superblock m.img current_era) = 2 ]]
   run -0 era_invalidate --written-since 1 --format text m.img
   [[ $output = '0 1' ]]
+  # Digestion, too, which commits nothing itself.
+  printf 'message checkpoint\ndigest 2\nwrte\n' >script
+  run -1 era_sim --digest manual --metadata m.img --script script
+  [[ $(era_dump m.img) != *'<writeset era="1"'* ]]
   while IFS='|' read -r line expected; do
     printf 'status\n%s\n' "$line" >script
     run -1 --separate-stderr era_sim --metadata m.img --script script

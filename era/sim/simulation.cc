@@ -219,16 +219,12 @@ void simulation::digest(std::uint64_t steps) {
   }
 }
 
-// Runs out of space only until the next commit frees what it has replaced. Of several steps, one
-// may fit.
+// If it does not fit, the next commit may free what is missing.
 void simulation::digest_in_background() {
   if (digestion_ == digestion::manual) return;
-  for (const std::uint64_t steps : {background_steps, std::uint64_t{1}}) {
-    try {
-      digested_ += target_.digest(steps);
-      return;
-    } catch (const pd::no_space&) {
-    }
+  try {
+    digested_ += target_.digest(background_steps);
+  } catch (const pd::no_space&) {
   }
 }
 

@@ -331,6 +331,7 @@ TEST_F(Simulation, ALongDigestionCommitsAndAShortOneDoesNot) {
   EXPECT_THAT(dump(), Not(HasSubstr("writeset era=\"1\"")));
   EXPECT_EQ(error_of("suspend"), "");
   EXPECT_EQ(error_of("digest all"), "the device is suspended");
+  EXPECT_EQ(error_of("digest 5"), "the device is suspended");
 }
 
 // With so few free blocks that the steps of one commit do not fit at once, whatever is digested
