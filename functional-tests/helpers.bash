@@ -48,8 +48,8 @@ holds_signals() {
   done
 }
 
-# A shell ignores ^C for what it starts in the background; this gives it back.
-interruptible() { exec env --default-signal=INT "$@"; }
+# interruptible COMMAND: in the background, where a shell ignores ^C for it; and under nohup.
+interruptible() { exec env --default-signal=HUP,INT,TERM "$@"; }
 
 # unprivileged COMMAND...: as a user whom file modes stop, also when the tests run as root.
 unprivileged() {

@@ -357,8 +357,7 @@ needs_boost() {
   for signal in INT TERM HUP; do
     output
     mkfifo pipe
-    # A shell ignores ^C for what it starts in the background; env gives it back.
-    env --default-signal=INT era_restore -i pipe -o out.img 2>errors &
+    interruptible era_restore -i pipe -o out.img 2>errors &
     pid=$!
     exec {writer}>pipe
     head -n 4 x.xml >&"$writer"

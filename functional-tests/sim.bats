@@ -7,10 +7,11 @@ load helpers
 # sim ARGUMENT...: on m.img; the script comes from standard input.
 sim() { era_sim --metadata m.img "$@" 2>err; }
 
-# A test that failed leaves nothing that waits for it.
+# A test that failed leaves nothing that waits for it. Under script, era_sim's own number is in a file.
 teardown() {
-  if [[ -n ${pid:-} ]]; then kill -KILL "$pid" 2>/dev/null || true; fi
   cd "$BATS_TEST_TMPDIR/here" || return
+  if [[ -n ${pid:-} ]]; then kill -KILL "$pid" 2>/dev/null || true; fi
+  if [[ -e pid ]]; then kill -KILL "$(<pid)" 2>/dev/null || true; fi
   ! mountpoint -q mounted || umount mounted
   [[ ! -e loop ]] || losetup --detach "$(<loop)"
 }
@@ -20,6 +21,7 @@ ends_with() {
   local status=0
   wait "$2" || status=$?
   pid=
+  rm -f pid
   [[ $status = "$1" ]] || fail "it ended with status $status"
 }
 
@@ -290,6 +292,7 @@ T
   8,0    1       50     0.000185000     0  C FWS 0 [0]
   8,0    1       51     0.000186000   700  Q   N 0 (12 00 00 00 24 00 ..) [smartd]
   8,0    1       52     0.000186000   700  Q   R 36 (12 00 00 00 24 00 ..) [smartd]
+  8,0    1       52     0.000186000   700  Q   W 24 (15 10 00 00 18 00) [hdparm]
   8,0    1       53     0.000187000   697  Q  DS 1280 + 256 [fstrim]
   8,0    1       54     0.000188000   697  Q FWFS 6400 + 8 [jbd2/sda1-8]
 T
@@ -694,9 +697,10 @@ ok: suspended, 0 blocks marked, 1 commit
   [[ $output = '0 2' ]]
 }
 
-@test "at a terminal a line that is too long is a mistake, and the end of input an end" {
-  { head -c 4000 /dev/zero | tr '\0' x && printf '\nwrite 0 8\n'; } >typed
+@test "at a terminal a line that is no text is a mistake, and the end of input an end" {
+  { printf 'wri\0te\n' && head -c 4000 /dev/zero | tr '\0' x && printf '\nwrite 0 8\n'; } >typed
   at_terminal --create-metadata 1M --size 1M
+  grep -q 'era_sim: standard input:1: the line has a NUL byte: it is no text' shown
   grep -q "there is no command 'xxxx*\.\.\.'; see help" shown
   grep -q 'ok: era 1, 1 block marked' shown
   run -0 era_invalidate --written-since 1 --format text m.img
@@ -709,7 +713,7 @@ ok: suspended, 0 blocks marked, 1 commit
   for signal in INT TERM HUP; do
     rm -f m.img shown pid && : >shown
     exec {keyboard}<>typed
-    script -qefc 'echo $$ >pid; exec env --default-signal=INT era_sim --metadata m.img --create-metadata 4M --size 1G' \
+    script -qefc 'echo $$ >pid; exec env --default-signal=HUP,INT,TERM era_sim --metadata m.img --create-metadata 4M --size 1G' \
       /dev/null <typed >shown 2>&1 3>&- &
     pid=$!
     wait_until grep -q 'era> ' shown
@@ -734,7 +738,7 @@ ok: suspended, 0 blocks marked, 1 commit
   # A line that has no end, after two thirds of the script.
   { printf '#%80s\n' x && echo 'random-writes 10000000000000000000 1      '; } >script
   : >shown
-  script -qefc 'echo $$ >pid; exec era_sim --metadata m.img --create-metadata 4M --size 1G --script script' \
+  script -qefc 'echo $$ >pid; exec env --default-signal=HUP,INT,TERM era_sim --metadata m.img --create-metadata 4M --size 1G --script script' \
     /dev/null >shown 2>&1 3>&- &
   pid=$!
   wait_until grep -q 'era_sim: script:2: 65%, [0-9:]* left' shown
