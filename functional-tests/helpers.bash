@@ -40,6 +40,17 @@ refused() {
   grep -q -- "$1" <<<"$stderr" || fail "no '$1' in: $stderr"
 }
 
+# holds_signals PID: returns when the process holds back SIGHUP, SIGINT and SIGTERM. No clock: it looks
+# again and again.
+holds_signals() {
+  until grep -q '^SigBlk:[[:space:]]*0*4003$' "/proc/$1/status" 2>/dev/null; do
+    kill -0 "$1" 2>/dev/null || fail "process $1 has ended before it held signals back" || return
+  done
+}
+
+# interruptible COMMAND: in the background, where a shell ignores ^C for it; and under nohup.
+interruptible() { exec env --default-signal=HUP,INT,TERM "$@"; }
+
 # unprivileged COMMAND...: as a user whom file modes stop, also when the tests run as root.
 unprivileged() {
   if [[ $(id -u) = 0 ]]; then

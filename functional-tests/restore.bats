@@ -357,8 +357,7 @@ needs_boost() {
   for signal in INT TERM HUP; do
     output
     mkfifo pipe
-    # A shell ignores ^C for what it starts in the background; env gives it back.
-    env --default-signal=INT era_restore -i pipe -o out.img 2>errors &
+    interruptible era_restore -i pipe -o out.img 2>errors &
     pid=$!
     exec {writer}>pipe
     head -n 4 x.xml >&"$writer"
@@ -372,6 +371,21 @@ needs_boost() {
     [[ $(<errors) = 'era_restore: ended by a signal ('*'out.img: is wiped and holds no metadata'* ]] || fail "$(<errors)"
     looks_unformatted out.img
     rm pipe
+  done
+}
+
+@test "a signal ends a wait for a FIFO's writer" {
+  output
+  mkfifo pipe
+  for signal in INT TERM HUP; do
+    interruptible era_restore -i pipe -o out.img 2>errors 3>&- &
+    pid=$!
+    holds_signals $pid
+    kill -$signal $pid
+    status=0
+    wait $pid || status=$?
+    [[ $status = 1 ]]
+    [[ $(<errors) = 'era_restore: ended by a signal ('*')' ]] || fail "$(<errors)"
   done
 }
 

@@ -7,6 +7,31 @@ load helpers
 # sim ARGUMENT...: on m.img; the script comes from standard input.
 sim() { era_sim --metadata m.img "$@" 2>err; }
 
+# A test that failed leaves nothing that waits for it. Under script, era_sim's own number is in a file.
+teardown() {
+  cd "$BATS_TEST_TMPDIR/here" || return
+  if [[ -n ${pid:-} ]]; then kill -KILL "$pid" 2>/dev/null || true; fi
+  if [[ -e pid ]]; then kill -KILL "$(<pid)" 2>/dev/null || true; fi
+  ! mountpoint -q mounted || umount mounted
+  [[ ! -e loop ]] || losetup --detach "$(<loop)"
+}
+
+# ends_with STATUS PID: waits for a process that the test started.
+ends_with() {
+  local status=0
+  wait "$2" || status=$?
+  pid=
+  rm -f pid
+  [[ $status = "$1" ]] || fail "it ended with status $status"
+}
+
+# wait_until COMMAND: that says yes while the process $pid runs. No clock: it asks again and again.
+wait_until() {
+  until "$@"; do
+    kill -0 "$pid" 2>/dev/null || fail "process $pid ended before: $*" || return
+  done
+}
+
 # script_of NAME: what the kernel's log says, in parts that end where the power went: part.1, part.2 ...
 script_of() {
   awk '
@@ -117,6 +142,10 @@ S
   [[ $(superblock m.img current_era) = 2 ]]
   run -0 era_invalidate --written-since 1 --format text m.img
   [[ $output = '0 1' ]]
+  # Digestion, too, which commits nothing itself.
+  printf 'message checkpoint\ndigest 2\nwrte\n' >script
+  run -1 era_sim --digest manual --metadata m.img --script script
+  [[ $(era_dump m.img) != *'<writeset era="1"'* ]]
   while IFS='|' read -r line expected; do
     printf 'status\n%s\n' "$line" >script
     run -1 --separate-stderr era_sim --metadata m.img --script script
@@ -128,13 +157,22 @@ write 1 2 3|expected: write SECTOR COUNT
 write 2047 2|past the end of the device, which has 2048
 random-writes 1 0|a seed is not 0
 random-writes 1 1 5|expected: random-writes COUNT SEED [FIRST LAST]
-random-writes 1 1 9 5|the first block 9 is behind the last 5
+random-writes 1 1 9 5|the first block 9 is after the last 5
 random-writes 1 1 0 99|block 99 is past the end; the device has 16
-sequential-writes 17|blocks 0 to 17 are past the end
+sequential-writes 17|17 blocks from block 0 are past the end
 discard 4096 1|past the end
 message foo|there is no message 'foo'
 message drop_metadata_snap|there is no metadata snapshot
 digest many|a number of steps, or all, is expected
+digest 0|a count is above 0
+write 0 0|a count is above 0
+discard 0 0|a count is above 0
+random-writes 0 1|a count is above 0
+sequential-writes 0|a count is above 0
+reload 0|a size is above 0
+reload 4.5M|'4.5M' is no number of sectors and no size
+reload 16777216T|'16777216T' is too large
+quit now|expected: quit
 reload 1X|'1X' is no number
 status now|expected: status
 S
@@ -147,9 +185,9 @@ S
 
 @test "a full metadata device: an error, and what was written is listed" {
   printf 'random-writes 3000 3\nmessage checkpoint\nrandom-writes 3000 4\n' >script
-  run -1 --separate-stderr era_sim --create-metadata 1120K --size 16G --block-size 128 --metadata m.img \
+  run -1 --separate-stderr era_sim --create-metadata 1160K --size 16G --block-size 128 --metadata m.img \
     --script script
-  [[ $stderr = *'script:'*': m.img: no free metadata block is left'*'take a larger metadata device'* ]] ||
+  [[ $stderr = *'script:'*': m.img: '*'take a larger metadata device'* ]] ||
     fail "$stderr"
   run -0 era_check m.img
 }
@@ -235,12 +273,348 @@ fio version 2 iolog|f write 1|expected: FILE write OFFSET LENGTH
 fio version 2 iolog|f dance 1 1|'dance' is no action
 fio version 3 iolog|f write 1 1|'f' is no time
 fio version 2 iolog|f write 1000000000 512|past the end
+fio version 2 iolog|f write 18446744073709551615 2|together past 2^64 bytes
+fio version 2 iolog|f write 18446744073709551616 2|'18446744073709551616' is too large
+  8,0 3 1 0.0 697 Q R 0 + 8|  8,0 3 2 0.1 697 Q W 18446744073709551615 + 2 [dd]|past the end
 T
-  printf 'fio version 2 iolog\na add\nb add\n' >trace
-  refused "trace:3: 'b' is a second file" era_sim --metadata m.img --size 64M --trace trace
   echo 'once upon a time' >trace
   refused "trace:1: this is neither blkparse's text nor a fio iolog" \
     era_sim --metadata m.img --trace trace --size 64M
+}
+
+@test "flushes, packet commands and requeues of blkparse" {
+  cat >trace <<'T'
+  8,0    1        1     0.000000000   697  Q   W 640 + 8 [kjournald]
+  8,0    1        2     0.000001000   697  D   W 640 + 8 [kworker/1:1H]
+  8,0    1        3     0.000002000   697  R   W 640 + 8 [0]
+  8,0    1        4     0.000003000   697  D   W 640 + 8 [kworker/1:1H]
+  8,0    1       49     0.000184000   697  Q FWS [jbd2/sda1-8]
+  8,0    1       50     0.000185000     0  C FWS 0 [0]
+  8,0    1       51     0.000186000   700  Q   N 0 (12 00 00 00 24 00 ..) [smartd]
+  8,0    1       52     0.000186000   700  Q   R 36 (12 00 00 00 24 00 ..) [smartd]
+  8,0    1       52     0.000186000   700  Q   W 24 (15 10 00 00 18 00) [hdparm]
+  8,0    1       53     0.000187000   697  Q  DS 1280 + 256 [fstrim]
+  8,0    1       54     0.000188000   697  Q FWFS 6400 + 8 [jbd2/sda1-8]
+T
+  run -0 --separate-stderr era_sim --create-metadata 1M --size 64M --metadata m.img --trace trace
+  [[ $stderr = 'era_sim: 3 writes, '* ]] || fail "$stderr"
+  same "$(era_invalidate --written-since 1 --format text m.img)" $'5 6\n10 12\n50 51'
+}
+
+@test "of a trace with several devices one is replayed" {
+  cat >trace <<'T'
+  8,0    1        1     0.000000000   697  Q   W 640 + 8 [dd]
+  8,16   1        2     0.000001000   697  Q   W 1280 + 8 [dd]
+T
+  printf 'fio version 2 iolog\n/dev/a add\n/dev/b add\n/dev/a write 327680 1\n/dev/b write 655360 1\n' >iolog
+  sim=(era_sim --metadata m.img --create-metadata 1M --size 64M)
+  refused "trace:2: the trace has several devices, '8,0' and '8,16'; choose one with --trace-device" \
+    "${sim[@]}" --trace trace
+  rm m.img
+  refused "iolog:3: the trace has several devices, '/dev/a' and '/dev/b'; choose one with --trace-device" \
+    "${sim[@]}" --trace iolog
+  [[ ! -e m.img ]]
+  while read -r trace device expected; do
+    run -0 "${sim[@]}" --trace "$trace" --trace-device "$device"
+    same "$(era_invalidate --written-since 1 --format text m.img)" "$expected"
+    rm m.img
+  done <<'S'
+trace 8,0 5 6
+trace 8,16 10 11
+iolog /dev/a 5 6
+iolog /dev/b 10 11
+S
+  refused "trace:2: there is no device '8,1' in the trace; there is '8,0'" \
+    "${sim[@]}" --trace trace --trace-device 8,1
+  [[ ! -e m.img ]]
+  refused '--trace-device has no effect without --trace' era_sim --metadata m.img --trace-device 8,0
+}
+
+# --- Commits.
+
+# commits LINE...: how many commits a script takes beyond one without commands.
+commits() {
+  local all none
+  all=$(printf '%s\n' "$@" | run_simulation) && none=$(run_simulation </dev/null) && echo $((all - none))
+}
+run_simulation() {
+  rm -f new.img
+  era_sim --metadata new.img --create-metadata 4M --size 1G 2>&1 | sed -n 's/.* \([0-9]*\) commits.*/\1/p'
+}
+
+@test "one write line is one commit" {
+  [[ $(commits 'flush') = 0 ]]
+  [[ $(commits 'write 0 8') = 1 ]]
+  [[ $(commits 'write 0 262144') = 1 ]]
+  [[ $(commits 'write 0 262144' 'write 8 2000') = 1 ]]
+  [[ $(commits 'write 0 262144' 'discard 100000 1000000') = 2 ]]
+  [[ $(commits 'random-writes 10 1 0 1000') = 10 ]]
+}
+
+@test "a write past the end changes nothing" {
+  truncate -s 128M origin.img
+  for line in 'write 0 262145' 'write 262143 2' 'discard 1 262144'; do
+    rm -f m.img
+    echo 'write 128 8' | sim --create-metadata 1M --origin origin.img
+    echo "$line" >script
+    refused "script:1: .* are past the end of the device, which has 262144" \
+      era_sim --metadata m.img --origin origin.img --script script
+    same "$(era_invalidate --written-since 1 --format text m.img)" '1 2'
+    [[ $(peek origin.img 0 8) = 0 ]]
+  done
+}
+
+# --- What is left behind.
+
+@test "a file that is created goes away again if nothing was done" {
+  mkdir directory
+  truncate -s 1M origin.img
+  printf 'wrte 0 8\n' >bad
+  : >good
+  create=(era_sim --metadata m.img --create-metadata 4M)
+  while read -r -a arguments; do
+    run -1 "${create[@]}" "${arguments[@]}"
+    [[ ! -e m.img ]] || fail "${arguments[*]}: m.img is left"
+  done <<'S'
+--script nowhere --size 1G
+--trace nowhere --size 1G
+--script directory --size 1G
+--script bad --size 1G
+--trace bad --size 1G
+--script good
+--script good --size 1T
+--script good --size 1G --block-size 12
+--script good --origin nowhere
+--script good --origin directory
+--script good --origin origin.img --size 2M
+--script good --origin m.img
+--script good --size 1G --create-metadata 1M
+--script good --size nothing
+--script good --size 0
+S
+  run -1 bash -c "ulimit -f 100; ${create[*]} --size 1G --script good"
+  [[ $output = *'m.img: cannot be created with a size of 4194304 bytes: File too large'* ]]
+  [[ ! -e m.img ]]
+  # Or work was done on it, or nothing was wrong.
+  printf 'write 0 8\nwrte\n' >bad
+  run -1 "${create[@]}" --size 1G --script bad
+  same "$(era_invalidate --written-since 1 --format text m.img)" '0 1'
+  rm m.img
+  "${create[@]}" --size 1G --script good
+  run -0 era_check m.img
+}
+
+@test "the origin is not the metadata, and not smaller than the device" {
+  sim --create-metadata 4M --size 1M </dev/null
+  cp m.img before.img
+  ln m.img hard.img && ln -s m.img soft.img
+  for origin in m.img ./m.img hard.img soft.img; do
+    refused "$origin: is the metadata, and cannot be the origin, too" \
+      era_sim --metadata m.img --origin "$origin" --script /dev/null
+  done
+  truncate -s 1M origin.img && truncate -s 511 tiny.img && truncate -s 4M zeros.img
+  for metadata in m.img zeros.img; do
+    cp $metadata $metadata.before
+    refused "origin.img: the origin has 2048 sectors, and the device would have 2049" \
+      era_sim --metadata $metadata --origin origin.img --size 2049 --script /dev/null
+    refused "tiny.img: the origin is smaller than a sector" \
+      era_sim --metadata $metadata --origin tiny.img --script /dev/null
+    cmp $metadata $metadata.before
+  done
+  cmp m.img before.img
+  printf 'suspend\nreload 1025K\nresume\nwrite 2048 2\n' >script
+  refused 'script:2: origin.img: the origin has 2048 sectors, and the device would have 2050' \
+    era_sim --metadata m.img --origin origin.img --script script
+  [[ $(stat -c %s origin.img) = $((1 << 20)) ]]
+  [[ $(stat -c %s tiny.img) = 511 ]]
+}
+
+@test "a block device is an origin unless it is mounted" {
+  [[ $(id -u) = 0 ]] || skip 'needs root for a loop device'
+  command -v mke2fs >/dev/null || skip 'needs mke2fs'
+  head -c 1M /dev/zero >fs.img
+  mke2fs -q fs.img
+  before=$(sha256sum fs.img)
+  loop=$(losetup --find --show fs.img) || skip 'no loop device to be had'
+  echo "$loop" >loop
+  mkdir mounted
+  mount -r "$loop" mounted || skip 'may not mount'
+  echo 'write 0 8' >script
+  refused "$loop: the origin is in use: mounted, or held by device-mapper; stop its user first" \
+    era_sim --metadata m.img --create-metadata 1M --origin "$loop" --script script
+  [[ ! -e m.img ]]
+  refused "$loop: is in use: mounted" era_sim --metadata "$loop" --size 1M --script script
+  umount mounted
+  [[ $(sha256sum fs.img) = "$before" ]]
+  refused "$loop: the origin has 2048 sectors, and the device would have 2049" \
+    era_sim --metadata m.img --create-metadata 1M --origin "$loop" --size 2049 --script script
+  printf 'write 2040 8\ndiscard 0 8\n' | sim --create-metadata 1M --origin "$loop"
+  [[ $(peek "$loop" $((2047 * 512)) 8) = 2047 ]]
+  head -c 1M /dev/zero | dd of="$loop" status=none conv=notrunc
+  refused "$loop: is the metadata, and cannot be the origin, too" \
+    era_sim --metadata "$loop" --origin "$loop" --script script
+}
+
+@test "only a first block of zeros is unformatted" {
+  sim --create-metadata 1M --size 1M </dev/null
+  cp m.img good.img
+  poke m.img 200 1 99
+  cp m.img before.img
+  refused 'm.img: superblock (block 0): the checksum does not match the content' \
+    era_sim --metadata m.img --size 1M --script /dev/null
+  refused 'm.img: superblock (block 0): the checksum does not match the content' \
+    era_sim --metadata m.img --script /dev/null
+  printf '<superblock uuid=""' | dd of=m.img conv=notrunc status=none
+  poke m.img 32 8 0
+  refused 'm.img: superblock (block 0): it is XML' era_sim --metadata m.img --script /dev/null
+  cp good.img m.img && poke m.img 40 4 2 && seal m.img 0 superblock
+  refused 'has version 2; only version 1 is known' era_sim --metadata m.img --script /dev/null
+  zero_block m.img 0
+  refused 'm.img: is not formatted; give the size' era_sim --metadata m.img --script /dev/null
+}
+
+@test "the uuid becomes zeros, as with the kernel" {
+  sim --create-metadata 1M --size 1M </dev/null
+  poke m.img 16 8 12345
+  seal m.img 0 superblock
+  run -0 era_check m.img
+  sim </dev/null
+  [[ $(peek m.img 16 8) = 0 ]]
+}
+
+# --- Signals.
+
+@test "a signal ends a wait for input, and what was done stays" {
+  mkfifo in out
+  for signal in INT TERM HUP; do
+    for how in --script --trace ''; do
+      # A FIFO whose writer does not come.
+      if [[ -n $how ]]; then
+        interruptible era_sim --metadata m.img --create-metadata 4M --size 1G $how in 2>err 3>&- &
+        pid=$!
+        holds_signals $pid
+        kill -$signal $pid
+        ends_with 1 $pid
+        [[ $(<err) = 'era_sim: ended by a signal ('*')' ]] || fail "$signal $how: $(<err)"
+        [[ ! -e m.img ]] || fail "$signal $how: m.img is left"
+        [[ $how = --script ]] || continue
+      fi
+      # With part of a line read, after others. Who has read the status knows that it was read.
+      exec {writer}<>in {reader}<>out
+      input=in
+      [[ -n $how ]] || input=-
+      interruptible era_sim --metadata m.img --create-metadata 4M --size 1G --script $input \
+        <in >out 2>err 3>&- &
+      pid=$!
+      printf 'write 0 8\nstatus\nwrite 1' >&"$writer"
+      read -r line <&"$reader"
+      kill -$signal $pid
+      ends_with 1 $pid
+      exec {writer}>&- {reader}>&-
+      [[ $line = '0 2097152 era 8 '* ]]
+      [[ $(<err) = 'era_sim: ended by a signal ('*')' ]] || fail "$signal $how: $(<err)"
+      run -0 era_check m.img
+      same "$(era_invalidate --written-since 1 --format text m.img)" '0 1'
+      rm m.img
+    done
+  done
+}
+
+second_line_writes() {
+  cp m.img now.img && era_invalidate --written-since 1 --format text now.img | grep -q '^1[0-9][0-9]'
+} 2>/dev/null
+
+@test "a signal ends a line in the middle" {
+  for signal in INT TERM HUP; do
+    printf 'write 1280 8\nrandom-writes 1000000000000 1 100 200\n' >script
+    rm -f m.img
+    interruptible era_sim --metadata m.img --create-metadata 4M --size 1G --script script 2>err 3>&- &
+    pid=$!
+    # The second line has written as soon as a block is listed that is not the first line's.
+    wait_until second_line_writes
+    kill -$signal $pid
+    ends_with 1 $pid
+    [[ $(<err) = 'era_sim: script:2: ended by a signal ('*')' ]] || fail "$signal: $(<err)"
+    run -0 era_check m.img
+    run -0 era_invalidate --written-since 1 --format text m.img
+    [[ ${lines[0]} = '10 11' && ${lines[1]} = 1* ]] || fail "$output"
+  done
+}
+
+@test "a signal ends a wait for whoever reads the output" {
+  mkfifo out
+  exec {reader}<>out
+  for ((i = 0; i < 1000; ++i)); do echo help; done >script
+  for signal in INT TERM HUP; do
+    rm -f m.img
+    { echo 'write 0 8' && cat script; } >all
+    interruptible era_sim --metadata m.img --create-metadata 4M --size 1G --script all >out 2>err 3>&- &
+    pid=$!
+    holds_signals $pid
+    # It sleeps when the pipe is full.
+    wait_until grep -q '^State:.*S (sleeping)' /proc/$pid/status
+    kill -$signal $pid
+    ends_with 1 $pid
+    [[ $(<err) = 'era_sim: all:'*': ended by a signal ('*')' ]] || fail "$signal: $(<err)"
+    same "$(era_invalidate --written-since 1 --format text m.img)" '0 1'
+  done
+  exec {reader}>&-
+}
+
+@test "if nobody reads the output, what was done stays and nothing is said" {
+  mkfifo out
+  exec {reader}<>out {writer}>out {reader}>&-
+  printf 'write 0 8\nstatus\nwrite 128 8\n' >script
+  run -1 bash -c "era_sim --metadata m.img --create-metadata 4M --size 1G --script script >&$writer 2>err"
+  exec {writer}>&-
+  [[ ! -s err ]] || fail "$(<err)"
+  same "$(era_invalidate --written-since 1 --format text m.img)" '0 1'
+}
+
+# --- Messages.
+
+@test "what a terminal would obey does not get into messages" {
+  local wild=$'\e[31m\x9b\a'
+  for line in "$wild" "write $wild 1" "message $wild" "reload $wild" "digest $wild" "write 0 8 $wild"; do
+    printf '%s\n' "$line" >script
+    run -1 --separate-stderr era_sim --metadata m.img --create-metadata 1M --size 1M --script script
+    rm -f m.img
+    [[ $stderr = 'era_sim: script:1: '* ]] || fail "$stderr"
+    ! grep -q '[^ -~]' <(LC_ALL=C cat <<<"$stderr") || fail "$line: $(cat -v <<<"$stderr")"
+  done
+  for line in "$wild" "8,0 3 1 0.0 697 Q $wild 0 + 8" "8,0 3 1 $wild 697 Q W 0 + 8" "8,0 3 1 0.0 697 Q W $wild + 8"; do
+    printf '8,0 3 1 0.0 697 Q R 0 + 8\n%s\n' "$line" >trace
+    run -1 --separate-stderr era_sim --metadata m.img --create-metadata 1M --size 1M --trace trace
+    rm -f m.img
+    [[ $stderr = 'era_sim: trace:2: '* ]] || fail "$stderr"
+    ! LC_ALL=C grep -q '[^ -~]' <<<"$stderr" || fail "$line: $(cat -v <<<"$stderr")"
+  done
+  printf 'fio version 2 iolog\na write 0 1\n%s write 0 1\n' "$wild" >trace
+  run -1 --separate-stderr era_sim --metadata m.img --create-metadata 1M --size 1M --trace trace
+  ! LC_ALL=C grep -q '[^ -~]' <<<"$stderr" || fail "$(cat -v <<<"$stderr")"
+}
+
+@test "lines that are no text" {
+  sim --create-metadata 1M --size 1M </dev/null
+  printf 'write 0 8\0\n' >script
+  refused 'script:1: the line has a NUL byte: it is no text' era_sim --metadata m.img --script script
+  { echo 'status' && head -c 100000 /dev/zero | tr '\0' x; } >script
+  run -1 --separate-stderr era_sim --metadata m.img --script script
+  [[ $stderr = 'era_sim: script:2: the line is longer than 65536 bytes' ]]
+  mkdir directory
+  refused 'directory: cannot be read: Is a directory' era_sim --metadata m.img --script directory
+  printf 'write 128 8' | sim
+  same "$(era_invalidate --written-since 1 --format text m.img)" '1 2'
+}
+
+@test "quit and exit end a script as its end does" {
+  for word in quit exit; do
+    rm -f m.img
+    printf 'write 0 8\n%s\nwrite 128 8\n' $word | sim --create-metadata 1M --size 1M
+    grep -q '1 writes' err
+    [[ $(superblock m.img current_root) = 0 ]]
+    same "$(era_invalidate --written-since 1 --format text m.img)" '0 1'
+  done
 }
 
 @test "usage" {
@@ -256,25 +630,120 @@ T
   refused 'use --create-metadata 146M' \
     era_sim --metadata n.img --script /dev/null --size 1T --create-metadata 1M
   [[ ! -e n.img ]]
-  refused 'a block size of 12 sectors cannot be' \
+  refused '--block-size: 12 is not a multiple of 8 above 0' \
     era_sim --metadata m.img --script /dev/null --size 1G --block-size 12
   era_sim --metadata m.img --script /dev/null --size 1G --block-size 64 2>/dev/null
   refused 'the metadata is for blocks of 64 sectors, not 128' \
     era_sim --metadata m.img --script /dev/null --block-size 128
-  refused "'9' is no length of an era" \
-    era_sim --metadata m.img --trace /dev/null --era-every 9
-  refused 'requires --trace' era_sim --metadata m.img --era-every 9s
+  for option in --script --trace --origin --size --create-metadata --block-size --era-every; do
+    refused "$option: its value is empty" era_sim --metadata m.img $option ''
+  done
+  for every in 9 0s 0x8s +1s 1.5s ' 1s'; do
+    refused "'$every' is no length of an era" \
+      era_sim --metadata m.img --trace /dev/null --era-every "$every"
+  done
+  run -0 era_sim --metadata m.img --trace /dev/null --era-every 08s
+  for size in 4.5M 10k +5 ' 5' 0x10 M; do
+    refused "--size: '$size' is no number of sectors and no size" \
+      era_sim --metadata m.img --script /dev/null --size "$size"
+    refused "--create-metadata: '$size' is no number of sectors and no size" \
+      era_sim --metadata n.img --script /dev/null --size 1G --create-metadata "$size"
+  done
+  refused '--size: a size is above 0' era_sim --metadata m.img --script /dev/null --size 0
+  refused "--size: '16777216T' is too large" \
+    era_sim --metadata m.img --script /dev/null --size 16777216T
+  refused "--create-metadata: '99999999T' is too large" \
+    era_sim --metadata n.img --script /dev/null --size 1G --create-metadata 99999999T
+  refused '--create-metadata: metadata of 33554432 sectors cannot be made' \
+    era_sim --metadata n.img --script /dev/null --size 1G --create-metadata 16G
+  refused '--create-metadata: metadata has at least 8 sectors (4K)' \
+    era_sim --metadata n.img --script /dev/null --size 1G --create-metadata 3K
+  for number in 0x40 +64 64K 64.0; do
+    refused "--block-size: '$number' is not a decimal number" \
+      era_sim --metadata m.img --script /dev/null --block-size "$number"
+  done
+  refused '--block-size: 4294967296 is too large' \
+    era_sim --metadata m.img --script /dev/null --block-size 4294967296
+  run -0 era_sim --metadata m.img --script /dev/null --block-size 0064
+  [[ ! -e n.img ]]
+  refused '--era-every has no effect without --trace' era_sim --metadata m.img --era-every 9s
   refused 'nowhere: No such file' era_sim --metadata m.img --script nowhere
   refused "the origin cannot be opened: No such file" \
     era_sim --metadata m.img --script /dev/null --origin nowhere
 }
 
-@test "at a terminal it prompts, and a mistake is no end" {
+# --- At a terminal.
+
+# at_terminal ARGUMENT...: era_sim on a terminal that types what is in the file typed, and shows into shown.
+at_terminal() {
   command -v script >/dev/null || skip 'there is no script(1) to make a terminal'
-  printf 'write 0 8\nwrte\nstatus\nhelp\n' >typed
-  run -0 script -qec 'era_sim --create-metadata 1M --size 1M --metadata m.img' /dev/null <typed
-  [[ $output = *'era> '*"era_sim: there is no command 'wrte'; see help"*'0 2048 era 8 9/256 1 -'* ]]
+  script -qec "era_sim --metadata m.img $*" /dev/null <typed >shown
+}
+
+@test "at a terminal it prompts, answers, and a mistake is no end" {
+  printf '%s\n' 'write 0 8' wrte '' '# nothing' 'write 0 136' 'message checkpoint' 'digest all' suspend \
+    table help quit 'write 1000 8' >typed
+  at_terminal --create-metadata 1M --size 1M
+  tr -d '\r' <shown >text
+  run cat text
+  [[ $output = *'era> '*"era_sim: there is no command 'wrte'; see help"* ]]
   [[ $output = *'sequential-writes COUNT [FIRST]'* ]]
+  same "$(grep -o '0 2048 era.*\|ok: .*' text)" "ok: era 1, 1 block marked, 1 commit
+ok: era 1, 1 block marked, 1 commit
+ok: era 2, 0 blocks marked, 2 steps digested, 1 commit
+ok: era 2, 0 blocks marked, 1 commit
+ok: suspended, 0 blocks marked, 1 commit
+0 2048 era m.img - 128"
+  [[ ${lines[-1]} = *'era_sim: 2 writes, '* ]]
+  run -0 era_invalidate --written-since 1 --format text m.img
+  [[ $output = '0 2' ]]
+}
+
+@test "at a terminal a line that is no text is a mistake, and the end of input an end" {
+  { printf 'wri\0te\n' && head -c 4000 /dev/zero | tr '\0' x && printf '\nwrite 0 8\n'; } >typed
+  at_terminal --create-metadata 1M --size 1M
+  grep -q 'era_sim: standard input:1: the line has a NUL byte: it is no text' shown
+  grep -q "there is no command 'xxxx*\.\.\.'; see help" shown
+  grep -q 'ok: era 1, 1 block marked' shown
   run -0 era_invalidate --written-since 1 --format text m.img
   [[ $output = '0 1' ]]
+}
+
+@test "at a terminal a signal ends it at the prompt, and within a line, which shows its progress" {
+  command -v script >/dev/null || skip 'there is no script(1) to make a terminal'
+  mkfifo typed
+  for signal in INT TERM HUP; do
+    rm -f m.img shown pid && : >shown
+    exec {keyboard}<>typed
+    script -qefc 'echo $$ >pid; exec env --default-signal=HUP,INT,TERM era_sim --metadata m.img --create-metadata 4M --size 1G' \
+      /dev/null <typed >shown 2>&1 3>&- &
+    pid=$!
+    wait_until grep -q 'era> ' shown
+    if [[ $signal = INT ]]; then
+      kill -$signal "$(<pid)"
+      ends_with 1 $pid
+      [[ ! -e m.img ]] || fail 'm.img is left'
+    else
+      echo 'random-writes 1000000000000 1' >&"$keyboard"
+      wait_until grep -q 'era_sim: standard input:1: 0%' shown
+      kill -$signal "$(<pid)"
+      ends_with 1 $pid
+      run -0 era_check m.img
+    fi
+    exec {keyboard}>&-
+    grep -q 'era_sim: ended by a signal (' shown || fail "$(cat -v shown)"
+  done
+}
+
+@test "on a terminal a script shows how far it is" {
+  command -v script >/dev/null || skip 'there is no script(1) to make a terminal'
+  # A line that has no end, after two thirds of the script.
+  { printf '#%80s\n' x && echo 'random-writes 10000000000000000000 1      '; } >script
+  : >shown
+  script -qefc 'echo $$ >pid; exec env --default-signal=HUP,INT,TERM era_sim --metadata m.img --create-metadata 4M --size 1G --script script' \
+    /dev/null >shown 2>&1 3>&- &
+  pid=$!
+  wait_until grep -q 'era_sim: script:2: 65%, [0-9:]* left' shown
+  kill "$(<pid)"
+  ends_with 1 $pid
 }

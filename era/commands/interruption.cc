@@ -15,12 +15,11 @@
 namespace era {
 namespace {
 
-sigset_t held_back() {
+sigset_t not_ignored() {
   sigset_t set;
   ::sigemptyset(&set);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction action {};
-    // One that was ignored from outside (nohup) stays ignored.
     if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler != SIG_IGN)
       ::sigaddset(&set, signal);
   }
@@ -29,18 +28,19 @@ sigset_t held_back() {
 
 }  // namespace
 
-interruption::interruption() {
-  const sigset_t set = held_back();
-  fd_ = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+interruption::interruption() : held_back_(not_ignored()) {
+  fd_ = ::signalfd(-1, &held_back_, SFD_CLOEXEC | SFD_NONBLOCK);
   if (fd_ < 0)
     throw std::runtime_error(fmt::format("cannot watch for signals: {}", std::strerror(errno)));
-  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  ::sigprocmask(SIG_BLOCK, &held_back_, nullptr);
 }
 
 interruption::~interruption() {
   ::close(fd_);
-  const sigset_t set = held_back();
-  ::sigprocmask(SIG_UNBLOCK, &set, nullptr);
+  // To ignore a signal drops it, too, if it is pending.
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP})
+    if (::sigismember(&held_back_, signal) == 1) ::signal(signal, SIG_IGN);
+  ::sigprocmask(SIG_UNBLOCK, &held_back_, nullptr);
 }
 
 void interruption::check() const {
@@ -50,8 +50,12 @@ void interruption::check() const {
         fmt::format("ended by a signal ({})", ::strsignal(static_cast<int>(info.ssi_signo))));
 }
 
-void interruption::wait_for(int fd) const {
-  pollfd watched[] = {{fd_, POLLIN, 0}, {fd, POLLIN, 0}};
+void interruption::wait_for(int fd) const { wait(fd, POLLIN); }
+
+void interruption::wait_for_room(int fd) const { wait(fd, POLLOUT); }
+
+void interruption::wait(int fd, short events) const {
+  pollfd watched[] = {{fd_, POLLIN, 0}, {fd, events, 0}};
   while (::poll(watched, 2, -1) < 0 && errno == EINTR) continue;
   check();
 }

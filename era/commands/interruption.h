@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// For a command that must not just die of ^C: signals are held back, and asked for.
+// For a command that must not just die of ^C: it holds signals back, and asks for them.
 #pragma once
 
+#include <csignal>
 #include <stdexcept>
 
 namespace era {
@@ -11,22 +12,29 @@ class interrupted : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// While it lives, SIGINT, SIGTERM and SIGHUP wait until they are asked for; such as were ignored
-// stay so. For one thread, before there are others.
+// Holds SIGINT, SIGTERM and SIGHUP back until the command asks for them; a signal that was ignored
+// from outside (nohup) stays ignored. For one thread, before there are others.
 class interruption {
  public:
   interruption();
-  // Signals act again; those that came meanwhile and were asked for do not.
+  // The command has ended. Signals that are held back are dropped and later ones are ignored, so
+  // that the exit status says what the command did.
   ~interruption();
   interruption(const interruption&) = delete;
   interruption& operator=(const interruption&) = delete;
 
   // Throws interrupted if a signal has come.
   void check() const;
-  // Waits until the descriptor can be read, or has ended. Throws interrupted at a signal.
+  // Wait until the descriptor can be read, or takes a write of up to PIPE_BUF bytes, or has ended.
+  // Throw interrupted if a signal comes. A FIFO without a writer cannot be read yet, if it was
+  // opened with O_NONBLOCK.
   void wait_for(int fd) const;
+  void wait_for_room(int fd) const;
 
  private:
+  void wait(int fd, short events) const;
+
+  sigset_t held_back_;
   int fd_;
 };
 

@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Signals wait until they are asked for, and are then not lost.
+// Signals wait until the command asks for them, and are then not lost.
 #include "era/commands/interruption.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <climits>
 #include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <string>
 
 namespace era {
 namespace {
@@ -19,7 +26,15 @@ std::string message(const std::function<void()>& step) {
   }
 }
 
-TEST(Interruption, IsAskedFor) {
+class Interruption : public ::testing::Test {
+ protected:
+  // An interruption that has ended leaves its signals ignored.
+  ~Interruption() override {
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::signal(signal, SIG_DFL);
+  }
+};
+
+TEST_F(Interruption, IsAskedFor) {
   const interruption signals;
   EXPECT_EQ(message([&] { signals.check(); }), "");
   ::raise(SIGINT);
@@ -31,7 +46,7 @@ TEST(Interruption, IsAskedFor) {
   EXPECT_EQ(message([&] { signals.check(); }), "ended by a signal (Hangup)");
 }
 
-TEST(Interruption, EndsAWaitForInput) {
+TEST_F(Interruption, EndsAWaitForInput) {
   int ends[2];
   ASSERT_EQ(::pipe(ends), 0);
   const interruption signals;
@@ -46,14 +61,59 @@ TEST(Interruption, EndsAWaitForInput) {
   ::close(ends[0]);
 }
 
-TEST(Interruption, LeavesIgnoredSignalsIgnored) {
-  const auto before = ::signal(SIGHUP, SIG_IGN);
-  {
-    const interruption signals;
-    ::raise(SIGHUP);
-    EXPECT_EQ(message([&] { signals.check(); }), "");
-  }
-  ::signal(SIGHUP, before);
+// A writer that comes is waited for; one that has gone is the end.
+TEST_F(Interruption, EndsAWaitForAFifosWriter) {
+  std::string directory = (std::filesystem::temp_directory_path() / "fifo.XXXXXX").string();
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const std::string path = directory + "/fifo";
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  const interruption signals;
+  const int reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  ::raise(SIGTERM);
+  EXPECT_NE(message([&] { signals.wait_for(reader); }), "");
+  const int writer = ::open(path.c_str(), O_WRONLY);
+  ASSERT_GE(writer, 0);
+  ::raise(SIGTERM);
+  EXPECT_NE(message([&] { signals.wait_for(reader); }), "");
+  ::close(writer);
+  EXPECT_EQ(message([&] { signals.wait_for(reader); }), "");
+  ::close(reader);
+  std::filesystem::remove_all(directory);
+}
+
+TEST_F(Interruption, EndsAWaitForAReader) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_NONBLOCK), 0);
+  const interruption signals;
+  EXPECT_EQ(message([&] { signals.wait_for_room(ends[1]); }), "");
+  const std::string page(PIPE_BUF, 'x');
+  while (::write(ends[1], page.data(), page.size()) > 0) continue;
+  ::raise(SIGTERM);
+  EXPECT_NE(message([&] { signals.wait_for_room(ends[1]); }), "");
+  ::close(ends[0]);
+  EXPECT_EQ(message([&] { signals.wait_for_room(ends[1]); }), "");
+  ::close(ends[1]);
+}
+
+// Else a command that has committed would end as if it had not.
+TEST_F(Interruption, LeavesTheExitStatusToTheCommand) {
+  const auto command = [] {
+    {
+      const interruption signals;
+      ::raise(SIGTERM);
+    }
+    ::raise(SIGINT);
+    std::exit(7);
+  };
+  EXPECT_EXIT(command(), ::testing::ExitedWithCode(7), "");
+}
+
+TEST_F(Interruption, LeavesIgnoredSignalsIgnored) {
+  ::signal(SIGHUP, SIG_IGN);
+  const interruption signals;
+  ::raise(SIGHUP);
+  EXPECT_EQ(message([&] { signals.check(); }), "");
 }
 
 }  // namespace

@@ -35,8 +35,7 @@ class option_list {
   option_list();
 
   // Each adds an option and returns its number. names: "-o,--output" or "--output"; help: lines
-  // that
-  // --help prints behind it. What the option sets must outlive the parsing.
+  // that --help prints behind it. What the option sets must outlive the parsing.
   option_id add_flag(std::string_view names, bool& to, std::string help);
   // argument: what stands for the value in --help. An empty value is an error, so that an empty
   // string means that the option is not given.
@@ -52,6 +51,20 @@ class option_list {
     return add(names, std::move(argument), std::move(help),
                [&to, limits, this](const option& o, std::string_view text) {
                  to = static_cast<Number>(parse_number(o, text, limits));
+               });
+  }
+
+  // parse makes the value of the text, or throws std::runtime_error with the message.
+  template <class Value, class Parse>
+  option_id add_parsed(std::string_view names, Value& to, Parse parse, std::string argument,
+                       std::string help) {
+    return add(names, std::move(argument), std::move(help),
+               [&to, parse](const option& o, std::string_view text) {
+                 try {
+                   to = parse(text);
+                 } catch (const std::runtime_error& e) {
+                   throw usage_error(fmt::format("{}: {}", o.long_name, e.what()));
+                 }
                });
   }
 

@@ -32,11 +32,18 @@ progress::progress(std::string name, std::optional<std::uint64_t> total, sink to
       next_(start + first_after) {}
 
 void progress::update(std::uint64_t done, clock::time_point now) {
+  update([&](double seconds) { return line(done, seconds); }, now);
+}
+
+void progress::update(const std::function<std::string(double)>& text, clock::time_point now) {
   auto due = next_.load(std::memory_order_relaxed);
   // One thread prints, and the others go on.
   if (!to_ || now < due || !next_.compare_exchange_strong(due, now + next_after)) return;
   const std::lock_guard lock(printing_);
-  std::string text = line(done, std::chrono::duration<double>(now - start_).count());
+  show(text(std::chrono::duration<double>(now - start_).count()));
+}
+
+void progress::show(std::string text) {
   const std::size_t size = text.size();
   if (size < shown_) text.append(shown_ - size, ' ');
   to_('\r' + text);
@@ -44,16 +51,13 @@ void progress::update(std::uint64_t done, clock::time_point now) {
 }
 
 std::string progress::line(std::uint64_t done, double seconds) const {
-  const double rate = static_cast<double>(done) / seconds;
-  const double mebibytes_per_second = rate / (1 << 20);
+  const double mebibytes_per_second = static_cast<double>(done) / seconds / (1 << 20);
   if (!total_ || *total_ == 0)
     return fmt::format("{}: {} MiB, {:.0f} MiB/s", name_, done >> 20, mebibytes_per_second);
-  const std::uint64_t now = std::min(done, *total_), rest = *total_ - now;
-  std::string text =
-      fmt::format("{}: {}%, {:.0f} MiB/s", name_, now * 100 / *total_, mebibytes_per_second);
-  if (rate > 0)
-    text += fmt::format(", {} left",
-                        in_words(static_cast<std::uint64_t>(static_cast<double>(rest) / rate + 1)));
+  std::string text = fmt::format("{}: {}%, {:.0f} MiB/s", name_,
+                                 std::min(done, *total_) * 100 / *total_, mebibytes_per_second);
+  if (const std::string left = time_left(done, *total_, seconds); !left.empty())
+    text += fmt::format(", {} left", left);
   return text;
 }
 
@@ -61,6 +65,13 @@ void progress::clear() {
   const std::lock_guard lock(printing_);
   if (shown_ > 0) to_('\r' + std::string(shown_, ' ') + '\r');
   shown_ = 0;
+}
+
+std::string time_left(std::uint64_t done, std::uint64_t total, double seconds) {
+  if (done == 0) return "";
+  const double rate = static_cast<double>(done) / seconds;
+  const auto rest = static_cast<double>(total - std::min(done, total));
+  return in_words(static_cast<std::uint64_t>(rest / rate + 1));
 }
 
 progress::sink progress_on_terminal() {

@@ -32,10 +32,14 @@ class progress {
 
   // Shows nothing in the first second, and then a few lines a second at most.
   void update(std::uint64_t done, clock::time_point now = clock::now());
+  // The same, with text of the caller's own, which is asked for if it is time to show it.
+  void update(const std::function<std::string(double seconds)>& text,
+              clock::time_point now = clock::now());
   // Before anything else is printed.
   void clear();
 
  private:
+  void show(std::string text);  // printing_ is held
   std::string line(std::uint64_t done, double seconds) const;
 
   std::string name_;
@@ -46,6 +50,9 @@ class progress {
   std::mutex printing_;    // for what follows
   std::size_t shown_ = 0;  // characters on the line
 };
+
+// "1:05" or "1:00:05": the time that is left, if the rate so far stays; empty if it is not known.
+std::string time_left(std::uint64_t done, std::uint64_t total, double seconds);
 
 // Standard error where that is a terminal, nothing where it is not.
 progress::sink progress_on_terminal();

@@ -80,5 +80,29 @@ TEST_F(Progress, IsNotShownWhereNobodyLooks) {
   p.update(5, at(5000));
 }
 
+TEST_F(Progress, ShowsTextOfTheCallersOwn) {
+  progress p("tool", std::nullopt, sink(), at(0));
+  int asked = 0;
+  const auto text = [&](double seconds) {
+    ++asked;
+    return std::string(5 - static_cast<std::size_t>(seconds), 'x');
+  };
+  p.update(text, at(999));
+  EXPECT_EQ(asked, 0);
+  p.update(text, at(1000));
+  p.update(text, at(1100));
+  p.update(text, at(3000));
+  p.clear();
+  EXPECT_EQ(asked, 2);
+  EXPECT_EQ(shown, (std::vector<std::string>{"\rxxxx", "\rxx  ", "\r    \r"}));
+}
+
+TEST(TimeLeft, GoesByTheRateSoFar) {
+  EXPECT_EQ(time_left(0, 100, 5), "");
+  EXPECT_EQ(time_left(50, 100, 64), "1:05");
+  EXPECT_EQ(time_left(1, 3601, 1), "1:00:01");
+  EXPECT_EQ(time_left(200, 100, 5), "0:01");
+}
+
 }  // namespace
 }  // namespace era

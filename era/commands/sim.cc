@@ -1,133 +1,143 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // era_sim: the target in user space, driven by a script, a trace or a terminal.
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include <algorithm>
 #include <chrono>
-#include <cstring>
-#include <fstream>
-#include <iostream>
+#include <climits>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
 #include <optional>
 
 #include "era/commands/command_line.h"
 #include "era/commands/interruption.h"
 #include "era/commands/output.h"
+#include "era/commands/progress.h"
 #include "era/restore/restore.h"
+#include "era/sim/created_file.h"
+#include "era/sim/line_reader.h"
 #include "era/sim/origin.h"
 #include "era/sim/simulation.h"
+#include "era/sim/words.h"
 #include "persistent-data/io/output_device.h"
 
 namespace era {
 namespace {
 
-struct options {
-  std::string metadata, origin, script, trace, size, create, era_every;
-  std::optional<std::uint32_t> block_size;
+// A text that is empty was not given.
+struct chosen_options {
+  std::string metadata, origin, script, trace, trace_device;
+  std::optional<std::uint64_t> create, size;  // sectors
+  std::optional<std::uint32_t> block_size;    // sectors
+  sim::era_length era_every;
   sim::simulation::digestion digestion = sim::simulation::digestion::automatic;
 };
 
 // A line that cannot be done. The message has the file and the line.
-class bad_line : public std::runtime_error {
+class failed_line : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-void create_metadata(const std::string& path, const std::string& size) {
-  const std::uint64_t sectors = sim::parse_sectors(size);
+std::uint64_t parse_metadata_size(std::string_view text) {
+  const std::uint64_t sectors = sim::parse_sectors(text);
   constexpr std::uint64_t most = pd::max_metadata_blocks * sectors_per_metadata_block;
   if (sectors > most)
-    throw pd::device_error(fmt::format(
-        "{}: metadata of {} sectors cannot be made; {} are used at most", path, sectors, most));
-  const std::uint64_t bytes = sectors * 512;
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd < 0 && errno == EEXIST)
-    throw pd::device_error(
-        fmt::format("{}: is there already; remove it, or use it without --create-metadata", path));
-  const bool made = fd >= 0 && ::ftruncate(fd, static_cast<off_t>(bytes)) == 0;
-  const int error = errno;
-  if (fd >= 0) ::close(fd);
-  if (!made)
-    throw pd::device_error(fmt::format("{}: cannot be made: {}", path, std::strerror(error)));
+    throw sim::bad_command(
+        fmt::format("metadata of {} sectors cannot be made; {} are used at most", sectors, most));
+  if (sectors < sectors_per_metadata_block)
+    throw sim::bad_command(
+        fmt::format("metadata has at least {} sectors (4K)", sectors_per_metadata_block));
+  return sectors;
 }
 
-// What the metadata says of its origin; nothing where it is not formatted.
+// Returns nullopt if the metadata is not formatted.
 std::optional<superblock> look(pd::block_store& metadata) {
   pd::block first;
   metadata.read(superblock_location, first);
-  if (verify_superblock(first, superblock_location)) return {};
+  if (pd::is_zero(first)) return {};
+  if (const auto wrong = verify_superblock(first, superblock_location))
+    throw pd::device_error(
+        fmt::format("{}: superblock (block 0): {}", metadata.name(), wrong->detail));
   return first.as<superblock>();
 }
 
 class simulator {
  public:
-  simulator(const command_line& line, const options& chosen) : line_(line), chosen_(chosen) {
-    if (!chosen.era_every.empty()) every_ = sim::parse_era_length(chosen.era_every);
-    if (chosen.create.empty()) {
-      start();
-      return;
-    }
-    create_metadata(chosen.metadata, chosen.create);
-    try {
-      start();
-    } catch (...) {
-      ::unlink(chosen.metadata.c_str());
-      throw;
-    }
+  // Opens everything. If a file is created for the metadata, it goes away again unless a command is
+  // run or the input ends.
+  simulator(const command_line& line, const chosen_options& chosen)
+      : line_(line), chosen_(chosen), reader_(chosen.trace_device) {
+    const std::string& input = replays() ? chosen_.trace : chosen_.script;
+    talks_ = input.empty() && ::isatty(STDIN_FILENO) == 1;
+    lines_.emplace(input.empty() ? "-" : input,
+                   [this](int fd) { ask([&] { signals_.wait_for(fd); }); });
+    if (chosen_.create) created_.emplace(chosen_.metadata, *chosen_.create * 512);
+    start();
   }
 
   int run() {
     const auto start = std::chrono::steady_clock::now();
     bool crashed = false;
     try {
-      crashed = !(chosen_.trace.empty() ? run_commands() : replay());
-    } catch (const bad_line& e) {
-      line_.say(e.what());
-      simulation_->leave();
+      crashed = run_input() == ending::crash;
+      begin_work();
+      if (!crashed) simulation_->remove();
+    } catch (const closed_pipe&) {
+      leave();
+      throw;
+    } catch (const std::exception& e) {
+      if (at_prompt_) std::fputs("\n", stderr);
+      say(e.what());
+      leave();
       return exit_failure;
     }
+    is_ending_ = true;  // everything is done: a signal changes nothing any more
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    if (crashed) {
-      line_.say("stopped as if the power was cut");
-      return exit_success;
-    }
-    simulation_->remove();
-    line_.say(simulation_->summary(took.count()));
+    say(crashed ? "stopped as if the power was cut" : simulation_->summary(took.count()));
     return exit_success;
   }
 
  private:
+  enum class ending { none, input_ended, crash };
+
+  bool replays() const { return !chosen_.trace.empty(); }
+
+  // --- Opening
+
   void start() {
     device_.emplace(chosen_.metadata, 1024, line_.engine());
     store_ = device_->make_store();
+    const auto sb = look(*store_);
     if (chosen_.origin.empty())
       origin_ = std::make_unique<sim::no_origin>();
     else
       open_origin();
-    const target::geometry geometry = find_geometry();
-    simulation_.emplace(*store_, *origin_, geometry,
-                        sim::simulation_surroundings{chosen_.metadata,
-                                                     chosen_.origin.empty() ? "-" : chosen_.origin,
-                                                     origin_sectors_, [this] { signals_.check(); }},
-                        chosen_.digestion, [this](std::string_view text) { out_.write(text); });
+    sim::simulation_surroundings around{
+        chosen_.metadata, chosen_.origin.empty() ? "-" : chosen_.origin, origin_sectors_,
+        [this](std::uint64_t done, std::uint64_t total) { step(done, total); }};
+    simulation_.emplace(*store_, *origin_, find_geometry(sb), std::move(around), chosen_.digestion,
+                        [this](std::string_view text) { print(text); });
   }
 
   void open_origin() {
-    if (pd::block_device(chosen_.metadata, pd::access::shared).is_same_file(chosen_.origin))
+    const std::string& path = chosen_.origin;
+    if (pd::block_device(chosen_.metadata, pd::access::shared).is_same_file(path))
       throw pd::device_error(
-          fmt::format("{}: is the metadata, and cannot be the origin, too", chosen_.origin));
-    auto file = std::make_unique<sim::file_origin>(chosen_.origin);
+          fmt::format("{}: is the metadata, and cannot be the origin, too", path));
+    auto file = std::make_unique<sim::file_origin>(path);
     origin_sectors_ = file->sectors();
+    if (*origin_sectors_ == 0)
+      throw pd::device_error(fmt::format("{}: the origin is smaller than a sector", path));
     origin_ = std::move(file);
   }
 
-  target::geometry find_geometry() const {
-    const auto sb = look(*store_);
-    target::geometry g{chosen_.block_size.value_or(sb ? std::uint32_t{sb->data_block_size} : 128),
-                       0};
-    if (!chosen_.size.empty())
-      g.length = sim::parse_sectors(chosen_.size);
+  target::geometry find_geometry(const std::optional<superblock>& sb) const {
+    target::geometry g{sb ? std::uint32_t{sb->data_block_size} : 128, 0};
+    if (chosen_.block_size) g.block_size = *chosen_.block_size;
+    if (chosen_.size)
+      g.length = *chosen_.size;
     else if (origin_sectors_)
       g.length = *origin_sectors_;
     else if (sb && sb->nr_blocks != 0)
@@ -149,89 +159,172 @@ class simulator {
     throw pd::device_error(fmt::format(
         "{}: is too small for {} origin blocks: it has {} metadata blocks; {}", chosen_.metadata,
         nr_blocks, store_->nr_blocks(),
-        chosen_.create.empty()
-            ? pd::how_to_enlarge(chosen_.metadata, device_->is_block_device(), suggested)
-            : fmt::format("use --create-metadata {}M", suggested * pd::block_size >> 20)));
+        chosen_.create
+            ? fmt::format("use --create-metadata {}M", suggested * pd::block_size >> 20)
+            : pd::how_to_enlarge(chosen_.metadata, device_->is_block_device(), suggested)));
   }
 
-  // False: it was a crash.
-  bool run_commands() {
-    if (chosen_.script.empty() && ::isatty(STDIN_FILENO) == 1) return talk();
-    const bool from_stdin = chosen_.script.empty() || chosen_.script == "-";
-    return each_line(from_stdin ? "-" : chosen_.script, [&](std::string_view text) {
-      const auto c = sim::parse(text);
-      return !c || simulation_->run(*c);
-    });
-  }
+  // --- Input
 
-  bool replay() {
-    sim::trace_reader reader;
-    return each_line(chosen_.trace, [&](std::string_view text) {
-      if (const auto request = reader.read(text)) simulation_->replay(*request, every_);
-      return true;
-    });
-  }
-
-  // Until the work says no. Errors get the file's name and the line's number.
-  template <class Work>
-  bool each_line(const std::string& path, Work work) {
-    std::ifstream file;
-    if (path != "-") {
-      file.open(path);
-      if (!file) throw pd::device_error(fmt::format("{}: {}", path, std::strerror(errno)));
+  ending run_input() {
+    if (talks_) return talk();
+    while (const auto text = next_line()) {
+      const ending end = at_line([&] { return replays() ? replay(*text) : run_line(*text); });
+      if (end != ending::none) return end;
     }
-    std::istream& in = path == "-" ? std::cin : file;
-    std::string text;
-    for (std::uint64_t number = 1; next_line(in, text); ++number) {
-      try {
-        if (!work(text)) return false;
-      } catch (const closed_pipe&) {
-        throw;
-      } catch (const interrupted&) {
-        throw;
-      } catch (const std::exception& e) {
-        throw bad_line(
-            fmt::format("{}:{}: {}", path == "-" ? "standard input" : path, number, e.what()));
-      }
-    }
-    if (in.bad()) throw pd::device_error(fmt::format("{}: cannot be read", path));
-    return true;
+    if (replays()) at_line([&] { return reader_.finish(), ending::none; });
+    return ending::input_ended;
   }
 
-  // Signals wait until they are asked for: so does a line that has not come yet.
-  bool next_line(std::istream& in, std::string& text) {
-    signals_.check();
-    if (&in == &std::cin && in.rdbuf()->in_avail() <= 0) signals_.wait_for(STDIN_FILENO);
-    return static_cast<bool>(std::getline(in, text));
-  }
-
-  // With somebody at a terminal, a mistake is no end.
-  bool talk() {
-    std::string text;
+  // A mistake does not end the session of somebody at a terminal.
+  ending talk() {
     while (true) {
-      out_.write("era> ");
-      if (!next_line(std::cin, text)) {
-        out_.write("\n");
-        return true;
-      }
+      print("era> ");
+      at_prompt_ = true;
+      std::optional<std::string_view> text;
       try {
-        const auto c = sim::parse(text);
-        if (c && !simulation_->run(*c)) return false;
+        text = next_line();
+      } catch (const failed_line& e) {
+        say(e.what());
+        continue;
+      }
+      if (!text) break;
+      at_prompt_ = false;
+      shown_ = make_progress();
+      try {
+        if (const ending end = run_line(*text); end != ending::none) return end;
       } catch (const closed_pipe&) {
         throw;
       } catch (const interrupted&) {
         throw;
       } catch (const std::exception& e) {
-        line_.say(e.what());
+        say(e.what());
       }
     }
+    print("\n");
+    return ending::input_ended;
+  }
+
+  ending run_line(std::string_view text) {
+    const auto c = sim::parse(text);
+    if (!c) return ending::none;
+    if (c->what == sim::verb::quit) return ending::input_ended;
+    begin_work();
+    if (!simulation_->run(*c)) return ending::crash;
+    if (talks_) print(simulation_->answer());
+    return ending::none;
+  }
+
+  ending replay(std::string_view text) {
+    if (const auto request = reader_.read(text)) {
+      begin_work();
+      simulation_->replay(*request, chosen_.era_every);
+    }
+    return ending::none;
+  }
+
+  std::optional<std::string_view> next_line() {
+    ask([&] { signals_.check(); });
+    bytes_before_ = lines_->bytes_done();
+    try {
+      return lines_->next();
+    } catch (const sim::bad_line& e) {
+      throw failed_line(where() + ": " + e.what());
+    }
+  }
+
+  std::string where() const { return fmt::format("{}:{}", lines_->name(), lines_->line_number()); }
+
+  // Errors get the file's name and the line's number.
+  template <class Work>
+  ending at_line(Work work) const {
+    try {
+      return work();
+    } catch (const closed_pipe&) {
+      throw;
+    } catch (const std::exception& e) {
+      throw failed_line(where() + ": " + e.what());
+    }
+  }
+
+  // --- Signals, and what is printed
+
+  // Once a signal has come, others do not disturb the end.
+  template <class Question>
+  void ask(Question question) {
+    if (is_ending_) return;
+    try {
+      question();
+    } catch (const interrupted&) {
+      is_ending_ = true;
+      throw;
+    }
+  }
+
+  void step(std::uint64_t done, std::uint64_t total) {
+    ask([&] { signals_.check(); });
+    shown_->update([&](double seconds) { return how_far(done, total, seconds); });
+  }
+
+  std::unique_ptr<progress> make_progress() const {
+    return std::make_unique<progress>(line_.name(), std::nullopt, progress_on_terminal());
+  }
+
+  // done of total: of the line. Where the input has a length, how far that is counts.
+  std::string how_far(std::uint64_t done, std::uint64_t total, double seconds) const {
+    std::string text = line_.name() + ": " + (simulation_ ? where() : "opening the metadata");
+    const auto bytes = talks_ ? std::nullopt : lines_->bytes();
+    const double of_line = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 0;
+    constexpr std::uint64_t whole = 1'000'000;
+    std::uint64_t share = static_cast<std::uint64_t>(of_line * whole);
+    if (bytes && *bytes > 0) {
+      const auto line_bytes = static_cast<double>(lines_->bytes_done() - bytes_before_);
+      const double read = static_cast<double>(bytes_before_) + of_line * line_bytes;
+      share = static_cast<std::uint64_t>(read / static_cast<double>(*bytes) * whole);
+    } else if (total == 0) {
+      return text;
+    }
+    text += fmt::format(": {}%", share * 100 / whole);
+    // Where only the line's share is known, its time is known at a terminal: each line begins anew.
+    const bool has_time = talks_ || bytes;
+    const std::string left = has_time ? time_left(share, whole, seconds) : "";
+    return left.empty() ? text : text + fmt::format(", {} left", left);
+  }
+
+  void say(const std::string& text) {
+    shown_->clear();
+    line_.say(text);
+  }
+
+  // In pieces that a pipe with room takes without blocking.
+  void print(std::string_view text) {
+    shown_->clear();
+    for (; !text.empty(); text.remove_prefix(std::min<std::size_t>(text.size(), PIPE_BUF))) {
+      ask([&] { signals_.wait_for_room(STDOUT_FILENO); });
+      out_.write(text.substr(0, PIPE_BUF));
+    }
+  }
+
+  // From now on the metadata is worth keeping.
+  void begin_work() {
+    if (created_) created_->keep();
+  }
+
+  void leave() {
+    is_ending_ = true;
+    if (!created_ || created_->is_kept()) simulation_->leave();
   }
 
   const command_line& line_;
-  const options& chosen_;
+  const chosen_options& chosen_;
   const interruption signals_;
-  sim::era_length every_;
+  bool is_ending_ = false, talks_ = false, at_prompt_ = false;
   output out_{""};
+  std::unique_ptr<progress> shown_ = make_progress();
+  sim::trace_reader reader_;
+  std::optional<sim::line_reader> lines_;
+  std::uint64_t bytes_before_ = 0;  // of the input, the line that runs
+  std::optional<sim::created_file> created_;
   std::optional<pd::output_device> device_;
   std::unique_ptr<pd::block_store> store_;
   std::unique_ptr<origin_device> origin_;
@@ -244,23 +337,29 @@ class simulator {
 int sim_command(int argc, char** argv) {
   command_line line("era_sim", "Simulates a dm-era device: by a script, a trace or by hand.",
                     "[options] --metadata {device|file}");
-  options chosen;
+  chosen_options chosen;
   auto& o = line.options();
   o.require(o.add_text("--metadata", chosen.metadata, "{device|file}",
                        "The metadata device, or an existing file"));
-  o.add_text("--create-metadata", chosen.create, "SIZE", "Make the file first, of this size");
+  o.add_parsed("--create-metadata", chosen.create, parse_metadata_size, "SIZE",
+               "Create the file first, with this size");
   o.add_text("--origin", chosen.origin, "{device|file}", "Where data goes; without it, nowhere");
   o.add_number("--block-size", chosen.block_size, {8, 0xffffffff, 8}, "SECTORS",
                "Sectors of a block (default: as the metadata says, or 128)");
-  o.add_text("--size", chosen.size, "SIZE", "Size of the device: sectors, or 1G and the like");
+  o.add_parsed("--size", chosen.size, sim::parse_sectors, "SIZE",
+               "Size of the device: sectors, or 1G and the like");
   const auto script =
       o.add_text("--script", chosen.script, "FILE", "Commands; - for standard input");
   const auto trace =
       o.add_text("--trace", chosen.trace, "FILE", "Replay blkparse's text or a fio iolog");
   o.not_with(trace, script);
-  o.only_with(o.add_text("--era-every", chosen.era_every, "N{s|writes|blocks}",
-                         "End an era of the trace after so much: 60s, 1000writes, 500blocks"),
+  o.only_with(o.add_text("--trace-device", chosen.trace_device, "{MAJOR,MINOR|FILE}",
+                         "The device of the trace, if it has several"),
               trace);
+  o.only_with(
+      o.add_parsed("--era-every", chosen.era_every, sim::parse_era_length, "N{s|writes|blocks}",
+                   "End an era of the trace after so much: 60s, 1000writes, 500blocks"),
+      trace);
   o.add_choice<sim::simulation::digestion>("--digest", chosen.digestion,
                                            {{"auto", sim::simulation::digestion::automatic},
                                             {"manual", sim::simulation::digestion::manual}},

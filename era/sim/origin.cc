@@ -29,6 +29,9 @@ file_origin::file_origin(std::string path) : path_(std::move(path)) {
         fmt::format("{}: the origin is neither a block device nor a regular file", path_));
   // Not while somebody has mounted it, or device-mapper holds it.
   fd_ = ::open(path_.c_str(), O_RDWR | O_CLOEXEC | (is_block_device_ ? O_EXCL : 0));
+  if (fd_ < 0 && errno == EBUSY)
+    throw pd::device_error(fmt::format(
+        "{}: the origin is in use: mounted, or held by device-mapper; stop its user first", path_));
   if (fd_ < 0) fail("opened");
   auto bytes = static_cast<std::uint64_t>(status.st_size);
   if (is_block_device_ && ::ioctl(fd_, BLKGETSIZE64, &bytes) != 0) fail("measured");

@@ -2,10 +2,7 @@
 // See script.h.
 #include "era/sim/script.h"
 
-#include <charconv>
 #include <limits>
-
-#include <fmt/format.h>
 
 #include "era/sim/words.h"
 
@@ -22,9 +19,9 @@ struct form {
 constexpr form forms[] = {
     {"write", verb::write, 2, 2, "write SECTOR COUNT", "write sectors"},
     {"random-writes", verb::random_writes, 2, 4, "random-writes COUNT SEED [FIRST LAST]",
-     "write a page into so many random blocks"},
+     "write 4 KiB into each of COUNT random blocks"},
     {"sequential-writes", verb::sequential_writes, 1, 2, "sequential-writes COUNT [FIRST]",
-     "write a page into so many blocks in a row"},
+     "write 4 KiB into each of COUNT consecutive blocks"},
     {"discard", verb::discard, 2, 2, "discard SECTOR COUNT", "discard sectors"},
     {"flush", verb::flush, 0, 0, "flush", "flush the origin"},
     {"message", verb::message, 1, 1, "message checkpoint|take_metadata_snap|drop_metadata_snap",
@@ -33,41 +30,86 @@ constexpr form forms[] = {
     {"table", verb::table, 0, 0, "table", "print the table line"},
     {"suspend", verb::suspend, 0, 0, "suspend", "suspend the device"},
     {"resume", verb::resume, 0, 0, "resume", "resume it"},
-    {"reload", verb::reload, 1, 1, "reload SECTORS", "give it another length at the next resume"},
+    {"reload", verb::reload, 1, 1, "reload SIZE", "give it another length at the next resume"},
     {"digest", verb::digest, 1, 1, "digest STEPS|all", "digest archived writesets"},
     {"crash", verb::crash, 0, 0, "crash", "stop as if the power was cut"},
+    {"quit", verb::quit, 0, 0, "quit", "suspend the device and end"},
+    {"exit", verb::quit, 0, 0, "exit", "the same"},
     {"help", verb::help, 0, 0, "help", "print this"},
 };
 
-std::uint64_t number(std::string_view text, std::string_view what) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size())
-    throw bad_command(fmt::format("'{}' is no number; {} is expected", text, what));
+std::uint64_t number(std::string_view text, std::string_view expected) {
+  return number_in<bad_command>(text, expected);
+}
+
+std::uint64_t count(std::string_view text, std::string_view expected) {
+  const std::uint64_t value = number(text, expected);
+  if (value == 0) throw bad_command("a count is above 0");
   return value;
 }
 
 const form& form_of(std::string_view name) {
   for (const form& f : forms)
     if (f.name == name) return f;
-  throw bad_command(fmt::format("there is no command '{}'; see help", name));
+  throw bad_command(fmt::format("there is no command '{}'; see help", printable(name)));
+}
+
+command parse_arguments(const form& f, const std::vector<std::string_view>& words) {
+  const std::size_t given = words.size() - 1;
+  command c;
+  c.what = f.what;
+  switch (f.what) {
+    case verb::write:
+    case verb::discard:
+      c.sector = number(words[1], "a sector");
+      c.count = count(words[2], "a number of sectors");
+      break;
+    case verb::random_writes:
+      c.count = count(words[1], "a number of writes");
+      c.seed = number(words[2], "a seed");
+      if (c.seed == 0) throw bad_command("a seed is not 0");
+      if (given == 2) break;
+      c.first = number(words[3], "the first block");
+      c.last = number(words[4], "the last block");
+      if (c.first > c.last)
+        throw bad_command(fmt::format("the first block {} is after the last {}", c.first, c.last));
+      break;
+    case verb::sequential_writes:
+      c.count = count(words[1], "a number of writes");
+      if (given == 2) c.first = number(words[2], "the first block");
+      break;
+    case verb::reload: c.count = parse_sectors(words[1]); break;
+    case verb::digest:
+      c.count = words[1] == "all" ? command::none : count(words[1], "a number of steps, or all,");
+      break;
+    case verb::message: c.text = words[1]; break;
+    default: break;
+  }
+  return c;
 }
 
 }  // namespace
 
 std::uint64_t parse_sectors(std::string_view text) {
-  constexpr std::string_view units = "KMGT";
+  constexpr std::string_view units = "KMGT", digits = "0123456789";
   const auto unit = text.empty() ? units.npos : units.find(text.back());
-  if (unit == units.npos) return number(text, "a number of sectors, or a size such as 4M");
-  const std::uint64_t size = number(text.substr(0, text.size() - 1), "a size such as 4M");
+  const std::string_view number_text = text.substr(0, text.size() - (unit != units.npos));
+  if (number_text.empty() || number_text.find_first_not_of(digits) != number_text.npos)
+    throw bad_command(fmt::format(
+        "'{}' is no number of sectors and no size; a size is a whole number and K, M, G or T, "
+        "such as 4M",
+        printable(text)));
+  const std::uint64_t value = number(number_text, "a smaller size");
+  if (value == 0) throw bad_command("a size is above 0");
+  if (unit == units.npos) return value;
   const auto shift = static_cast<unsigned>(10 * (unit + 1));
-  if (size > std::numeric_limits<std::uint64_t>::max() >> shift)
-    throw bad_command(fmt::format("'{}' is too large", text));
-  return (size << shift) / 512;
+  if (value > std::numeric_limits<std::uint64_t>::max() >> shift)
+    throw bad_command(
+        fmt::format("'{}' is too large; a smaller size is expected", printable(text)));
+  return (value << shift) / 512;
 }
 
 std::optional<command> parse(std::string_view line) {
-  // What follows a # is a comment.
   const auto words = words_of(line.substr(0, line.find('#')));
   if (words.empty()) return {};
   const form& f = form_of(words[0]);
@@ -76,37 +118,7 @@ std::optional<command> parse(std::string_view line) {
   const bool half = f.what == verb::random_writes && given == 3;
   if (given < f.least || given > f.most || half)
     throw bad_command(fmt::format("expected: {}", f.usage));
-
-  command c;
-  c.what = f.what;
-  switch (f.what) {
-    case verb::write:
-    case verb::discard:
-      c.sector = number(words[1], "a sector");
-      c.count = number(words[2], "a number of sectors");
-      break;
-    case verb::random_writes:
-      c.count = number(words[1], "a number of writes");
-      c.seed = number(words[2], "a seed");
-      if (c.seed == 0) throw bad_command("a seed is not 0");
-      if (given == 2) break;
-      c.first = number(words[3], "the first block");
-      c.last = number(words[4], "the last block");
-      if (c.first > c.last)
-        throw bad_command(fmt::format("the first block {} is behind the last {}", c.first, c.last));
-      break;
-    case verb::sequential_writes:
-      c.count = number(words[1], "a number of writes");
-      if (given == 2) c.first = number(words[2], "the first block");
-      break;
-    case verb::reload: c.count = parse_sectors(words[1]); break;
-    case verb::digest:
-      c.count = words[1] == "all" ? command::none : number(words[1], "a number of steps, or all,");
-      break;
-    case verb::message: c.text = words[1]; break;
-    default: break;
-  }
-  return c;
+  return parse_arguments(f, words);
 }
 
 std::string_view help() {

@@ -24,6 +24,7 @@ enum class verb {
   reload,  // sectors
   digest,  // steps
   crash,
+  quit,  // also spelt exit
   help
 };
 
@@ -31,24 +32,26 @@ struct command {
   static constexpr std::uint64_t none = ~std::uint64_t{0};
 
   verb what = verb::help;
-  std::uint64_t sector = 0, count = 0;             // count: of sectors, of writes, or of steps
-  std::uint64_t seed = 0, first = 0, last = none;  // none: the last block there is
+  // Above 0 if the command has one. Of sectors, of writes, or of steps (none: all of them).
+  std::uint64_t count = 0;
+  std::uint64_t sector = 0;
+  std::uint64_t seed = 0, first = 0, last = none;  // none: the last block of the device
   std::string text;
 };
 
-// What was expected, in words.
+// The message says what was expected. It is printable ASCII.
 class bad_command : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-// Nothing: the line is empty, or a comment (#). Throws bad_command.
+// Returns nullopt if the line is empty or a comment (#). Throws bad_command.
 std::optional<command> parse(std::string_view line);
 
 // A line for each command.
 std::string_view help();
 
-// 512 (sectors), or 10K, 4M, 1G, 2T (bytes, a multiple of a sector). Throws bad_command.
+// 512 (sectors), or 10K, 4M, 1G, 2T (units of 1024 bytes); not 0. Throws bad_command.
 std::uint64_t parse_sectors(std::string_view);
 
 }  // namespace era::sim

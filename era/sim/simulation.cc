@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <utility>
+
+#include "era/text/printable.h"
 
 namespace era::sim {
 namespace {
@@ -21,6 +24,10 @@ std::uint64_t next_random(std::uint64_t& x) {  // xorshift64
   return x;
 }
 
+std::string counted(std::uint64_t n, std::string_view noun) {
+  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+}
+
 }  // namespace
 
 era_length parse_era_length(std::string_view text) {
@@ -33,24 +40,33 @@ era_length parse_era_length(std::string_view text) {
     result.counted = era_length::unit::writes;
   else if (unit == "blocks")
     result.counted = era_length::unit::blocks;
-  if (error != std::errc() || result.count == 0 ||
-      (unit != "s" && unit != "writes" && unit != "blocks"))
-    throw bad_command(
-        fmt::format("'{}' is no length of an era; expected: 60s, 1000writes or 500blocks", text));
+  const bool has_unit = unit == "s" || unit == "writes" || unit == "blocks";
+  if (has_unit && error == std::errc::result_out_of_range)
+    throw bad_command(fmt::format("'{}' is too large a length of an era", printable(text)));
+  if (!has_unit || error != std::errc() || result.count == 0)
+    throw bad_command(fmt::format(
+        "'{}' is no length of an era; expected: 60s, 1000writes or 500blocks", printable(text)));
   return result;
 }
 
 simulation::simulation(pd::block_store& metadata, origin_device& origin,
                        const target::geometry& geometry, simulation_surroundings around,
                        digestion how, std::function<void(std::string_view)> out)
-    : target_(metadata, origin, geometry),
-      around_(std::move(around)),
+    : around_(std::move(around)),
+      metadata_(metadata, [this] { step(); }),
+      origin_(origin, [this] { step(); }),
+      target_(metadata_, origin_, accepted(geometry)),
       digestion_(how),
       out_(std::move(out)),
       block_size_(geometry.block_size),
       length_(geometry.length) {
-  require_in_origin(length_);
   target_.resume();
+}
+
+// Before the target formats anything.
+const target::geometry& simulation::accepted(const target::geometry& geometry) const {
+  require_in_origin(geometry.length);
+  return geometry;
 }
 
 void simulation::require_in_origin(std::uint64_t length) const {
@@ -59,75 +75,100 @@ void simulation::require_in_origin(std::uint64_t length) const {
                               around_.origin, *around_.most, length));
 }
 
-// All of a command or nothing: it may be written in pieces.
+// All of a command or nothing.
 void simulation::require_in_device(std::uint64_t sector, std::uint64_t count) const {
   if (count > length_ || sector > length_ - count)
-    throw refused(fmt::format("sectors {} to {} are past the end of the device, which has {}",
-                              sector, sector + count, length_));
+    throw refused(fmt::format("{} from sector {} are past the end of the device, which has {}",
+                              counted(count, "sector"), sector, length_));
 }
 
+// --- Commands
+
 bool simulation::run(const command& c) {
+  before_ = count();
+  done_ = total_ = 0;
+  return run_command(c);
+}
+
+bool simulation::run_command(const command& c) {
   switch (c.what) {
     case verb::write: write(c.sector, c.count); break;
     case verb::random_writes: random_writes(c); break;
     case verb::sequential_writes: sequential_writes(c); break;
-    case verb::discard:
-      target_.discard(c.sector, c.count);
-      ++writes_;
-      break;
+    case verb::discard: discard(c.sector, c.count); break;
     case verb::flush: target_.flush(); break;
     case verb::message: target_.message(c.text); break;
-    case verb::status: print_status(); return true;
+    case verb::status:
+      print(fmt::format("0 {} era {}\n", length_, target_.status_line()));
+      return true;
     case verb::table:
-      out_(fmt::format("0 {} era {}\n", length_,
-                       target_.table_line(around_.metadata, around_.origin)));
+      print(fmt::format("0 {} era {}\n", length_,
+                        target_.table_line(around_.metadata, around_.origin)));
       break;
     case verb::suspend: target_.suspend(); break;
-    case verb::resume:
-      if (new_length_ && !target_.is_resumed()) {
-        target_.set_length(*new_length_);
-        length_ = *new_length_;
-        new_length_.reset();
-      }
-      target_.resume();
-      break;
+    case verb::resume: resume(); break;
     case verb::reload:
       require_in_origin(c.count);
       new_length_ = c.count;
       break;
     case verb::digest: digest(c.count); return true;
     case verb::crash: return false;
-    case verb::help: out_(help()); break;
+    case verb::quit: return true;
+    case verb::help: print(help()); break;
   }
   digest_in_background();
   return true;
 }
 
-void simulation::print_status() {
-  out_(fmt::format("0 {} era {}\n", length_, target_.status_line()));
+void simulation::print(std::string_view text) {
+  ++printed_;
+  out_(text);
+}
+
+void simulation::resume() {
+  if (new_length_ && !target_.is_resumed()) {
+    target_.set_length(*new_length_);
+    length_ = *new_length_;
+    new_length_.reset();
+  }
+  target_.resume();
 }
 
 void simulation::write(std::uint64_t sector, std::uint64_t count) {
   require_in_device(sector, count);
-  // What is written does not matter, and where it came from can be seen.
-  constexpr std::uint64_t most = 2048;
-  for (std::uint64_t done = 0; done < count; done += most) {
-    around_.step();
-    const std::uint64_t now = std::min(most, count - done);
+  target_.write(sector, count, [&] { write_data(sector, count); });
+  ++writes_;
+}
+
+// Each 8 bytes hold the number of their sector: so it can be seen where data came from.
+void simulation::write_data(std::uint64_t sector, std::uint64_t count) {
+  constexpr std::uint64_t longest = 2048;
+  if (!around_.most) return;
+  if (count > longest) total_ = count;
+  for (std::uint64_t done = 0; done < count; done += longest) {
+    if (count > longest) done_ = done;
+    step();
+    const std::uint64_t now = std::min(longest, count - done);
     data_.resize(std::max<std::size_t>(data_.size(), now * 512));
     for (std::uint64_t i = 0; i < now * 64; ++i) {
       const pd::le64 mark = sector + done + i / 64;
       std::memcpy(&data_[i * 8], &mark, sizeof mark);
     }
-    target_.write(sector + done, now, data_.data());
+    origin_.write(sector + done, now, data_.data());
   }
-  ++writes_;
 }
 
 void simulation::write_page(std::uint64_t block) {
+  step();
   const std::uint64_t sector = block * block_size_;
   write(sector, std::min(sectors_per_page, length_ - std::min(length_, sector)));
   digest_in_background();
+}
+
+void simulation::discard(std::uint64_t sector, std::uint64_t count) {
+  require_in_device(sector, count);
+  target_.discard(sector, count);
+  ++writes_;
 }
 
 void simulation::random_writes(const command& c) {
@@ -136,54 +177,67 @@ void simulation::random_writes(const command& c) {
   if (end == 0 || last >= end)
     throw refused(fmt::format("block {} is past the end; the device has {}", last, end));
   std::uint64_t x = c.seed;
-  for (std::uint64_t i = 0; i < c.count; ++i)
+  total_ = c.count;
+  for (done_ = 0; done_ < c.count; ++done_)
     write_page(c.first + next_random(x) % (last - c.first + 1));
 }
 
 void simulation::sequential_writes(const command& c) {
   const std::uint64_t end = target_.nr_blocks();
   if (c.first > end || c.count > end - c.first)
-    throw refused(fmt::format("blocks {} to {} are past the end; the device has {}", c.first,
-                              c.first + c.count, end));
-  for (std::uint64_t i = 0; i < c.count; ++i) write_page(c.first + i);
+    throw refused(fmt::format("{} from block {} are past the end; the device has {}",
+                              counted(c.count, "block"), c.first, end));
+  total_ = c.count;
+  for (done_ = 0; done_ < c.count; ++done_) write_page(c.first + done_);
 }
 
-// In parts: what one frees, when it is committed, may be what the next needs.
+// --- Digestion
+
+// Commits after each part, since a commit frees what the part has replaced. A last part that is
+// shorter is left to the next commit, as the kernel leaves it. If a part does not fit, the target
+// has given it up: half of it is tried.
 void simulation::digest(std::uint64_t steps) {
-  constexpr std::uint64_t part = 64;
-  for (std::uint64_t done = 0; done < steps;) {
-    around_.step();
-    const std::uint64_t wanted = std::min(part, steps - done);
+  if (!target_.is_resumed()) throw refused("the device is suspended");
+  std::uint64_t part = 64;
+  total_ = steps == command::none ? 0 : steps;
+  for (done_ = 0; done_ < steps;) {
+    step();
+    const std::uint64_t wanted = std::min(part, steps - done_);
     std::uint64_t now = 0;
     try {
-      now = target_.digest(wanted);
-    } catch (const pd::no_space&) {
-      target_.status();
-      now = target_.digest(1);
-      target_.status();
+      now = wanted < part ? target_.digest(wanted) : target_.digest_and_commit(wanted);
+    } catch (const pd::no_space& e) {
+      if (part == 1)
+        throw pd::no_space(fmt::format("{} digested, and the next one does not fit: {}",
+                                       counted(done_, "step"), e.what()));
+      part = std::max<std::uint64_t>(wanted / 2, 1);
+      continue;
     }
-    if (now == 0) return;
-    done += now;
+    done_ += now;
+    digested_ += now;
+    if (now < wanted) return;
   }
 }
 
-// Runs out of space only until the next commit frees what it has replaced.
+// If it does not fit, the next commit may free what is missing.
 void simulation::digest_in_background() {
   if (digestion_ == digestion::manual) return;
   try {
-    target_.digest(background_steps);
+    digested_ += target_.digest(background_steps);
   } catch (const pd::no_space&) {
   }
 }
 
+// --- Traces
+
 void simulation::replay(const traced_request& r, const era_length& length) {
+  done_ = total_ = 0;
+  step();
   end_era_if_due(length, r.seconds);
+  if (r.flushes_first) target_.flush();
   switch (r.what) {
     case traced_request::kind::write: write(r.sector, r.count); break;
-    case traced_request::kind::discard:
-      target_.discard(r.sector, r.count);
-      ++writes_;
-      break;
+    case traced_request::kind::discard: discard(r.sector, r.count); break;
     case traced_request::kind::flush: target_.flush(); break;
   }
   digest_in_background();
@@ -201,13 +255,29 @@ void simulation::end_era_if_due(const era_length& length, double seconds) {
   writes_before_ = writes_;
   marked_before_ = target_.nr_marked();
   // Quiet times end no eras of their own.
-  era_began_ +=
-      static_cast<double>(static_cast<std::uint64_t>((seconds - era_began_) / count)) * count;
+  era_began_ += std::floor((seconds - era_began_) / count) * count;
 }
+
+// --- Ends and reports
 
 void simulation::remove() { target_.suspend(); }
 
 void simulation::leave() { target_.status(); }
+
+simulation::counters simulation::count() const {
+  return {target_.nr_marked(), target_.nr_commits(), digested_, printed_};
+}
+
+std::string simulation::answer() const {
+  const counters now = count();
+  if (now.printed != before_.printed) return "";
+  std::string text =
+      target_.is_resumed() ? fmt::format("ok: era {}", target_.current_era()) : "ok: suspended";
+  text += fmt::format(", {} marked", counted(now.marked - before_.marked, "block"));
+  if (now.digested != before_.digested)
+    text += fmt::format(", {} digested", counted(now.digested - before_.digested, "step"));
+  return text + fmt::format(", {}\n", counted(now.commits - before_.commits, "commit"));
+}
 
 std::string simulation::summary(double seconds) {
   const target_status s = target_.status();

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "era/sim/interruptible.h"
 #include "era/sim/script.h"
 #include "era/sim/trace.h"
 #include "era/target/target.h"
@@ -24,51 +25,77 @@ struct era_length {
 era_length parse_era_length(std::string_view);
 
 struct simulation_surroundings {
-  std::string metadata, origin;        // names, for the table line
-  std::optional<std::uint64_t> most;   // sectors of the origin, where there is one
-  std::function<void()> step = [] {};  // called before each write; what it throws ends a command
+  std::string metadata, origin;       // names, for the table line
+  std::optional<std::uint64_t> most;  // sectors of the origin; nullopt if there is none
+  // Called often, also within long commands: how far the command is, in units of its own. total is
+  // 0 if that is not known. If it throws, the command ends in the middle: marks are committed
+  // before data is written, and a change that is not committed yet is given up.
+  std::function<void(std::uint64_t done, std::uint64_t total)> step = [](auto, auto) {};
 };
 
 class simulation {
  public:
   enum class digestion { automatic, manual };
 
-  // Resumes the device. out: what status and table print.
+  // Opens or formats the metadata, and resumes the device. out: takes the text that status, table
+  // and help print. Throws refused, before anything is written, if the geometry cannot be or the
+  // device would be longer than its origin; and what the target throws.
   simulation(pd::block_store& metadata, origin_device&, const target::geometry&,
              simulation_surroundings, digestion, std::function<void(std::string_view)> out);
 
-  // False: it was a crash, and nothing more is to be done. Throws what the target throws.
+  // Returns false if the command was a crash: nothing more is to be done. quit does nothing here.
+  // Throws what the target throws; pd::no_space from digest says how many steps are digested.
   bool run(const command&);
   void replay(const traced_request&, const era_length&);
 
-  // A clean end, as when the device is removed; or what was done so far is on disk, and no more.
+  // One line about the last command, for somebody at a terminal; empty if the command has printed
+  // something itself.
+  std::string answer() const;
+
+  // A clean end, as when the device is removed.
   void remove();
+  // An end after an error: commits what is not committed yet, and archives nothing.
   void leave();
 
   // "12 writes, 3 commits, ..."; seconds: how long it took.
   std::string summary(double seconds);
 
  private:
+  struct counters {
+    std::uint64_t marked = 0, commits = 0, digested = 0, printed = 0;
+  };
+
+  bool run_command(const command&);
   void write(std::uint64_t sector, std::uint64_t count);
+  void write_data(std::uint64_t sector, std::uint64_t count);
   void write_page(std::uint64_t block);
+  void discard(std::uint64_t sector, std::uint64_t count);
   void random_writes(const command&);
   void sequential_writes(const command&);
+  void resume();
   void digest(std::uint64_t steps);
   void digest_in_background();
+  const target::geometry& accepted(const target::geometry&) const;
   void require_in_device(std::uint64_t sector, std::uint64_t count) const;
   void require_in_origin(std::uint64_t length) const;
   void end_era_if_due(const era_length&, double seconds);
-  void print_status();
+  void print(std::string_view);
+  void step() const { around_.step(done_, total_); }
+  counters count() const;
 
-  target target_;
   simulation_surroundings around_;
+  std::uint64_t done_ = 0, total_ = 0;  // of the command that runs
+  interruptible_store metadata_;
+  interruptible_origin origin_;
+  target target_;
   digestion digestion_;
   std::function<void(std::string_view)> out_;
   std::uint32_t block_size_;
   std::uint64_t length_;
   std::optional<std::uint64_t> new_length_;
   std::vector<std::byte> data_;
-  std::uint64_t writes_ = 0;
+  std::uint64_t writes_ = 0, digested_ = 0, printed_ = 0;
+  counters before_;  // the last command
   // Since the era began.
   std::uint64_t writes_before_ = 0, marked_before_ = 0;
   double era_began_ = 0;

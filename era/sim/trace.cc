@@ -3,32 +3,68 @@
 #include "era/sim/trace.h"
 
 #include <charconv>
-
-#include <fmt/format.h>
+#include <cmath>
+#include <limits>
+#include <utility>
+#include <vector>
 
 #include "era/sim/words.h"
 
 namespace era::sim {
 namespace {
 
-template <class Number>
-bool get(std::string_view text, Number& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
+using words = std::vector<std::string_view>;
+
+std::uint64_t number(std::string_view text, std::string_view expected) {
+  return number_in<bad_trace>(text, expected);
+}
+
+bool is_number(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == text.npos;
 }
 
 // As blkparse begins a line for an event: MAJOR,MINOR.
 bool is_device(std::string_view word) {
   const auto comma = word.find(',');
-  unsigned ignored = 0;
-  return comma != word.npos && get(word.substr(0, comma), ignored) &&
-         get(word.substr(comma + 1), ignored);
+  return comma != word.npos && is_number(word.substr(0, comma)) &&
+         is_number(word.substr(comma + 1));
 }
 
-// fio counts in bytes; sectors that are touched in part are touched.
+double seconds_in(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool is_time = text.find_first_not_of("0123456789.") == text.npos && error == std::errc() &&
+                       end == text.data() + text.size();
+  if (!is_time) throw bad_trace(fmt::format("'{}' is no time in seconds", printable(text)));
+  return value;
+}
+
+// blkparse's RWBS: F for a flush before, then the operation, then flags. The operation is 0 for a
+// flush alone.
+struct rwbs {
+  bool flushes_first;
+  char operation;
+};
+
+rwbs parse_rwbs(std::string_view word) {
+  const bool flushes = word.starts_with('F');
+  const std::string_view rest = word.substr(flushes ? 1 : 0);
+  if (!rest.empty() && std::string_view("RWDN").find(rest[0]) != rest.npos)
+    return {flushes, rest[0]};
+  if (flushes) return {true, 0};
+  throw bad_trace(fmt::format(
+      "'{}' is no RWBS; expected: R, W, D or N, with F before it for a flush, and flags after it",
+      printable(word)));
+}
+
+// fio counts in bytes; partial sectors are rounded up to whole ones.
 void set_bytes(traced_request& r, std::uint64_t offset, std::uint64_t length) {
+  if (length > std::numeric_limits<std::uint64_t>::max() - offset)
+    throw bad_trace(
+        fmt::format("offset {} and length {} are together past 2^64 bytes", offset, length));
+  const std::uint64_t end = offset + length;
   r.sector = offset / 512;
-  r.count = (offset + length + 511) / 512 - r.sector;
+  r.count = end / 512 + (end % 512 != 0) - r.sector;
 }
 
 }  // namespace
@@ -43,12 +79,11 @@ std::optional<traced_request> trace_reader::read(std::string_view line) {
 }
 
 void trace_reader::recognize(std::string_view line) {
-  const auto words = words_of(line);
   if (line.starts_with("fio version 2 iolog"))
     format_ = format::iolog_2;
   else if (line.starts_with("fio version 3 iolog"))
     format_ = format::iolog_3;
-  else if (is_device(words[0]))
+  else if (is_device(words_of(line)[0]))
     format_ = format::blkparse;
   else
     throw bad_trace(
@@ -56,79 +91,95 @@ void trace_reader::recognize(std::string_view line) {
         "'fio version 2 iolog'");
 }
 
-// DEVICE CPU SEQUENCE SECONDS PID ACTION RWBS SECTOR + COUNT [PROCESS]
-std::optional<traced_request> trace_reader::blkparse(std::string_view line) {
-  const auto words = words_of(line);
-  if (!is_device(words[0])) {
-    // The statistics behind the last event begin with a line for a CPU, or for the device.
-    summary_ = summary_ || words[0].starts_with("CPU") || words[0] == "Total";
-    if (summary_) return {};
-    throw bad_trace("expected: MAJOR,MINOR CPU SEQUENCE SECONDS PID ACTION RWBS SECTOR + COUNT");
+bool trace_reader::is_of_device(std::string_view name) {
+  if (first_.empty()) first_ = name;
+  if (!device_.empty()) {
+    has_device_ = has_device_ || name == device_;
+    return name == device_;
   }
-  if (words.size() < 6) throw bad_trace("the line ends before the action");
-  // Each request is queued once, whatever becomes of it then.
-  if (words[5] != "Q") return {};
-  if (words.size() < 7) throw bad_trace("the line ends before RWBS");
-  const bool write = words[6].find('W') != words[6].npos;
-  const bool discard = words[6].find('D') != words[6].npos;
-  if (!write && !discard) return {};
-  traced_request r;
-  r.what = discard ? traced_request::kind::discard : traced_request::kind::write;
-  if (!get(words[3], r.seconds))
-    throw bad_trace(fmt::format("'{}' is no time in seconds", words[3]));
-  const bool has_place =
-      words.size() >= 10 && words[8] == "+" && get(words[7], r.sector) && get(words[9], r.count);
-  if (!has_place) throw bad_trace("expected: SECTOR + COUNT behind RWBS");
-  return r;
+  if (name != first_)
+    throw bad_trace(
+        fmt::format("the trace has several devices, '{}' and '{}'; choose one with --trace-device",
+                    printable(first_), printable(name)));
+  return true;
 }
 
-void trace_reader::require_one_file(std::string_view name) {
-  if (file_.empty()) file_ = name;
-  if (file_ != name)
-    throw bad_trace(fmt::format(
-        "'{}' is a second file; one can be replayed, and '{}' was the first", name, file_));
+void trace_reader::finish() const {
+  if (device_.empty() || has_device_) return;
+  if (first_.empty())
+    throw bad_trace(
+        fmt::format("there is no device '{}' in the trace, nor any other", printable(device_)));
+  throw bad_trace(fmt::format("there is no device '{}' in the trace; there is '{}'",
+                              printable(device_), printable(first_)));
+}
+
+// DEVICE CPU SEQUENCE SECONDS PID ACTION RWBS, and then SECTOR + COUNT [PROCESS]; of a request
+// without sectors [PROCESS]; of a packet command BYTES (COMMAND) [PROCESS].
+std::optional<traced_request> trace_reader::blkparse(std::string_view line) {
+  const words word = words_of(line);
+  if (!is_device(word[0])) {
+    // The statistics after the last event begin with a line for a CPU, or for the device.
+    in_summary_ = in_summary_ || word[0].starts_with("CPU") || word[0] == "Total";
+    if (in_summary_) return {};
+    throw bad_trace("expected: MAJOR,MINOR CPU SEQUENCE SECONDS PID ACTION RWBS SECTOR + COUNT");
+  }
+  if (word.size() < 6) throw bad_trace("the line ends before the action");
+  // Each request is queued once. It can be issued several times, after requeues.
+  if (word[5] != "Q") return {};
+  if (word.size() < 7) throw bad_trace("the line ends before RWBS");
+  if (!is_of_device(word[0])) return {};
+  const rwbs how = parse_rwbs(word[6]);
+  traced_request r{.what = traced_request::kind::flush, .seconds = seconds_in(word[3])};
+  if (how.operation != 'W' && how.operation != 'D')
+    return how.flushes_first ? std::optional(r) : std::nullopt;
+
+  const auto begins = [&](std::size_t i, char c) {
+    return word.size() > i && word[i].starts_with(c);
+  };
+  const bool is_packet =
+      word.size() > 8 && is_number(word[7]) && (begins(8, '(') || begins(8, '['));
+  if (begins(7, '[') || is_packet) return how.flushes_first ? std::optional(r) : std::nullopt;
+  if (word.size() < 10 || word[8] != "+")
+    throw bad_trace("expected: SECTOR + COUNT after RWBS, or [PROCESS] of a flush");
+  r.what = how.operation == 'D' ? traced_request::kind::discard : traced_request::kind::write;
+  r.flushes_first = how.flushes_first;
+  r.sector = number(word[7], "a sector");
+  r.count = number(word[9], "a number of sectors");
+  if (r.count == 0) throw bad_trace("a number of sectors is above 0");
+  return r;
 }
 
 // Version 2: FILE ACTION [OFFSET LENGTH]; version 3 has milliseconds before it.
 std::optional<traced_request> trace_reader::iolog(std::string_view line) {
-  auto words = words_of(line);
-  traced_request r;
+  words word = words_of(line);
   if (format_ == format::iolog_3) {
-    std::uint64_t milliseconds = 0;
-    if (!get(words[0], milliseconds))
-      throw bad_trace(fmt::format("'{}' is no time in milliseconds", words[0]));
-    waited_ = static_cast<double>(milliseconds) / 1e3;
-    words.erase(words.begin());
+    if (!is_number(word[0]))
+      throw bad_trace(fmt::format("'{}' is no time in milliseconds", printable(word[0])));
+    waited_ = static_cast<double>(number(word[0], "a time in milliseconds")) / 1e3;
+    word.erase(word.begin());
   }
-  if (words.size() < 2) throw bad_trace("expected: FILE ACTION [OFFSET LENGTH]");
-  const std::string_view action = words[1];
-  if (action == "add" || action == "open" || action == "close") {
-    require_one_file(words[0]);
-    return {};
-  }
-  std::uint64_t first = 0, second = 0;
-  const bool has_first = words.size() > 2 && get(words[2], first);
-  const bool has_both = has_first && words.size() > 3 && get(words[3], second);
+  if (word.size() < 2) throw bad_trace("expected: FILE ACTION [OFFSET LENGTH]");
+  const std::string_view action = word[1];
   if (action == "wait" && format_ == format::iolog_2) {
-    if (!has_first) throw bad_trace("expected: FILE wait MICROSECONDS");
-    waited_ += static_cast<double>(first) / 1e6;
+    if (word.size() < 3) throw bad_trace("expected: FILE wait MICROSECONDS");
+    waited_ += static_cast<double>(number(word[2], "a time in microseconds")) / 1e6;
     return {};
   }
-  require_one_file(words[0]);
-  r.seconds = waited_;
-  if (action == "sync" || action == "datasync") {
-    r.what = traced_request::kind::flush;
-    return r;
-  }
+  const bool is_ours = is_of_device(word[0]);
+  if (action == "add" || action == "open" || action == "close") return {};
+  traced_request r{.what = traced_request::kind::flush, .seconds = waited_};
+  if (action == "sync" || action == "datasync" || action == "sync_file_range" || action == "syncfs")
+    return is_ours ? std::optional(r) : std::nullopt;
   if (action != "read" && action != "write" && action != "trim")
     throw bad_trace(
         fmt::format("'{}' is no action; expected: add, open, close, read, write, trim, "
-                    "sync, datasync or wait",
-                    action));
-  if (!has_both) throw bad_trace(fmt::format("expected: FILE {} OFFSET LENGTH, in bytes", action));
-  if (action == "read") return {};
+                    "sync, datasync, sync_file_range, syncfs or wait",
+                    printable(action)));
+  if (word.size() < 4) throw bad_trace(fmt::format("expected: FILE {} OFFSET LENGTH", action));
   r.what = action == "trim" ? traced_request::kind::discard : traced_request::kind::write;
-  set_bytes(r, first, second);
+  const std::uint64_t length = number(word[3], "a length in bytes");
+  set_bytes(r, number(word[2], "an offset in bytes"), length);
+  if (action == "read" || length == 0 || !is_ours) return {};
   return r;
 }
 

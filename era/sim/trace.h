@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a device was asked for in real life: blkparse's text, and fio's iolog of version 2 and 3.
+// Requests that a real device was given: blkparse's text, and fio's iolog of version 2 and 3.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -13,11 +12,12 @@ namespace era::sim {
 
 struct traced_request {
   enum class kind { write, discard, flush } what = kind::write;
-  std::uint64_t sector = 0, count = 0;
-  double seconds = 0;  // since the beginning
+  std::uint64_t sector = 0, count = 0;  // count is 0 for a flush only
+  bool flushes_first = false;
+  double seconds = 0;  // since the beginning; finite, not negative
 };
 
-// What was expected, in words.
+// The message says what was expected. It is printable ASCII.
 class bad_trace : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -26,8 +26,15 @@ class bad_trace : public std::runtime_error {
 // Takes line after line; the first ones say which format it is.
 class trace_reader {
  public:
-  // The request in the line; nothing: it is none that changes the device. Throws bad_trace.
+  // device: the one whose requests are read, as the trace names it: 8,16 in blkparse's text, the
+  // file's name in a fio iolog. If it is empty, a second device in the trace is an error.
+  explicit trace_reader(std::string device = {}) : device_(std::move(device)) {}
+
+  // Returns nullopt if the line has no request that changes the device. Throws bad_trace.
   std::optional<traced_request> read(std::string_view line);
+
+  // To be called after the last line. Throws bad_trace if no line was of the device.
+  void finish() const;
 
  private:
   enum class format { unknown, blkparse, iolog_2, iolog_3 };
@@ -35,12 +42,14 @@ class trace_reader {
   void recognize(std::string_view line);
   std::optional<traced_request> blkparse(std::string_view line);
   std::optional<traced_request> iolog(std::string_view line);
-  void require_one_file(std::string_view name);
+  bool is_of_device(std::string_view name);
 
+  std::string device_;  // empty: the only one
   format format_ = format::unknown;
-  std::string file_;
-  double waited_ = 0;
-  bool summary_ = false;  // blkparse's, at the end
+  std::string first_;        // the first device in the trace
+  bool has_device_ = false;  // is device_ in the trace?
+  double waited_ = 0;        // seconds
+  bool in_summary_ = false;  // blkparse's, at the end
 };
 
 }  // namespace era::sim

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The words of a line of a script or a trace.
+// The words of a line of a script or a trace, and the numbers among them.
 #pragma once
 
+#include <charconv>
+#include <cstdint>
 #include <string_view>
 #include <vector>
+
+#include <fmt/format.h>
+
+#include "era/text/printable.h"
 
 namespace era::sim {
 
@@ -16,6 +22,19 @@ inline std::vector<std::string_view> words_of(std::string_view line) {
     words.push_back(line.substr(0, line.find_first_of(" \t\r")));
     line.remove_prefix(words.back().size());
   }
+}
+
+// Returns the number that the text says in decimal digits; "08" is 8. Throws Error, which is made
+// of a message, if the text is anything else or does not fit. expected: "a sector".
+template <class Error>
+std::uint64_t number_in(std::string_view text, std::string_view expected) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (end != text.data() + text.size() || error == std::errc::invalid_argument)
+    throw Error(fmt::format("'{}' is no number; {} is expected", printable(text), expected));
+  if (error != std::errc())
+    throw Error(fmt::format("'{}' is too large; {} is expected", printable(text), expected));
+  return value;
 }
 
 }  // namespace era::sim

@@ -10,6 +10,7 @@
 #include <limits>
 #include <utility>
 
+#include "era/text/printable.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era {
@@ -349,6 +350,15 @@ void target::write(std::uint64_t sector, std::uint64_t count, const std::byte* d
   origin_.write(sector, count, data);
 }
 
+void target::write(std::uint64_t sector, std::uint64_t count,
+                   const std::function<void()>& write_origin) {
+  const auto lock = stay_in_era();
+  require_resumed();
+  const pd::range blocks = blocks_of(sector, count);
+  if (!are_marked(blocks)) mark(blocks);
+  write_origin();
+}
+
 void target::discard(std::uint64_t sector, std::uint64_t count) {
   const auto lock = stay_in_era();
   require_resumed();
@@ -449,7 +459,7 @@ void target::message(std::string_view text) {
     throw refused(
         fmt::format("there is no message '{}'; there are checkpoint, take_metadata_snap "
                     "and drop_metadata_snap",
-                    text));
+                    printable(text)));
   const auto lock = end_era();
   const std::lock_guard changing(changing_);
   require_resumed();
@@ -564,6 +574,21 @@ std::uint64_t target::digest(std::uint64_t steps) {
     if (progress == digest_progress::none_left) return done;
   }
   return steps;
+}
+
+std::uint64_t target::digest_and_commit(std::uint64_t steps) {
+  const std::lock_guard lock(changing_);
+  require_resumed();
+  std::uint64_t done = 0;
+  change([&] {
+    for (done = 0; done < steps; ++done) {
+      const auto progress = digest_step();
+      if (progress == digest_progress::none_left) break;
+      if (progress == digest_progress::changed) leave_room();
+    }
+    commit();
+  });
+  return done;
 }
 
 // False if there is no archived writeset.

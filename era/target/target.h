@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -89,6 +90,9 @@ class target {
 
   // Returns when the block's mark is durable and the origin has written.
   void write(std::uint64_t sector, std::uint64_t count, const std::byte* data);
+  // The same for data that the caller writes to the origin itself, in pieces: write_origin is
+  // called once the blocks are marked, and the era does not end before it returns.
+  void write(std::uint64_t sector, std::uint64_t count, const std::function<void()>& write_origin);
   void discard(std::uint64_t sector, std::uint64_t count);
   void read(std::uint64_t sector, std::uint64_t count, std::byte* data);
   void flush();
@@ -112,6 +116,9 @@ class target {
   // Commits nothing. If it throws, digestion continues from the last commit: after pd::no_space,
   // commit (status) and ask for fewer steps at a time.
   std::uint64_t digest(std::uint64_t steps);
+  // The same, and commits: the steps that it returns are on disk. Throws pd::no_space if so many do
+  // not fit into a commit; then what was digested since the last commit is to be done again.
+  std::uint64_t digest_and_commit(std::uint64_t steps);
 
   // As it was committed last: a write that begins after this is listed in this era or a later one.
   era_nr current_era() const;

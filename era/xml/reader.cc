@@ -17,6 +17,7 @@
 
 #include <fmt/ranges.h>
 
+#include "era/text/printable.h"
 #include "era/xml/plain_line.h"
 
 namespace era::xml {
@@ -30,17 +31,6 @@ constexpr std::size_t longest_token = 1 << 20;
 // Where in the document the parser is. Elements nest at most three deep.
 enum class inside { document, superblock, writeset, era_array, leaf, end };
 
-// What the document says, as messages show it: not at any length, and nothing that a terminal would
-// take for a command.
-std::string shown(std::string_view text) {
-  constexpr std::size_t longest = 60;
-  std::string result(text.substr(0, longest));
-  for (char& c : result)
-    if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f) c = '?';
-  if (text.size() > longest) result += "...";
-  return result;
-}
-
 // "" for none; 01234567-89ab-cdef-0123-456789abcdef; or up to 16 bytes of anything else.
 uuid_bytes parse_uuid(std::string_view text) {
   uuid_bytes uuid{};
@@ -49,7 +39,8 @@ uuid_bytes parse_uuid(std::string_view text) {
   const bool is_hex = digits.size() == 2 * uuid.size() &&
                       digits.find_first_not_of("0123456789abcdefABCDEF") == digits.npos;
   if (!is_hex && text.size() > uuid.size())
-    throw rejected(fmt::format("uuid=\"{}\" is neither a UUID nor up to 16 bytes", shown(text)));
+    throw rejected(
+        fmt::format("uuid=\"{}\" is neither a UUID nor up to 16 bytes", printable(text)));
   if (is_hex)
     for (std::size_t i = 0; i < uuid.size(); ++i)
       std::from_chars(&digits[2 * i], &digits[2 * i] + 2, uuid[i], 16);
@@ -80,9 +71,10 @@ class attribute_list {
     std::uint64_t value = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     if (error == std::errc::result_out_of_range || (error == std::errc() && value > max))
-      throw rejected(fmt::format("{}=\"{}\" is too large; it can be {}", name, shown(digits), max));
+      throw rejected(
+          fmt::format("{}=\"{}\" is too large; it can be {}", name, printable(digits), max));
     if (error != std::errc() || end != digits.data() + digits.size())
-      throw rejected(fmt::format("{}=\"{}\" is not a number", name, shown(digits)));
+      throw rejected(fmt::format("{}=\"{}\" is not a number", name, printable(digits)));
     return value;
   }
 
@@ -95,7 +87,7 @@ class attribute_list {
     const std::string_view word = text(name);
     if (word == "true") return true;
     if (word == "false") return false;
-    throw rejected(fmt::format("{}=\"{}\" is neither true nor false", name, shown(word)));
+    throw rejected(fmt::format("{}=\"{}\" is neither true nor false", name, printable(word)));
   }
 
   // Expat refuses repeated ones.
@@ -103,7 +95,7 @@ class attribute_list {
     for (std::size_t i = 0; attributes_[i]; i += 2)
       if (std::find(known.begin(), known.end(), attributes_[i]) == known.end())
         throw rejected(fmt::format(
-            "attribute '{}' is not known; known here: {}", shown(attributes_[i]),
+            "attribute '{}' is not known; known here: {}", printable(attributes_[i]),
             known.size() == 0 ? "none"
                               : fmt::format("{}", fmt::join(known.begin(), known.end(), ", "))));
   }
@@ -245,7 +237,7 @@ class parser {
       std::invoke(step, *this);
     } catch (const rejected& e) {
       stop(std::make_exception_ptr(
-          input_error(fmt::format("{}: {}: {}", position(), shown(element_), e.what()))));
+          input_error(fmt::format("{}: {}: {}", position(), printable(element_), e.what()))));
     } catch (...) {
       stop(std::current_exception());
     }
@@ -276,7 +268,7 @@ class parser {
     }
     const char* const what = XML_ErrorString(code);
     const std::string after =
-        element_.empty() ? "" : fmt::format(", in or after <{}>", shown(element_));
+        element_.empty() ? "" : fmt::format(", in or after <{}>", printable(element_));
     throw input_error(fmt::format("{}: not well-formed XML: {}{}", position(), what, after));
   }
 

@@ -3,6 +3,7 @@
 #include "era/xml/source.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,11 +27,18 @@ bool is_metadata(std::string_view begin) {
   return magic == superblock_magic;
 }
 
+void wait_until_readable(int fd) {
+  pollfd watched{fd, POLLIN, 0};
+  ::poll(&watched, 1, -1);
+}
+
 }  // namespace
 
 input_file::input_file(const std::string& path, before_read before)
-    : name_(path == "-" ? "standard input" : path), before_read_(std::move(before)) {
-  fd_ = path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    : name_(path == "-" ? "standard input" : path),
+      before_read_(before ? std::move(before) : wait_until_readable) {
+  // O_NONBLOCK: the opening of a FIFO does not wait for its writer; before_read does.
+  fd_ = path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd_ < 0) fail(std::strerror(errno));
   try {
     look_at_begin();
@@ -87,13 +95,13 @@ std::size_t input_file::read_raw(char* buffer, std::size_t size) {
 
 std::size_t input_file::read_fd(char* buffer, std::size_t size) {
   for (;;) {
-    if (before_read_) before_read_(fd_);
+    before_read_(fd_);
     const ssize_t got = ::read(fd_, buffer, size);
     if (got >= 0) {
       read_ += static_cast<std::uint64_t>(got);
       return static_cast<std::size_t>(got);
     }
-    if (errno != EINTR) fail(std::strerror(errno));
+    if (errno != EINTR && errno != EAGAIN) fail(std::strerror(errno));
   }
 }
 

@@ -21,8 +21,9 @@ class source_error : public std::runtime_error {
 
 class input_file {
  public:
-  // Called before each read with the descriptor that is to be read; may wait until there is
-  // something to be had, and throw to end it all.
+  // Called before each read with the descriptor, which may be one that does not block (a FIFO is
+  // opened so): it waits until the descriptor can be read, and may throw to end it all. Without one
+  // poll waits.
   using before_read = std::function<void(int fd)>;
 
   // path: "-" for standard input. Reads the first bytes. Throws source_error, compression_error.

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -66,6 +67,24 @@ std::string some_text() {
     text +=
         fmt::format("<era block=\"{}\" era=\"{}\"/>\n", i, (x = x * 1664525 + 1013904223) >> 24);
   return text;
+}
+
+// Neither the opening of a FIFO blocks, nor is a writer that pauses an error.
+TEST_F(XmlSource, AFifoIsWaitedForByItsCaller) {
+  const std::string fifo = path("fifo");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const std::string text = "<superblock>" + std::string(40, ' ');
+  int writer = -1, waits = 0;
+  ssize_t written = 0;
+  input_file in(fifo, [&](int) {
+    ++waits;
+    if (waits == 1) writer = ::open(fifo.c_str(), O_WRONLY);
+    if (waits == 3) written = ::write(writer, text.data(), text.size());
+    if (waits == 5) ::close(writer);
+  });
+  EXPECT_EQ(read_all(in), text);
+  EXPECT_EQ(written, 52);
+  EXPECT_EQ(waits, 5);
 }
 
 TEST_F(XmlSource, ReadsAFileWhole) {

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Devices that call a step in the middle of long work. Whatever a step throws ends that work.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "era/format/superblock.h"
+#include "era/target/target.h"
+#include "persistent-data/io/block_store.h"
+
+namespace era::sim {
+
+// Calls the step before each read and each write, except a write of the superblock: until that one
+// a transaction can be given up, and the last commit stands.
+class interruptible_store final : public pd::block_store {
+ public:
+  interruptible_store(pd::block_store& store, std::function<void()> step)
+      : store_(store), step_(std::move(step)) {}
+
+  const std::string& name() const noexcept override { return store_.name(); }
+  std::uint64_t nr_blocks() const noexcept override { return store_.nr_blocks(); }
+  void read(pd::block_nr where, pd::block& b) override {
+    step_();
+    store_.read(where, b);
+  }
+  void write(pd::block_nr where, const pd::block& b) override {
+    if (where != superblock_location) step_();
+    store_.write(where, b);
+  }
+  void flush() override { store_.flush(); }
+
+ private:
+  pd::block_store& store_;
+  std::function<void()> step_;
+};
+
+// Calls the step before each piece of a discard. Reads and writes are not divided.
+class interruptible_origin final : public origin_device {
+ public:
+  static constexpr std::uint64_t longest_discard = std::uint64_t{1} << 21;  // sectors: 1 GiB
+
+  interruptible_origin(origin_device& origin, std::function<void()> step)
+      : origin_(origin), step_(std::move(step)) {}
+
+  void read(std::uint64_t sector, std::uint64_t count, std::byte* data) override {
+    origin_.read(sector, count, data);
+  }
+  void write(std::uint64_t sector, std::uint64_t count, const std::byte* data) override {
+    origin_.write(sector, count, data);
+  }
+  void discard(std::uint64_t sector, std::uint64_t count) override {
+    for (std::uint64_t done = 0; done < count; done += longest_discard) {
+      step_();
+      origin_.discard(sector + done, std::min(longest_discard, count - done));
+    }
+  }
+  void flush() override { origin_.flush(); }
+
+ private:
+  origin_device& origin_;
+  std::function<void()> step_;
+};
+
+}  // namespace era::sim

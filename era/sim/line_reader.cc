@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See line_reader.h.
+#include "era/sim/line_reader.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "persistent-data/io/block_device.h"
+
+namespace era::sim {
+
+line_reader::line_reader(const std::string& path, before_read before)
+    : name_(path == "-" ? "standard input" : path), before_read_(std::move(before)) {
+  // O_NONBLOCK: the opening of a FIFO does not wait for its writer; before_read does.
+  fd_ = path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd_ < 0) fail(std::strerror(errno));
+}
+
+line_reader::~line_reader() {
+  if (fd_ != STDIN_FILENO) ::close(fd_);
+}
+
+void line_reader::fail(const std::string& why) const {
+  throw persistent_data::device_error(fmt::format("{}: {}", name_, why));
+}
+
+std::optional<std::uint64_t> line_reader::bytes() const {
+  struct stat status {};
+  if (::fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) return {};
+  return static_cast<std::uint64_t>(status.st_size);
+}
+
+// Returns false at the end of the input.
+bool line_reader::read_more() {
+  constexpr std::size_t bytes_per_read = 1 << 16;
+  if (at_end_) return false;
+  buffer_.erase(0, std::exchange(next_, 0));
+  const std::size_t have = buffer_.size();
+  buffer_.resize(have + bytes_per_read);
+  ssize_t got = -1;
+  try {
+    do {
+      before_read_(fd_);
+      got = ::read(fd_, buffer_.data() + have, bytes_per_read);
+    } while (got < 0 && (errno == EINTR || errno == EAGAIN));
+  } catch (...) {
+    buffer_.resize(have);
+    throw;
+  }
+  const int error = errno;
+  buffer_.resize(have + static_cast<std::size_t>(got > 0 ? got : 0));
+  if (got < 0) fail(fmt::format("cannot be read: {}", std::strerror(error)));
+  at_end_ = got == 0;
+  return !at_end_;
+}
+
+std::optional<std::string_view> line_reader::next() {
+  std::size_t newline = buffer_.find('\n', next_);
+  while (newline == buffer_.npos && buffer_.size() - next_ <= longest_line) {
+    const std::size_t searched = buffer_.size() - next_;
+    if (!read_more()) break;
+    newline = buffer_.find('\n', next_ + searched);
+  }
+  if (newline == buffer_.npos && next_ == buffer_.size()) return {};
+  ++line_number_;
+  const std::string_view line = std::string_view(buffer_).substr(next_, newline - next_);
+  if (line.size() > longest_line) {
+    bytes_done_ += skip_line();
+    throw bad_line(fmt::format("the line is longer than {} bytes", longest_line));
+  }
+  const std::size_t with_newline = line.size() + (newline != buffer_.npos);
+  next_ += with_newline;
+  bytes_done_ += with_newline;
+  if (line.find('\0') != line.npos) throw bad_line("the line has a NUL byte: it is no text");
+  return line;
+}
+
+// Up to the newline that ends the line, in whatever number of reads. Returns how many bytes.
+std::size_t line_reader::skip_line() {
+  std::size_t skipped = 0;
+  for (;;) {
+    const std::size_t newline = buffer_.find('\n', next_);
+    const std::size_t end = newline == buffer_.npos ? buffer_.size() : newline + 1;
+    skipped += end - next_;
+    next_ = end;
+    if (newline != buffer_.npos || !read_more()) return skipped;
+  }
+}
+
+}  // namespace era::sim

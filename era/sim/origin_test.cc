@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A file as the origin, and what cannot be one.
+#include "era/sim/origin.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <vector>
+
+#include "persistent-data/io/block_device.h"
+
+namespace era::sim {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::Each;
+using ::testing::HasSubstr;
+
+using data = std::vector<std::byte>;
+
+class FileOrigin : public ::testing::Test {
+ protected:
+  FileOrigin() {
+    std::string name = (fs::temp_directory_path() / "origin.XXXXXX").string();
+    if (!::mkdtemp(name.data())) std::abort();
+    directory_ = name;
+  }
+  ~FileOrigin() override { fs::remove_all(directory_); }
+
+  std::string file(std::uint64_t bytes) const {
+    const std::string path = (directory_ / "file").string();
+    std::ofstream(path).close();
+    fs::resize_file(path, bytes);
+    return path;
+  }
+  static std::string error_of(const std::string& path) {
+    try {
+      const file_origin origin(path);
+      return "";
+    } catch (const pd::device_error& e) {
+      return e.what();
+    }
+  }
+
+  fs::path directory_;
+};
+
+TEST_F(FileOrigin, HoldsWhatIsWritten) {
+  file_origin origin(file(1 << 20));
+  EXPECT_EQ(origin.sectors(), 2048u);
+  const data written(3 * 512, std::byte{7});
+  origin.write(5, 3, written.data());
+  origin.flush();
+  data read(5 * 512, std::byte{1});
+  origin.read(4, 5, read.data());
+  EXPECT_THAT(data(read.begin(), read.begin() + 512), Each(std::byte{0}));
+  EXPECT_THAT(data(read.begin() + 512, read.begin() + 4 * 512), Each(std::byte{7}));
+  EXPECT_THAT(data(read.begin() + 4 * 512, read.end()), Each(std::byte{0}));
+}
+
+TEST_F(FileOrigin, ADiscardMakesZeros) {
+  file_origin origin(file(1 << 20));
+  const data written(24 * 512, std::byte{7});
+  origin.write(0, 24, written.data());
+  origin.discard(8, 8);
+  data read(24 * 512);
+  origin.read(0, 24, read.data());
+  EXPECT_THAT(data(read.begin() + 8 * 512, read.begin() + 16 * 512), Each(std::byte{0}));
+  EXPECT_EQ(std::count(read.begin(), read.end(), std::byte{7}), 16 * 512);
+  EXPECT_EQ(fs::file_size(directory_ / "file"), 1u << 20);
+}
+
+TEST_F(FileOrigin, EndsWithItsLastWholeSector) {
+  EXPECT_EQ(file_origin(file(1023)).sectors(), 1u);
+  EXPECT_EQ(file_origin(file(511)).sectors(), 0u);
+  file_origin origin(file(1024));
+  data read(512);
+  EXPECT_THROW(origin.read(2, 1, read.data()), pd::device_error);
+}
+
+TEST_F(FileOrigin, IsAFileOrABlockDevice) {
+  EXPECT_THAT(error_of((directory_ / "nowhere").string()),
+              HasSubstr("nowhere: the origin cannot be opened: No such file or directory"));
+  EXPECT_THAT(error_of(directory_.string()),
+              HasSubstr("neither a block device nor a regular file"));
+  EXPECT_THAT(error_of("/dev/null"), HasSubstr("neither a block device nor a regular file"));
+  const std::string fifo = (directory_ / "fifo").string();
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  EXPECT_THAT(error_of(fifo), HasSubstr("neither a block device nor a regular file"));
+}
+
+TEST(NoOrigin, HasZeros) {
+  no_origin origin;
+  data read(1024, std::byte{1});
+  origin.write(0, 2, read.data());
+  origin.read(0, 2, read.data());
+  EXPECT_THAT(read, Each(std::byte{0}));
+}
+
+}  // namespace
+}  // namespace era::sim
