@@ -110,6 +110,31 @@ damaged() {
   same precious "$(<old.xml)"
 }
 
+# The end of a compressed dump is written last, when the compressor is told that nothing follows.
+@test "nor does a disk that fills up within a compressed dump" {
+  image grow
+  for ending in gz xz zst; do
+    run era_dump -o "whole.$ending" grow.img
+    [[ $output != *'built without'* ]] || skip "${output##*which is }"
+    size=$(($(stat -c %s "whole.$ending") / 1024))
+    echo precious >"old.$ending"
+    for limit in 1 $((size / 2)) "$size"; do
+      for file in "old.$ending" "new.$ending"; do
+        run -1 --separate-stderr bash -c "ulimit -f $limit; exec era_dump -o $file grow.img"
+        same "era_dump: cannot write $file: File too large" "$stderr"
+      done
+    done
+    same precious "$(<"old.$ending")"
+    only grow.img whole.* old.*
+  done
+  device device.gz 1 7
+  cp -a device.gz device.xz
+  cp -a device.gz device.zst
+  for ending in gz xz zst; do
+    refused "cannot write device.$ending: No space left on device" era_dump -o "device.$ending" grow.img
+  done
+}
+
 @test "a symbolic link stays one, and its target is replaced" {
   image crash
   mkdir elsewhere
