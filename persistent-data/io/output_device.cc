@@ -15,6 +15,8 @@
 #include <cstring>
 #include <utility>
 
+#include "persistent-data/io/file_store.h"
+
 namespace persistent_data {
 
 namespace {
@@ -104,54 +106,8 @@ void output_device::measure() {
                      how_to_enlarge(path_, is_block_device_, wanted_blocks_)));
 }
 
-namespace {
-
-class file_store final : public block_store {
- public:
-  file_store(int fd, std::string name, std::uint64_t nr_blocks)
-      : fd_(fd), name_(std::move(name)), nr_blocks_(nr_blocks) {}
-
-  const std::string& name() const noexcept override { return name_; }
-  std::uint64_t nr_blocks() const noexcept override { return nr_blocks_; }
-
-  void read(block_nr where, block& b) override {
-    transfer(where, "read", [&](std::size_t done, off_t at) {
-      return ::pread(fd_, b.bytes.data() + done, block_size - done, at);
-    });
-  }
-  void write(block_nr where, const block& b) override {
-    transfer(where, "written", [&](std::size_t done, off_t at) {
-      return ::pwrite(fd_, b.bytes.data() + done, block_size - done, at);
-    });
-  }
-  void flush() override {
-    if (::fdatasync(fd_) != 0)
-      throw device_error(
-          fmt::format("{}: cannot flush what was written: {}", name_, std::strerror(errno)));
-  }
-
- private:
-  template <class Call>
-  void transfer(block_nr where, const char* what, Call call) const {
-    for (std::size_t done = 0; done < block_size;) {
-      const ssize_t n = call(done, static_cast<off_t>(where.value * block_size + done));
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0)
-        throw device_error(fmt::format("{}: metadata block {} cannot be {}: {}", name_, where, what,
-                                       std::strerror(n < 0 ? errno : ENODATA)));
-      done += static_cast<std::size_t>(n);
-    }
-  }
-
-  int fd_;
-  std::string name_;
-  std::uint64_t nr_blocks_;
-};
-
-}  // namespace
-
 std::unique_ptr<block_store> output_device::make_store() const {
-  return std::make_unique<file_store>(fd_, path_, nr_blocks_);
+  return make_file_store(fd_, path_, nr_blocks_);
 }
 
 std::unique_ptr<write_queue> output_device::make_queue() const {
