@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include "persistent-data/io/file_store.h"
+#include "persistent-data/io/in_use.h"
 
 namespace persistent_data {
 
@@ -47,7 +47,7 @@ output_device::output_device(std::string path, std::uint64_t wanted_blocks, engi
     : path_(std::move(path)), wanted_blocks_(wanted_blocks), engine_(engine) {
   try {
     open();
-    lock();
+    claim_for_writing(fd_, path_);
     measure();
   } catch (...) {
     if (fd_ >= 0) ::close(fd_);
@@ -81,15 +81,8 @@ void output_device::open() {
   fd_ = ::open(path_.c_str(), direct ? flags | O_DIRECT : flags);
   // Some file systems know no O_DIRECT; block devices all do.
   if (fd_ < 0 && errno == EINVAL && !is_block_device_) fd_ = ::open(path_.c_str(), flags);
-  if (fd_ < 0 && errno == EBUSY)
-    fail("is in use: mounted, or held by device-mapper; stop its user first");
+  if (fd_ < 0 && errno == EBUSY) fail(held_by_kernel);
   if (fd_ < 0) fail(std::strerror(errno));
-}
-
-void output_device::lock() const {
-  // File systems without locks are no reason not to write.
-  if (!is_block_device_ && ::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-    fail("is being read or written by another tool; wait until it has finished");
 }
 
 void output_device::measure() {

@@ -15,9 +15,10 @@ namespace persistent_data {
 
 class output_device {
  public:
-  // Throws device_error: not there, not writable, neither a file nor a block device, in use
-  // (mounted, held by device-mapper, read or written by another of these tools), smaller than a
-  // block. wanted_blocks: a good size, for messages that say how to make such a file.
+  // Throws device_error: not there, not writable, neither a file nor a block device, in use (see
+  // in_use.h), smaller than a block. Others are kept away: a block device is opened with O_EXCL,
+  // and claim_for_writing takes locks. wanted_blocks: a good size, for messages that say how to
+  // make such a file.
   output_device(std::string path, std::uint64_t wanted_blocks,
                 engine_choice = engine_choice::automatic);
   ~output_device();
@@ -35,7 +36,6 @@ class output_device {
 
  private:
   void open();
-  void lock() const;
   void measure();
   [[noreturn]] void fail(const std::string& why) const;
 
