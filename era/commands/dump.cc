@@ -47,9 +47,7 @@ int dump_salvaged(const command_line& line, const options& chosen, const pd::blo
 int dump(const command_line& line, const options& chosen) {
   const auto access = chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive;
   const pd::block_device device(line.device(), access, line.engine());
-  if (device.is_same_file(chosen.output))
-    throw output_error(
-        fmt::format("{}: is the metadata itself; name another output", chosen.output));
+  require_other_output(device, chosen.output);
 
   if (chosen.repair) return dump_salvaged(line, chosen, device);
   bool damaged = false, foreign = false;

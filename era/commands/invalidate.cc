@@ -57,9 +57,7 @@ class invalidation {
   }
 
   int run() {
-    if (device_.is_same_file(chosen_.output))
-      throw output_error(
-          fmt::format("{}: is the metadata itself; name another output", chosen_.output));
+    require_other_output(device_, chosen_.output);
     changed_blocks answer(device_, source_, [this](finding f) { groups_.add(std::move(f)); });
     if (const auto listed = answer.list(window_)) {
       const metadata& m = *answer.opened();

@@ -4,6 +4,7 @@
 // overrides them to get such results.
 #pragma once
 
+#include <fcntl.h>
 #include <libaio.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -28,6 +29,9 @@ class system_calls {
   }
   virtual ssize_t pwrite(int fd, const void* from, std::size_t bytes, off_t offset) {
     return ::pwrite(fd, from, bytes, offset);
+  }
+  virtual int fallocate(int fd, int mode, off_t offset, off_t bytes) {
+    return ::fallocate(fd, mode, offset, bytes);
   }
   virtual int fsync(int fd) { return ::fsync(fd); }
   virtual int fdatasync(int fd) { return ::fdatasync(fd); }
