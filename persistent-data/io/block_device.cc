@@ -29,8 +29,8 @@ std::string in_words(mode_t mode) {
 
 }  // namespace
 
-block_device::block_device(std::string path, access how, engine_choice engine)
-    : path_(std::move(path)), engine_(engine) {
+block_device::block_device(std::string path, access how, engine_choice engine, system_calls& calls)
+    : path_(std::move(path)), engine_(engine), calls_(calls) {
   try {
     open(how);
     if (how == access::exclusive) claim_for_reading(fd_, path_);
@@ -90,8 +90,8 @@ void block_device::measure() {
 
 std::unique_ptr<io_engine> block_device::make_engine() const {
   if (engine_ == engine_choice::aio)
-    if (auto engine = make_aio_engine(fd_)) return engine;
-  return make_sync_engine(fd_);
+    if (auto engine = make_aio_engine(fd_, calls_)) return engine;
+  return make_sync_engine(fd_, calls_);
 }
 
 unsigned block_device::nr_workers() const noexcept {

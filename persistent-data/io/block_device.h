@@ -35,7 +35,8 @@ class block_device {
   // Throws device_error: not there, not readable, neither a file nor a block device, smaller than a
   // block, or, if access is exclusive, in use. Exclusive access keeps writers away: a block device
   // is opened with O_EXCL, and claim_for_reading takes locks.
-  block_device(std::string path, access, engine_choice = engine_choice::automatic);
+  block_device(std::string path, access, engine_choice = engine_choice::automatic,
+               system_calls& = system_calls::real());
   ~block_device();
   block_device(const block_device&) = delete;
   block_device& operator=(const block_device&) = delete;
@@ -63,6 +64,7 @@ class block_device {
 
   std::string path_;
   engine_choice engine_;
+  system_calls& calls_;  // of the engines
   int fd_ = -1;
   bool is_block_device_ = false;
   std::uint64_t nr_blocks_ = 0;
