@@ -43,8 +43,9 @@ std::string how_to_enlarge(const std::string& path, bool is_block_device, std::u
   return fmt::format("make it so large first: truncate -s {}M {}", mebibytes, shell_word(path));
 }
 
-output_device::output_device(std::string path, std::uint64_t wanted_blocks, engine_choice engine)
-    : path_(std::move(path)), wanted_blocks_(wanted_blocks), engine_(engine) {
+output_device::output_device(std::string path, std::uint64_t wanted_blocks, engine_choice engine,
+                             system_calls& calls)
+    : path_(std::move(path)), wanted_blocks_(wanted_blocks), engine_(engine), calls_(calls) {
   try {
     open();
     claim_for_writing(fd_, path_);
@@ -100,14 +101,18 @@ void output_device::measure() {
 }
 
 std::unique_ptr<block_store> output_device::make_store() const {
-  return make_file_store(fd_, path_, nr_blocks_);
+  return make_file_store(fd_, path_, nr_blocks_, calls_);
 }
 
 std::unique_ptr<write_queue> output_device::make_queue() const {
   std::unique_ptr<io_engine> engine;
-  if (engine_ == engine_choice::aio) engine = make_aio_engine(fd_);
-  if (!engine) engine = make_sync_engine(fd_);
-  const auto flush = [fd = fd_] { return ::fsync(fd) == 0 ? 0 : errno; };
+  if (engine_ == engine_choice::aio) engine = make_aio_engine(fd_, calls_);
+  if (!engine) engine = make_sync_engine(fd_, calls_);
+  const auto flush = [fd = fd_, &calls = calls_] {
+    while (calls.fsync(fd) != 0)
+      if (errno != EINTR) return errno;
+    return 0;
+  };
   return std::make_unique<write_queue>(std::move(engine), flush, path_);
 }
 

@@ -20,7 +20,7 @@ class output_device {
   // and claim_for_writing takes locks. wanted_blocks: a good size, for messages that say how to
   // make such a file.
   output_device(std::string path, std::uint64_t wanted_blocks,
-                engine_choice = engine_choice::automatic);
+                engine_choice = engine_choice::automatic, system_calls& = system_calls::real());
   ~output_device();
   output_device(const output_device&) = delete;
   output_device& operator=(const output_device&) = delete;
@@ -42,6 +42,7 @@ class output_device {
   std::string path_;
   std::uint64_t wanted_blocks_;
   engine_choice engine_;
+  system_calls& calls_;  // of queues and stores
   int fd_ = -1;
   bool is_block_device_ = false;
   std::uint64_t nr_blocks_ = 0;
