@@ -190,3 +190,60 @@ close_image() {
   unchanged crash.img refused 'crash.img: is in use' era_restore -i x.xml -o crash.img
   close_image
 }
+
+# --- Mapped devices and partitions, under a real kernel.
+
+@test "what lies on a disk, and what a disk lies on" {
+  files
+  truncate -s 16M disk.img parts.img
+  # A partition table: two partitions of 8192 sectors.
+  poke parts.img 510 2 $((0xaa55))
+  for n in 0 1; do
+    poke parts.img $((446 + 16 * n + 4)) 1 $((0x83))
+    poke parts.img $((446 + 16 * n + 8)) 4 $((2048 + 8192 * n))
+    poke parts.img $((446 + 16 * n + 12)) 4 8192
+  done
+  cat >script <<'S'
+map() { dmsetup create "$1" --table "0 8192 linear $2"; }
+repair() {
+  era_tools repair -q -i "/dev/$1" -o "/dev/$2" 2>errors
+  echo "$1 -> $2: $? $(cat errors)"
+}
+map input '/dev/vda 0'
+map low '/dev/vdb 0'
+map high '/dev/vdb 8192'
+map top '/dev/mapper/high 0'
+repair mapper/input vda
+repair vda mapper/input
+repair mapper/input mapper/low
+repair mapper/low mapper/top
+repair mapper/top mapper/high
+repair mapper/top vdb
+repair mapper/high mapper/low
+repair mapper/input vdc1
+repair vdc1 vdc2
+repair vdc2 vdc
+repair vdc vdc1
+era_tools check /dev/vdc2 | tail -n 1
+era_tools dump -o /dev/vdb /dev/vdc2 2>&1
+era_tools dump -o /dev/vdc2 /dev/vdc2 2>&1
+S
+  programs=era_tools run "$tests/kernel/boot" script crash.img disk.img parts.img
+  [[ $status != 77 ]] || skip "$output"
+  itself='is the damaged metadata itself, which is never written to; name another output'
+  in_use='is in use: mounted, or held by device-mapper; stop its user first'
+  same "mapper/input -> vda: 1 era_repair: /dev/vda: $itself
+vda -> mapper/input: 1 era_repair: /dev/vda: $in_use, or read the metadata snapshot of a live device (--metadata-snapshot)
+mapper/input -> mapper/low: 0 
+mapper/low -> mapper/top: 0 
+mapper/top -> mapper/high: 1 era_repair: /dev/mapper/high: $itself
+mapper/top -> vdb: 1 era_repair: /dev/vdb: $itself
+mapper/high -> mapper/low: 1 era_repair: /dev/mapper/high: $in_use, or read the metadata snapshot of a live device (--metadata-snapshot)
+mapper/input -> vdc1: 0 
+vdc1 -> vdc2: 0 
+vdc2 -> vdc: 1 era_repair: /dev/vdc: $itself
+vdc -> vdc1: 1 era_repair: /dev/vdc1: $itself
+found: nothing wrong
+era_dump: /dev/vdb: $in_use
+era_dump: /dev/vdc2: is the metadata itself; name another output" "$output"
+}
