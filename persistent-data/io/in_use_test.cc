@@ -118,10 +118,14 @@ TEST_F(InUse, OthersThatWriteAPartOfTheFile) {
   EXPECT_EQ(write_refusal(), locked);
 }
 
+// All of it, or the part of it that begins where a virtual machine says that it writes.
 TEST_F(InUse, OthersThatReadTheFile) {
-  lock(F_RDLCK, 0, 0);
-  EXPECT_EQ(read_refusal(), "");
-  EXPECT_EQ(write_refusal(), locked);
+  for (const auto& [first, count] : {std::pair{0, 0}, {0, 1000}, {101, 0}, {101, 500}}) {
+    const int fd = lock(F_RDLCK, first, count);
+    EXPECT_EQ(read_refusal(), "") << first << ' ' << count;
+    EXPECT_EQ(write_refusal(), locked) << first << ' ' << count;
+    unlock(fd);
+  }
 }
 
 // What qemu says that it does, or does not share, byte by byte.

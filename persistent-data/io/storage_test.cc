@@ -273,11 +273,14 @@ TEST_F(Storage, OfARealLoopDevice) {
   EXPECT_EQ(found[0].name, name);
   EXPECT_FALSE(found[0].read_only);
   EXPECT_TRUE(loop_devices_on(storage::at(name)).empty());
-  // The device knows its file by number, whatever becomes of the name.
-  fs::rename(one, directory / "moved");
+  // The device knows its file by number: the name that it was attached by may be another's.
+  const std::string hard = (directory / "hard").string();
+  fs::create_hard_link(one, hard);
+  fs::remove(one);
   fs::rename(other, one);
-  EXPECT_TRUE(overlap(storage::at(name), storage::at((directory / "moved").string())));
+  EXPECT_TRUE(overlap(storage::at(name), storage::at(hard)));
   EXPECT_FALSE(overlap(storage::at(name), storage::at(one)));
+  ASSERT_EQ(loop_devices_on(storage::at(hard)).size(), 1u);
 }
 
 }  // namespace
