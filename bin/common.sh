@@ -4,8 +4,8 @@
 # counting of tests. Sourced, from the top of the tree or anywhere.
 
 # shellcheck disable=SC2034  # used by those that source this
-build_packages=(autoconf g++ make libaio-dev libboost-iostreams-dev libexpat1-dev
-  libfmt-dev libisal-dev xz-utils)
+build_packages=(autoconf g++ make libaio-dev libexpat1-dev libfmt-dev libisal-dev liblzma-dev
+  libzstd-dev xz-utils zlib1g-dev)
 # shellcheck disable=SC2034
 test_packages=(bats clang-format-14 jq libgmock-dev libgtest-dev mandoc thin-provisioning-tools)
 

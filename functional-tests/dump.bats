@@ -110,6 +110,31 @@ damaged() {
   same precious "$(<old.xml)"
 }
 
+# The end of a compressed dump is written last, when the compressor is told that nothing follows.
+@test "nor does a disk that fills up within a compressed dump" {
+  image grow
+  for ending in gz xz zst; do
+    run era_dump -o "whole.$ending" grow.img
+    [[ $output != *'built without'* ]] || skip "${output##*which is }"
+    size=$(($(stat -c %s "whole.$ending") / 1024))
+    echo precious >"old.$ending"
+    for limit in 1 $((size / 2)) "$size"; do
+      for file in "old.$ending" "new.$ending"; do
+        run -1 --separate-stderr bash -c "ulimit -f $limit; exec era_dump -o $file grow.img"
+        same "era_dump: cannot write $file: File too large" "$stderr"
+      done
+    done
+    same precious "$(<"old.$ending")"
+    only grow.img whole.* old.*
+  done
+  device device.gz 1 7
+  cp -a device.gz device.xz
+  cp -a device.gz device.zst
+  for ending in gz xz zst; do
+    refused "cannot write device.$ending: No space left on device" era_dump -o "device.$ending" grow.img
+  done
+}
+
 @test "a symbolic link stays one, and its target is replaced" {
   image crash
   mkdir elsewhere
@@ -119,6 +144,112 @@ damaged() {
   [[ -L link.xml && ! -L elsewhere/target.xml ]]
   cmp elsewhere/target.xml <(era_dump crash.img)
   same target.xml "$(ls -A elsewhere)"
+}
+
+@test "a symbolic link to nothing stays one, and what it names is created" {
+  image crash
+  mkdir elsewhere
+  ln -s elsewhere/target.xml link.xml
+  era_dump -o link.xml crash.img
+  [[ -L link.xml && ! -L elsewhere/target.xml ]]
+  cmp elsewhere/target.xml <(era_dump crash.img)
+  only crash.img elsewhere link.xml
+  ln -s nowhere/target.xml broken.xml
+  refused 'cannot write broken.xml: No such file or directory' era_dump -o broken.xml crash.img
+}
+
+@test "a name may be as long as names can be" {
+  image crash
+  for size in 249 255; do
+    name=$(printf 'n%.0s' $(seq $size))
+    era_dump -o "$name" crash.img
+    era_dump -o "$name" crash.img
+    cmp "$name" <(era_dump crash.img)
+    rm "$name"
+  done
+  only crash.img
+}
+
+@test "standard output by its names is written where it stands" {
+  image crash
+  era_dump crash.img >expected
+  for name in /dev/stdout /dev/fd/1 /proc/self/fd/1; do
+    echo before >log
+    { era_dump -o "$name" crash.img && echo after; } >>log
+    cmp log <(echo before && cat expected && echo after)
+    { echo before && era_dump -o "$name" crash.img && echo after; } >log
+    cmp log <(echo before && cat expected && echo after)
+    era_dump -o "$name" crash.img | cmp - expected
+  done
+  era_dump -o >(cat >substituted) crash.img
+  wait $!
+  cmp substituted expected
+  only crash.img expected log substituted
+}
+
+@test "an existing file keeps its owner, access control list and attributes" {
+  image crash
+  echo old >old.xml
+  chmod 640 old.xml
+  kept=()
+  if [[ $(id -u) = 0 ]]; then chown 4711:4712 old.xml; fi
+  if command -v setfacl >/dev/null && setfacl -m u:4713:rw old.xml; then kept+=('getfacl -n'); fi
+  if command -v setfattr >/dev/null && setfattr -n user.comment -v kept old.xml; then
+    kept+=('getfattr -d')
+  fi
+  kept+=('stat -c %u:%g:%a')
+  before=$(for command in "${kept[@]}"; do $command old.xml; done)
+  inode=$(stat -c %i old.xml)
+  era_dump -o old.xml crash.img
+  same "$before" "$(for command in "${kept[@]}"; do $command old.xml; done)"
+  [[ $(stat -c %i old.xml) != "$inode" ]]
+  cmp old.xml <(era_dump crash.img)
+}
+
+@test "a file that may be written in a directory that may not is overwritten" {
+  needs_modes
+  image crash
+  mkdir fixed
+  echo old >fixed/old.xml
+  chmod 555 fixed
+  inode=$(stat -c %i fixed/old.xml)
+  unprivileged era_dump -o fixed/old.xml crash.img
+  cmp fixed/old.xml <(era_dump crash.img)
+  same "$inode" "$(stat -c %i fixed/old.xml)"
+  same old.xml "$(ls -A fixed)"
+  # Damage is found before anything is overwritten.
+  damaged full
+  refused 'is damaged' unprivileged era_dump -o fixed/old.xml full.img
+  cmp fixed/old.xml <(era_dump crash.img)
+}
+
+# A file system without fallocate, so that its end is met halfway.
+@test "a file that cannot be overwritten whole says so in its first line" {
+  needs_modes
+  [[ $(id -u) = 0 ]] || skip 'needs root for a loop device'
+  command -v mke2fs >/dev/null || skip 'needs mke2fs'
+  image full
+  truncate -s 200K fs.img
+  mke2fs -q -t ext2 -m 0 fs.img
+  mkdir mounted
+  mount -o loop fs.img mounted || skip 'may not mount'
+  echo '<old/>' >mounted/old.xml
+  chmod 555 mounted
+  refused 'cannot write mounted/old.xml: No space left on device; what it held before is lost, and its first line says that it is incomplete' \
+    unprivileged era_dump -o mounted/old.xml full.img
+  same 'incomplete: the program that was writing this file was stopped' "$(<mounted/old.xml)"
+  same old.xml "$(cd mounted && shopt -s nullglob dotglob && echo [!l]*)"
+  # In a directory that may be written, the earlier file stays.
+  chmod 755 mounted
+  echo '<old/>' >mounted/old.xml
+  refused 'cannot write mounted/old.xml: No space left on device' era_dump -o mounted/old.xml full.img
+  same '<old/>' "$(<mounted/old.xml)"
+  umount mounted
+}
+
+teardown() {
+  cd "$BATS_TEST_TMPDIR/here" || return
+  ! mountpoint -q mounted || umount mounted
 }
 
 # device NAME MAJOR MINOR: a character device here. As root, the tests must not name one in /dev as an

@@ -150,16 +150,19 @@ teardown() {
 
 # --- Compressed XML.
 
-needs_boost() {
+# needs_compression: skips the test if the programs are built without a format.
+needs_compression() {
+  local ending
   small_xml
-  gzip <x.xml >x.gz
-  output
-  run era_restore -i x.gz -o out.img
-  [[ $output != *'built without Boost.Iostreams'* ]] || skip 'built without Boost.Iostreams'
+  image crash
+  for ending in gz xz zst; do
+    run era_dump -o "probe.$ending" crash.img
+    [[ $output != *'built without'* ]] || skip "${output##*which is }"
+  done
 }
 
 @test "compressed XML is known by its content, from files and from standard input" {
-  needs_boost
+  needs_compression
   image many-eras
   era_dump many-eras.img >x.xml
   for packer in gzip xz zstd; do
@@ -175,7 +178,7 @@ needs_boost() {
 }
 
 @test "era_dump writes compressed by name, and era_restore takes it back" {
-  needs_boost
+  needs_compression
   image many-eras
   era_dump many-eras.img >x.xml
   for packer in gzip.gz xz.xz zstd.zst; do
@@ -192,7 +195,7 @@ needs_boost() {
 }
 
 @test "compressed XML that is cut leaves no metadata" {
-  needs_boost
+  needs_compression
   image many-eras
   for ending in gz xz zst; do
     era_dump -o "d.$ending" many-eras.img
@@ -205,11 +208,42 @@ needs_boost() {
 }
 
 @test "bytes that went bad at the end of a gzip file leave no metadata" {
-  needs_boost
+  needs_compression
   image full
   era_dump -o x.gz full.img
   poke x.gz $(($(stat -c %s x.gz) - 6)) 2 4711
   fails_wiped 'x.gz: is no whole gzip file: it is truncated or damaged' -i x.gz
+}
+
+@test "several members, and skippable frames of zstd, are one document" {
+  needs_compression
+  split -n 3 x.xml part.
+  for packer in gzip xz zstd; do
+    command -v $packer >/dev/null || continue
+    for part in part.*; do $packer -c "$part"; done >packed
+    output
+    restores packed
+  done
+  command -v zstd >/dev/null || skip 'needs zstd'
+  { printf '\x50\x2a\x4d\x18\x03\x00\x00\x00abc' && cat packed; } >skippable
+  output
+  restores skippable
+}
+
+# A changed bit of such a file would restore other eras.
+@test "compressed XML without a checksum is refused, with the way to read it" {
+  needs_compression
+  output
+  xz -c --check=none x.xml >x.xz
+  fails_untouched '^era_restore: x.xz: is compressed as xz without a checksum: damage to it would not be noticed; if you are sure of it, unpack it first, with xz -dc$' -i x.xz
+  xz -dc x.xz | era_restore -i - -o out.img
+  command -v zstd >/dev/null || skip 'needs zstd'
+  output
+  zstd -qc --no-check x.xml >x.zst
+  fails_untouched '^era_restore: x.zst: is compressed as zstd without a checksum: damage to it would not be noticed; if you are sure of it, unpack it first, with zstd -dc$' -i x.zst
+  fails_untouched '^era_restore: standard input: is compressed as zstd without a checksum' -i - <x.zst
+  zstd -dc x.zst | era_restore -i - -o out.img
+  run -0 era_check out.img
 }
 
 # --- What is refused before anything is written.

@@ -185,7 +185,7 @@ S
 
 @test "a full metadata device: an error, and what was written is listed" {
   printf 'random-writes 3000 3\nmessage checkpoint\nrandom-writes 3000 4\n' >script
-  run -1 --separate-stderr era_sim --create-metadata 1160K --size 16G --block-size 128 --metadata m.img \
+  run -1 --separate-stderr era_sim --create-metadata 1180K --size 16G --block-size 128 --metadata m.img \
     --script script
   [[ $stderr = *'script:'*': m.img: '*'take a larger metadata device'* ]] ||
     fail "$stderr"

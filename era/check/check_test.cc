@@ -12,6 +12,7 @@
 #include "era/testing/metadata_builder.h"
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/format/btree_node.h"
+#include "persistent-data/testing/torn_reads.h"
 
 namespace era {
 namespace {
@@ -204,6 +205,31 @@ TEST(Check, FindsTheEndOfTheEraCounter) {
   const checked r = check(built_metadata(d));
   ASSERT_EQ(r.findings.size(), 1u);
   EXPECT_THAT(r.findings[0].what.detail, HasSubstr("the kernel would begin era 0"));
+}
+
+// The kernel writes the superblock of a live device while its snapshot is checked, before and
+// after.
+TEST(Check, ReadsATornSuperblockAgain) {
+  built_metadata held(small());
+  const std::uint64_t snapshot = held.read_superblock().space_map.nr_allocated;
+  pd::block copy = held.read(superblock_location);
+  pd::seal(superblock_kind, copy, {snapshot});
+  held.write({snapshot}, copy);
+  change(held, superblock_kind, 0,
+         [&](pd::block& b) { b.as<superblock>().metadata_snap = snapshot; });
+
+  pd::test::torn_reads calls;
+  const pd::block_device device(held.path(), pd::access::shared, pd::engine_choice::sync, calls);
+  calls.torn = 2;
+  std::size_t findings = 0;
+  const check_summary summary = check_metadata(device, {.from = source::snapshot}, [&](finding f) {
+    ADD_FAILURE() << f.what.detail;
+    ++findings;
+  });
+  EXPECT_EQ(findings, 0u);
+  ASSERT_TRUE(summary.snapshot);
+  EXPECT_EQ(summary.snapshot->location.value, snapshot);
+  EXPECT_EQ(calls.torn, 0);
 }
 
 }  // namespace

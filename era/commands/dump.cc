@@ -48,9 +48,7 @@ int dump_salvaged(command_line& line, const options& chosen, const pd::block_dev
 int dump(command_line& line, const options& chosen) {
   const auto access = chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive;
   pd::block_device device(line.device(), access, line.engine());
-  if (device.is_same_file(chosen.output))
-    throw output_error(
-        fmt::format("{}: is the metadata itself; name another output", chosen.output));
+  require_other_output(device, chosen.output);
 
   read_progress shown(line, device, {.known_total = !chosen.repair});
   if (chosen.repair) return dump_salvaged(line, chosen, device);

@@ -61,9 +61,7 @@ class invalidation {
         }) {}
 
   int run() {
-    if (device_.is_same_file(chosen_.output))
-      throw output_error(
-          fmt::format("{}: is the metadata itself; name another output", chosen_.output));
+    require_other_output(device_, chosen_.output);
     read_progress shown(line_, device_, {.known_total = !chosen_.repair});
     changed_blocks answer(device_, source_, [this](finding f) { groups_.add(std::move(f)); });
     if (answer.opened()) require_possible_era(answer.opened()->sb.current_era);

@@ -54,14 +54,14 @@ class option_list {
                });
   }
 
-  // parse makes the value of the text, or throws std::runtime_error with the message.
+  // from_text makes the value of the text, or throws std::runtime_error with the message.
   template <class Value, class Parse>
-  option_id add_parsed(std::string_view names, Value& to, Parse parse, std::string argument,
+  option_id add_parsed(std::string_view names, Value& to, Parse from_text, std::string argument,
                        std::string help) {
     return add(names, std::move(argument), std::move(help),
-               [&to, parse](const option& o, std::string_view text) {
+               [&to, from_text](const option& o, std::string_view text) {
                  try {
-                   to = parse(text);
+                   to = from_text(text);
                  } catch (const std::runtime_error& e) {
                    throw usage_error(fmt::format("{}: {}", o.long_name, e.what()));
                  }

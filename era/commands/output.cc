@@ -1,99 +1,137 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Files by way of a temporary name.
+// Files by way of a temporary file.
+//
+// An earlier file is overwritten in place in this order, so that it is never plausible and wrong,
+// even if the power fails: room is reserved; its beginning is overwritten by a mark; what follows
+// the mark is written and flushed; the beginning is written and flushed.
 #include "era/commands/output.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cassert>
 #include <cerrno>
-#include <climits>
-#include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <utility>
+#include <random>
+#include <vector>
 
 #include <fmt/format.h>
+
+#include "era/commands/file_attributes.h"
+#include "era/commands/output_place.h"
+#include "persistent-data/io/in_use.h"
 
 namespace era {
 namespace {
 
-// What a signal handler can remove: a name in static memory, or nothing.
-char doomed[PATH_MAX];
+// Neither XML nor a number: no reader takes what begins so for a result, nor for an empty one.
+constexpr std::string_view incomplete_mark =
+    "incomplete: the program that was writing this file was stopped\n";
 
-extern "C" void remove_and_die(int signal) {
-  if (doomed[0] != '\0') ::unlink(doomed);
-  ::signal(signal, SIG_DFL);
-  ::raise(signal);
+bool is_standard_output(const std::string& path) { return path.empty() || path == "-"; }
+
+// Short, since the name of the file may be as long as names can be.
+std::string random_name() {
+  static constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz012345";
+  std::random_device random;
+  std::string name = ".era_";
+  for (int i = 0; i < 8; ++i) name += letters[random() % letters.size()];
+  return name;
 }
 
-void remove_on_signals(const std::string& path) {
-  if (path.size() >= sizeof doomed) return;
-  std::memcpy(doomed, path.c_str(), path.size() + 1);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
-    struct sigaction action {};
-    // A signal that was ignored from outside (nohup) stays ignored.
-    if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) continue;
-    ::signal(signal, remove_and_die);
-  }
-}
-
-std::string without_links(const std::string& path) {
-  const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr),
-                                                         &std::free);
-  return real ? real.get() : path;
-}
-
-unsigned mode_of_new_files() {
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  return 0666 & ~mask;
+// The directory or the file system does not allow what is allowed for the file itself.
+bool is_refusal(int error) {
+  return error == EACCES || error == EPERM || error == EROFS || error == EBUSY || error == EXDEV;
 }
 
 }  // namespace
 
-output::output(const std::string& path)
-    : name_(path.empty() || path == "-" ? "standard output" : path) {
-  if (path.empty() || path == "-") return;
-  struct stat status {};
-  const bool exists = ::stat(path.c_str(), &status) == 0;
-  if (!exists && errno != ENOENT) fail(errno);
-  if (!exists) {
-    create_beside(path, mode_of_new_files());
-  } else if (S_ISREG(status.st_mode)) {
-    if (::access(path.c_str(), W_OK) != 0) fail(errno);
-    create_beside(without_links(path), status.st_mode & 0777);
+output::output(const std::string& path, pd::system_calls& calls)
+    : calls_(calls), name_(is_standard_output(path) ? "standard output" : path) {
+  if (is_standard_output(path)) return;
+  const output_place where = find_output_place(path);
+  if (where.descriptor >= 0) {
+    own_ = pd::unique_fd(::fcntl(where.descriptor, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+    if (!own_) fail(errno);
   } else {
-    fd_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-    if (fd_ < 0) fail(errno);
+    file_name_ = where.name;
+    open_in_directory(where.directory);
+  }
+  fd_ = own_.get();
+}
+
+void output::open_in_directory(const std::string& directory) {
+  directory_ = pd::unique_fd(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!directory_) fail(errno);
+  struct stat status {};
+  if (::fstatat(directory_.get(), file_name_.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno != ENOENT) fail(errno);
+    if (const int error = create_temporary(0666)) fail(error);
+  } else if (S_ISREG(status.st_mode)) {
+    replace_file();
+  } else {
+    const int exclusively = S_ISBLK(status.st_mode) ? O_EXCL : 0;
+    own_ = pd::unique_fd(::openat(directory_.get(), file_name_.c_str(),
+                                  O_WRONLY | O_CLOEXEC | O_NOCTTY | exclusively));
+    if (!own_ && exclusively != 0 && errno == EBUSY)
+      throw output_error(fmt::format("{}: {}", name_, pd::held_by_kernel));
+    if (!own_) fail(errno);
+    if (exclusively != 0) pd::claim_for_writing(own_.get(), name_);
   }
 }
 
-void output::create_beside(const std::string& target, unsigned mode) {
-  path_ = target;
-  temporary_ = target + ".XXXXXX";
-  fd_ = ::mkostemp(temporary_.data(), O_CLOEXEC);
-  if (fd_ < 0) {
-    const int error = errno;
-    temporary_.clear();
-    fail(error);
-  }
-  remove_on_signals(temporary_);
-  if (::fchmod(fd_, mode) != 0) fail(errno);
+void output::replace_file() {
+  earlier_ = pd::unique_fd(::openat(directory_.get(), file_name_.c_str(),
+                                    O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!earlier_) fail(errno);
+  pd::claim_for_writing(earlier_.get(), name_);
+  // Nobody may open the new file whom the earlier one would keep out.
+  const int error = create_temporary(0600);
+  if (error != 0 && !is_refusal(error)) fail(error);
+  if (error != 0) create_unnamed();
+  overwrites_ = error != 0 || !copy_attributes(earlier_.get(), own_.get(), calls_);
 }
 
-output::~output() {
-  if (fd_ > 1) ::close(fd_);
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
-  doomed[0] = '\0';
+// Returns 0 or an errno.
+int output::create_temporary(unsigned mode) {
+  for (int tries = 0; tries < 100; ++tries) {
+    const std::string name = random_name();
+    own_ = pd::unique_fd(::openat(directory_.get(), name.c_str(),
+                                  O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+    if (own_) {
+      temporary_.emplace(directory_.get(), name);
+      return 0;
+    }
+    if (errno != EEXIST) return errno;
+  }
+  return EEXIST;
 }
+
+// Elsewhere: where temporary files are.
+void output::create_unnamed() {
+  const char* named = std::getenv("TMPDIR");
+  const std::string directory = named && *named ? named : "/tmp";
+  std::string path = directory + "/era_tools.XXXXXX";
+  own_ = pd::unique_fd(::mkostemp(path.data(), O_CLOEXEC));
+  if (!own_)
+    throw output_error(
+        fmt::format("cannot write a temporary file in {}: {}; name another directory in TMPDIR",
+                    directory, std::strerror(errno)));
+  ::unlink(path.c_str());
+}
+
+output::~output() = default;
 
 void output::write(std::string_view text) {
   while (!text.empty()) {
     const ssize_t written = ::write(fd_, text.data(), text.size());
-    if (written >= 0)
+    if (written > 0)
       text.remove_prefix(static_cast<std::size_t>(written));
+    else if (written == 0)
+      fail(ENOSPC);
     else if (errno == EPIPE)
       throw closed_pipe();
     else if (errno != EINTR)
@@ -102,17 +140,114 @@ void output::write(std::string_view text) {
 }
 
 void output::commit() {
-  if (fd_ == 1) return;
-  // Some targets (pipes) cannot be synchronised.
-  if (::fsync(fd_) != 0 && errno != EINVAL && errno != EROFS) fail(errno);
-  if (::close(std::exchange(fd_, -1)) != 0) fail(errno);
-  if (temporary_.empty()) return;
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno);
-  temporary_.clear();
+  if (!own_) return;
+  flush(fd_);
+  if (!temporary_ && !overwrites_) {
+    fd_ = -1;
+    if (own_.reset() != 0) fail(errno);
+    return;
+  }
+  if (overwrites_ || !take_name()) overwrite();
+}
+
+// Some targets (pipes) cannot be synchronised.
+void output::flush(int fd) {
+  while (calls_.fsync(fd) != 0)
+    if (errno == EINVAL || errno == EROFS)
+      return;
+    else if (errno != EINTR)
+      fail(errno);
+}
+
+// Returns false if the file may be written, but not replaced.
+bool output::take_name() {
+  if (calls_.renameat(directory_.get(), temporary_->name().c_str(), directory_.get(),
+                      file_name_.c_str()) != 0) {
+    if (earlier_ && is_refusal(errno)) return false;
+    fail(errno);
+  }
+  temporary_->release();
+  const pd::unique_fd readable(::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (readable)
+    flush(readable.get());
+  else
+    ::sync();  // a directory that may be written, and not read
+  return true;
+}
+
+void output::overwrite() {
+  struct stat status {};
+  if (::fstat(fd_, &status) != 0) fail(errno);
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  const std::uint64_t beginning = std::min<std::uint64_t>(size, incomplete_mark.size());
+  reserve_room(size);
+  const auto mark = [&] {
+    put(incomplete_mark, 0);
+    if (::ftruncate(earlier_.get(), static_cast<off_t>(incomplete_mark.size())) != 0) fail(errno);
+    flush(earlier_.get());
+  };
+  try {
+    mark();
+    copy(beginning, size);
+    flush(earlier_.get());
+    copy(0, beginning);
+    if (::ftruncate(earlier_.get(), static_cast<off_t>(size)) != 0) fail(errno);
+    flush(earlier_.get());
+  } catch (const output_error& e) {
+    if (!has_overwritten_) throw;
+    try {
+      mark();
+    } catch (const output_error&) {
+      // The first error is the one to tell.
+    }
+    throw output_error(fmt::format(
+        "{}; what it held before is lost, and its first line says that it is incomplete",
+        e.what()));
+  }
+}
+
+// Before anything is overwritten. File systems that cannot reserve find out later.
+void output::reserve_room(std::uint64_t bytes) {
+  if (bytes == 0 ||
+      calls_.fallocate(earlier_.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes)) == 0)
+    return;
+  if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL && errno != EINTR) fail(errno);
+}
+
+// From the temporary file to the earlier one.
+void output::copy(std::uint64_t begin, std::uint64_t end) {
+  std::vector<char> buffer(std::size_t{1} << 20);
+  while (begin < end) {
+    const std::size_t wanted = std::min<std::uint64_t>(buffer.size(), end - begin);
+    const ssize_t got = calls_.pread(fd_, buffer.data(), wanted, static_cast<off_t>(begin));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) fail(got < 0 ? errno : EIO);
+    put({buffer.data(), static_cast<std::size_t>(got)}, begin);
+    begin += static_cast<std::uint64_t>(got);
+  }
+}
+
+void output::put(std::string_view text, std::uint64_t at) {
+  while (!text.empty()) {
+    const ssize_t written =
+        calls_.pwrite(earlier_.get(), text.data(), text.size(), static_cast<off_t>(at));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) fail(written < 0 ? errno : ENOSPC);
+    has_overwritten_ = true;
+    text.remove_prefix(static_cast<std::size_t>(written));
+    at += static_cast<std::uint64_t>(written);
+  }
 }
 
 void output::fail(int error) const {
   throw output_error(fmt::format("cannot write {}: {}", name_, std::strerror(error)));
+}
+
+void require_other_output(const pd::block_device& metadata, const std::string& path) {
+  const bool standard = is_standard_output(path);
+  if (metadata.is_same_file(standard ? "/proc/self/fd/1" : path))
+    throw output_error(fmt::format("{}: is the metadata itself; name another output",
+                                   standard ? "standard output" : path));
 }
 
 }  // namespace era

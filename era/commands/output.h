@@ -2,11 +2,20 @@
 // Where a command's result goes: standard output, or a file that appears whole or not at all.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 
+#include "era/commands/temporary_name.h"
+#include "persistent-data/io/block_device.h"
+#include "persistent-data/io/system_calls.h"
+#include "persistent-data/io/unique_fd.h"
+
 namespace era {
+
+namespace pd = persistent_data;
 
 // The reader of standard output has gone: nothing needs to be said.
 class closed_pipe : public std::exception {};
@@ -16,13 +25,23 @@ class output_error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// path: empty or "-" for standard output.
+//
+// A descriptor of this program (/dev/stdout, /dev/fd/3), a device or a pipe is written directly, a
+// block device only if it is not in use.
+//
+// A regular file, or one that is not there yet, is written under a temporary name in its directory
+// and takes its name in commit(): an earlier file stays until then. It must not be in use (see
+// in_use.h), and the new one gets its owner, mode, access control list and extended attributes.
+//
+// If that is not possible (the directory must not be written, the owner cannot be kept, the file is
+// a mount point) an earlier file is overwritten in commit(), with what was in a temporary file
+// until then. While that goes on its first line says that it is incomplete, and the rest is at its
+// place.
 class output {
  public:
-  // path: empty or "-" for standard output. A regular file, or one that is not there yet, is
-  // written under a temporary name in the same directory and takes its name in commit(): an earlier
-  // file stays until then. Anything else (a device, a pipe) is written directly. Throws
-  // output_error.
-  explicit output(const std::string& path);
+  // Throws output_error, device_error.
+  explicit output(const std::string& path, pd::system_calls& calls = pd::system_calls::real());
 
   // What was not committed goes away; so it does when a signal ends the program.
   ~output();
@@ -31,16 +50,36 @@ class output {
 
   // Throws output_error, or closed_pipe.
   void write(std::string_view);
-  // Everything is on disk, under its name. Throws output_error.
+  // Everything is on disk, under its name. Throws output_error. Then an earlier file is as it was,
+  // or, if it was to be overwritten, its first line may say that it is incomplete.
   void commit();
 
  private:
-  void create_beside(const std::string& target, unsigned mode);
+  void open_in_directory(const std::string& directory);
+  void replace_file();
+  int create_temporary(unsigned mode);
+  void create_unnamed();
+  void flush(int fd);
+  bool take_name();
+  void overwrite();
+  void reserve_room(std::uint64_t bytes);
+  void copy(std::uint64_t begin, std::uint64_t end);
+  void put(std::string_view, std::uint64_t at);
   [[noreturn]] void fail(int error) const;
 
-  std::string name_;  // for messages
-  std::string path_, temporary_;
-  int fd_ = 1;
+  pd::system_calls& calls_;
+  std::string name_;         // for messages
+  std::string file_name_;    // in directory_
+  pd::unique_fd directory_;  // O_PATH
+  pd::unique_fd earlier_;    // the file that is replaced, locked
+  pd::unique_fd own_;        // what is written to, but for standard output
+  int fd_ = 1;               // what is written to
+  bool overwrites_ = false, has_overwritten_ = false;
+  std::optional<temporary_name> temporary_;  // in directory_
 };
+
+// Throws output_error if writing to the output would change the metadata that is read. path: as
+// output's.
+void require_other_output(const pd::block_device& metadata, const std::string& path);
 
 }  // namespace era

@@ -2,16 +2,25 @@
 // A file appears whole or not at all.
 #include "era/commands/output.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <vector>
+
+#include "persistent-data/format/le.h"
+#include "persistent-data/testing/loop_devices.h"
 
 namespace era {
 namespace {
@@ -36,6 +45,39 @@ class Output : public ::testing::Test {
     std::ostringstream text;
     text << std::ifstream(of).rdbuf();
     return text.str();
+  }
+
+  // Writes all of it at once.
+  static void write_whole(const std::string& to, const std::string& text,
+                          pd::system_calls& calls = pd::system_calls::real()) {
+    output out(to, calls);
+    out.write(text);
+    out.commit();
+  }
+  // The message, or an empty one.
+  static std::string commit_error(const std::string& to, const std::string& text,
+                                  pd::system_calls& calls) {
+    try {
+      write_whole(to, text, calls);
+      return "";
+    } catch (const output_error& e) {
+      return e.what();
+    }
+  }
+  // Of opening it.
+  static std::string error_of(const std::string& path) {
+    try {
+      output out(path);
+      return "";
+    } catch (const std::exception& e) {
+      return e.what();
+    }
+  }
+  // Larger than the buffer of a copy.
+  static std::string big_text() {
+    std::string text;
+    for (int i = 0; i < 600000; ++i) text += std::to_string(i % 7919) + ' ';
+    return text;
   }
 
   fs::path directory_;
@@ -115,11 +157,528 @@ TEST_F(Output, TellsAClosedPipe) {
   std::signal(SIGPIPE, before);
 }
 
+// --- Links, names and descriptors.
+
+TEST_F(Output, CreatesWhatALinkNames) {
+  fs::create_directory(path("elsewhere"));
+  fs::create_symlink("elsewhere/target", path("link"));
+  fs::create_symlink(path("link"), path("link to link"));
+  {
+    output out(path("link to link"));
+    out.write("new");
+    out.commit();
+  }
+  EXPECT_TRUE(fs::is_symlink(path("link")));
+  EXPECT_TRUE(fs::is_symlink(path("link to link")));
+  EXPECT_EQ(content(path("elsewhere/target")), "new");
+  EXPECT_EQ(files(), 3u);
+  EXPECT_EQ(error_of(path("nowhere/target")),
+            "cannot write " + path("nowhere/target") + ": No such file or directory");
+  fs::create_symlink("nowhere/target", path("broken"));
+  EXPECT_EQ(error_of(path("broken")),
+            "cannot write " + path("broken") + ": No such file or directory");
+}
+
+TEST_F(Output, FollowsLinksOnlySoFar) {
+  fs::create_symlink("b", path("a"));
+  fs::create_symlink("a", path("b"));
+  EXPECT_EQ(error_of(path("a")),
+            "cannot write " + path("a") + ": Too many levels of symbolic links");
+}
+
+TEST_F(Output, TakesNamesAsLongAsTheyCanBe) {
+  for (const std::size_t size : {248u, 249u, 255u}) {
+    const std::string name(size, 'n');
+    for (const char* text : {"first", "second"}) {
+      output out(path(name.c_str()));
+      out.write(text);
+      out.commit();
+      EXPECT_EQ(content(path(name.c_str())), text);
+    }
+  }
+  EXPECT_EQ(files(), 3u);
+  const std::string longer = path(std::string(256, 'n').c_str());
+  EXPECT_EQ(error_of(longer), "cannot write " + longer + ": File name too long");
+}
+
+TEST_F(Output, DirectoriesAreNoFiles) {
+  for (const std::string& name : {directory_.string(), directory_.string() + "/", path(".")})
+    EXPECT_EQ(error_of(name), "cannot write " + name + ": Is a directory");
+  EXPECT_EQ(error_of(path("new/")), "cannot write " + path("new/") + ": No such file or directory");
+  std::ofstream(path("file")) << "old";
+  EXPECT_EQ(error_of(path("file/")), "cannot write " + path("file/") + ": Not a directory");
+}
+
+// As a shell's >> leaves it: what is there stays, under every name of the descriptor.
+TEST_F(Output, AppendsToADescriptor) {
+  std::ofstream(path("log")) << "old\n";
+  const pd::unique_fd fd(::open(path("log").c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  const std::string number = std::to_string(fd.get());
+  fs::create_symlink("/dev/fd/" + number, path("link"));
+  for (const std::string& name : {"/proc/self/fd/" + number, "/dev/fd/" + number,
+                                  "/proc/thread-self/fd/" + number, path("link")}) {
+    output out(name);
+    out.write("new\n");
+    out.commit();
+  }
+  EXPECT_EQ(content(path("log")), "old\nnew\nnew\nnew\nnew\n");
+  EXPECT_EQ(files(), 2u);
+}
+
+// As a shell's > leaves it for two commands.
+TEST_F(Output, WritesWhereADescriptorStands) {
+  const pd::unique_fd fd(::open(path("log").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
+  ASSERT_EQ(::write(fd.get(), "first ", 6), 6);
+  {
+    output out("/dev/fd/" + std::to_string(fd.get()));
+    out.write("second ");
+    out.commit();
+  }
+  ASSERT_EQ(::write(fd.get(), "third", 5), 5);
+  EXPECT_EQ(content(path("log")), "first second third");
+}
+
+TEST_F(Output, ADescriptorThatIsNotOpen) {
+  EXPECT_EQ(error_of("/proc/self/fd/999"), "cannot write /proc/self/fd/999: Bad file descriptor");
+}
+
+// --- Attributes.
+
+// The list of a file or, for a directory, that of its new files; empty if there is none.
+std::string access_list(const std::string& of, bool of_new_files = false) {
+  std::string list(1000, '?');
+  const ssize_t size =
+      ::getxattr(of.c_str(), of_new_files ? "system.posix_acl_default" : "system.posix_acl_access",
+                 list.data(), list.size());
+  list.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
+  return list;
+}
+
+// Sets a list: the owner and user 4711 may write, the group may read, others may not.
+bool set_access_list(const std::string& of, bool of_new_files = false) {
+  struct entry {
+    pd::le16 tag, permissions;
+    pd::le32 id;
+  };
+  struct {
+    pd::le32 version = 2;
+    entry entries[5] = {{0x01, 6, 0xffffffff},
+                        {0x02, 6, 4711},
+                        {0x04, 4, 0xffffffff},
+                        {0x10, 6, 0xffffffff},
+                        {0x20, 0, 0xffffffff}};
+  } list;
+  return ::setxattr(of.c_str(),
+                    of_new_files ? "system.posix_acl_default" : "system.posix_acl_access", &list,
+                    sizeof list, 0) == 0;
+}
+
+std::string user_attribute(const std::string& of) {
+  std::string value(100, '?');
+  const ssize_t size = ::getxattr(of.c_str(), "user.comment", value.data(), value.size());
+  value.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
+  return value;
+}
+
+ino_t inode(const std::string& of) {
+  struct stat status {};
+  EXPECT_EQ(::stat(of.c_str(), &status), 0);
+  return status.st_ino;
+}
+
+TEST_F(Output, KeepsTheOwner) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to give a file away";
+  std::ofstream(path("old")) << "old";
+  ASSERT_EQ(::chown(path("old").c_str(), 4711, 4712), 0);
+  ASSERT_EQ(::chmod(path("old").c_str(), 0640), 0);
+  const ino_t before = inode(path("old"));
+  write_whole(path("old"), "new");
+  struct stat status {};
+  ASSERT_EQ(::stat(path("old").c_str(), &status), 0);
+  EXPECT_EQ(status.st_uid, 4711u);
+  EXPECT_EQ(status.st_gid, 4712u);
+  EXPECT_EQ(status.st_mode & 07777, 0640u);
+  EXPECT_NE(status.st_ino, before);
+}
+
+TEST_F(Output, KeepsAccessListsAndAttributes) {
+  std::ofstream(path("old")) << "old";
+  const std::string comment = "kept";
+  if (!set_access_list(path("old")) ||
+      ::setxattr(path("old").c_str(), "user.comment", comment.data(), comment.size(), 0) != 0)
+    GTEST_SKIP() << "no extended attributes here: " << std::strerror(errno);
+  const std::string list = access_list(path("old"));
+  const ino_t before = inode(path("old"));
+  ASSERT_NE(list, "");
+  write_whole(path("old"), "new");
+  EXPECT_EQ(access_list(path("old")), list);
+  EXPECT_EQ(user_attribute(path("old")), comment);
+  EXPECT_EQ(fs::status(path("old")).permissions(), fs::perms(0660));
+  EXPECT_NE(inode(path("old")), before);
+}
+
+// A directory says who may use its new files. That is nothing to a file that was there before.
+TEST_F(Output, TakesTheListOfItsDirectoryIfItIsNew) {
+  std::ofstream(path("old")) << "old";
+  if (!set_access_list(directory_.string(), true))
+    GTEST_SKIP() << "no access lists here: " << std::strerror(errno);
+  std::ofstream(path("like this")) << "x";
+  write_whole(path("new"), "new");
+  EXPECT_NE(access_list(path("new")), "");
+  EXPECT_EQ(access_list(path("new")), access_list(path("like this")));
+  EXPECT_EQ(fs::status(path("new")).permissions(), fs::status(path("like this")).permissions());
+  const fs::perms before = fs::status(path("old")).permissions();
+  write_whole(path("old"), "new");
+  EXPECT_EQ(access_list(path("old")), "");
+  EXPECT_EQ(fs::status(path("old")).permissions(), before);
+}
+
+// --- Calls that fail, and their order.
+
+class watched_calls final : public pd::system_calls {
+ public:
+  // What is called: fsync of a file or directory, rename, pwrite.
+  std::vector<std::string> log;
+  int fsync_error = 0, rename_error = 0, owner_error = 0, room_error = 0;
+  int interruptions = 0;
+  // The first is 1. Fails with EIO; later ones, too, if that is set. Or stops the program there.
+  int failing_write = 0, writes = 0;
+  bool fails_for_good = false, stops = false;
+  struct stopped {};
+
+  int fsync(int fd) override {
+    struct stat status {};
+    ::fstat(fd, &status);
+    log.push_back(S_ISDIR(status.st_mode) ? "fsync directory" : "fsync file");
+    errno = interruptions > 0 ? EINTR : fsync_error;
+    if (interruptions > 0) return --interruptions, -1;
+    return fsync_error != 0 ? -1 : system_calls::fsync(fd);
+  }
+  int renameat(int from_directory, const char* from, int to_directory, const char* to) override {
+    log.push_back("rename");
+    errno = rename_error;
+    return rename_error != 0 ? -1 : system_calls::renameat(from_directory, from, to_directory, to);
+  }
+  int fchown(int fd, uid_t owner, gid_t group) override {
+    errno = owner_error;
+    return owner_error != 0 ? -1 : system_calls::fchown(fd, owner, group);
+  }
+  int fallocate(int fd, int mode, off_t offset, off_t bytes) override {
+    errno = room_error;
+    return room_error != 0 ? -1 : system_calls::fallocate(fd, mode, offset, bytes);
+  }
+  ssize_t pwrite(int fd, const void* from, std::size_t bytes, off_t offset) override {
+    log.push_back("pwrite");
+    ++writes;
+    const bool fails =
+        fails_for_good ? failing_write != 0 && writes >= failing_write : writes == failing_write;
+    if (fails && stops) throw stopped{};
+    errno = EIO;
+    return fails ? -1 : system_calls::pwrite(fd, from, bytes, offset);
+  }
+};
+
+using calls_log = std::vector<std::string>;
+
+TEST_F(Output, IsOnDiskBeforeItHasItsName) {
+  watched_calls calls;
+  write_whole(path("new"), "new", calls);
+  EXPECT_EQ(calls.log, (calls_log{"fsync file", "rename", "fsync directory"}));
+}
+
+TEST_F(Output, FlushesAgainAfterASignal) {
+  watched_calls calls;
+  calls.interruptions = 2;
+  write_whole(path("new"), "new", calls);
+  EXPECT_EQ(calls.log,
+            (calls_log{"fsync file", "fsync file", "fsync file", "rename", "fsync directory"}));
+}
+
+TEST_F(Output, KeepsAnEarlierFileIfItCannotBeFlushedOrRenamed) {
+  for (const bool is_rename : {false, true})
+    for (const char* name : {"old", "new"}) {
+      std::ofstream(path("old")) << "old";
+      watched_calls calls;
+      (is_rename ? calls.rename_error : calls.fsync_error) = EIO;
+      EXPECT_EQ(commit_error(path(name), "text", calls),
+                "cannot write " + path(name) + ": Input/output error");
+      EXPECT_EQ(content(path("old")), "old");
+      EXPECT_EQ(files(), 1u);
+    }
+}
+
+// Somebody else's file in a sticky directory, or one that is a mount point.
+TEST_F(Output, OverwritesAFileThatCannotBeReplaced) {
+  for (const int error : {EPERM, EACCES, EBUSY}) {
+    std::ofstream(path("old")) << std::string(3000, 'o');
+    const ino_t before = inode(path("old"));
+    watched_calls calls;
+    calls.rename_error = error;
+    const std::string text = "new, and longer than the mark at its beginning" + big_text();
+    write_whole(path("old"), text, calls);
+    EXPECT_TRUE(content(path("old")) == text);
+    EXPECT_EQ(inode(path("old")), before);
+    EXPECT_EQ(files(), 1u);
+    // A new one has nothing to be overwritten.
+    EXPECT_EQ(commit_error(path("new"), "text", calls),
+              "cannot write " + path("new") + ": " + std::strerror(error));
+    EXPECT_EQ(files(), 1u);
+  }
+}
+
+TEST_F(Output, OverwritesAFileWhoseOwnerCannotBeKept) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to give a file away";
+  std::ofstream(path("old")) << "old";
+  ASSERT_EQ(::chown(path("old").c_str(), 4711, 4712), 0);
+  const ino_t before = inode(path("old"));
+  watched_calls calls;
+  calls.owner_error = EPERM;
+  write_whole(path("old"), "new", calls);
+  struct stat status {};
+  ASSERT_EQ(::stat(path("old").c_str(), &status), 0);
+  EXPECT_EQ(status.st_uid, 4711u);
+  EXPECT_EQ(status.st_ino, before);
+  EXPECT_EQ(content(path("old")), "new");
+  EXPECT_EQ(files(), 1u);
+}
+
+// Of any length: shorter than the mark, and than what is overwritten.
+TEST_F(Output, OverwritesByAnyText) {
+  for (const std::size_t size : {0u, 1u, 59u, 60u, 61u, 100u, 3000000u}) {
+    std::ofstream(path("old")) << std::string(1000, 'o');
+    watched_calls calls;
+    calls.rename_error = EPERM;
+    const std::string text = big_text().substr(0, size);
+    write_whole(path("old"), text, calls);
+    EXPECT_TRUE(content(path("old")) == text) << size;
+  }
+}
+
+// The mark is flushed before anything else is written, and taken away after all else is flushed.
+TEST_F(Output, OverwritesInOrder) {
+  std::ofstream(path("old")) << std::string(1000, 'o');
+  watched_calls calls;
+  calls.rename_error = EPERM;
+  write_whole(path("old"), big_text().substr(0, 1000), calls);
+  EXPECT_EQ(calls.log, (calls_log{"fsync file", "rename", "pwrite", "fsync file", "pwrite",
+                                  "fsync file", "pwrite", "fsync file"}));
+}
+
+// Whichever write fails, for once or for good, or is the last one of a program that is killed: an
+// incomplete file is never taken for a whole one, nor for an empty one.
+TEST_F(Output, SaysThatItIsIncomplete) {
+  const std::string mark = "incomplete: the program that was writing this file was stopped\n";
+  const std::string old_text(5000000, 'o'), text = big_text();
+  for (const bool for_good : {false, true})
+    for (const bool stops : {false, true})
+      for (int n = 1;; ++n) {
+        SCOPED_TRACE(::testing::Message() << n << for_good << stops);
+        std::ofstream(path("old")) << old_text;
+        watched_calls calls;
+        calls.rename_error = EPERM;
+        calls.failing_write = n;
+        calls.fails_for_good = for_good;
+        calls.stops = stops;
+        std::string error;
+        try {
+          error = commit_error(path("old"), text, calls);
+        } catch (const watched_calls::stopped&) {
+          error = "stopped";
+        }
+        const std::string now = content(path("old"));
+        if (calls.writes < n) {
+          EXPECT_EQ(error, "");
+          EXPECT_TRUE(now == text);
+          EXPECT_GT(n, 4);
+          break;
+        }
+        EXPECT_EQ(files(), 1u);
+        if (n == 1) {
+          EXPECT_TRUE(now == old_text);
+          EXPECT_EQ(error,
+                    stops ? "stopped" : "cannot write " + path("old") + ": Input/output error");
+        } else {
+          EXPECT_EQ(now.substr(0, mark.size()), mark);
+          EXPECT_EQ(error, stops ? "stopped"
+                                 : "cannot write " + path("old") +
+                                       ": Input/output error; what it held before is lost, and its "
+                                       "first line says that it is incomplete");
+        }
+      }
+}
+
+TEST_F(Output, KeepsAnEarlierFileIfThereIsNoRoomToOverwriteIt) {
+  for (const int error : {ENOSPC, EDQUOT, EFBIG, EIO}) {
+    std::ofstream(path("old")) << "old";
+    watched_calls calls;
+    calls.rename_error = EPERM;
+    calls.room_error = error;
+    EXPECT_EQ(commit_error(path("old"), big_text(), calls),
+              "cannot write " + path("old") + ": " + std::strerror(error));
+    EXPECT_EQ(content(path("old")), "old");
+    EXPECT_EQ(calls.writes, 0);
+  }
+}
+
+TEST_F(Output, OverwritesWhereRoomCannotBeReserved) {
+  std::ofstream(path("old")) << "old";
+  watched_calls calls;
+  calls.rename_error = EPERM;
+  calls.room_error = EOPNOTSUPP;
+  write_whole(path("old"), big_text(), calls);
+  EXPECT_TRUE(content(path("old")) == big_text());
+}
+
+// --- Rights. As root, the test becomes somebody else for a while.
+
+class somebody_else {
+ public:
+  somebody_else() : was_root_(::geteuid() == 0) {
+    became_ = !was_root_ || (::setegid(65534) == 0 && ::seteuid(65534) == 0);
+  }
+  ~somebody_else() {
+    if (was_root_ && (::seteuid(0) != 0 || ::setegid(0) != 0)) std::abort();
+  }
+  bool became() const noexcept { return became_; }
+  static void give(const std::string& path) {
+    if (::geteuid() == 0 && ::chown(path.c_str(), 65534, 65534) != 0) std::abort();
+  }
+
+ private:
+  bool was_root_, became_ = false;
+};
+
+TEST_F(Output, OverwritesAFileInADirectoryThatMustNotBeWritten) {
+  std::ofstream(path("old")) << "old";
+  somebody_else::give(path("old"));
+  ::chmod(path("old").c_str(), 0620);
+  ::chmod(directory_.c_str(), 0555);
+  const ino_t before = inode(path("old"));
+  {
+    const somebody_else me;
+    if (!me.became()) GTEST_SKIP() << "cannot become a user who is not root";
+    {
+      output out(path("old"));
+      out.write("half");
+    }
+    EXPECT_EQ(error_of(path("new")), "cannot write " + path("new") + ": Permission denied");
+    write_whole(path("old"), "new");
+  }
+  ::chmod(directory_.c_str(), 0755);
+  EXPECT_EQ(content(path("old")), "new");
+  EXPECT_EQ(inode(path("old")), before);
+  EXPECT_EQ(fs::status(path("old")).permissions(), fs::perms(0620));
+  EXPECT_EQ(files(), 1u);
+}
+
+// The temporary file is where TMPDIR says.
+TEST_F(Output, NamesTheDirectoryOfTemporaryFiles) {
+  std::ofstream(path("old")) << "old";
+  somebody_else::give(path("old"));
+  ::chmod(directory_.c_str(), 0555);
+  const char* before = std::getenv("TMPDIR");
+  const std::string kept = before ? before : "";
+  ::setenv("TMPDIR", path("nowhere").c_str(), 1);
+  std::string error;
+  {
+    const somebody_else me;
+    if (me.became()) error = error_of(path("old"));
+  }
+  before ? ::setenv("TMPDIR", kept.c_str(), 1) : ::unsetenv("TMPDIR");
+  ::chmod(directory_.c_str(), 0755);
+  if (error.empty()) GTEST_SKIP() << "cannot become a user who is not root";
+  EXPECT_EQ(error, "cannot write a temporary file in " + path("nowhere") +
+                       ": No such file or directory; name another directory in TMPDIR");
+  EXPECT_EQ(content(path("old")), "old");
+}
+
+// One that may be written and entered, and not read.
+TEST_F(Output, WritesIntoADirectoryThatMustNotBeRead) {
+  somebody_else::give(directory_.string());
+  ::chmod(directory_.c_str(), 0333);
+  {
+    const somebody_else me;
+    if (!me.became()) GTEST_SKIP() << "cannot become a user who is not root";
+    write_whole(path("new"), "new");
+  }
+  ::chmod(directory_.c_str(), 0755);
+  EXPECT_EQ(content(path("new")), "new");
+}
+
+// Nobody may open the new file while it is written whom the earlier one keeps out.
+TEST_F(Output, IsSecretWhileItIsWritten) {
+  std::ofstream(path("old")) << "old";
+  ::chmod(path("old").c_str(), 0600);
+  output out(path("old"));
+  for (const auto& entry : fs::directory_iterator(directory_))
+    EXPECT_EQ(entry.status().permissions(), fs::perms(0600)) << entry.path();
+  EXPECT_EQ(files(), 2u);
+}
+
+// --- In use.
+
+TEST_F(Output, RefusesAFileThatIsInUse) {
+  std::ofstream(path("old")) << "old";
+  const pd::unique_fd other(::open(path("old").c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(::flock(other.get(), LOCK_SH), 0);
+  EXPECT_EQ(error_of(path("old")),
+            path("old") + ": is being read or written by another tool; wait until it has finished");
+  ASSERT_EQ(::flock(other.get(), LOCK_UN), 0);
+  struct flock lock {};
+  lock.l_type = F_RDLCK;
+  lock.l_start = 101;
+  lock.l_len = 1;
+  ASSERT_EQ(::fcntl(other.get(), F_OFD_SETLK, &lock), 0);
+  EXPECT_EQ(error_of(path("old")), path("old") +
+                                       ": is in use: another program, such as a virtual machine, "
+                                       "holds a lock on it; stop that first");
+  EXPECT_EQ(files(), 1u);
+}
+
+TEST_F(Output, IsInUseItself) {
+  std::ofstream(path("old")) << "old";
+  {
+    output first(path("old"));
+    EXPECT_NE(error_of(path("old")), "");
+    EXPECT_EQ(error_of(path("other")), "");
+  }
+  EXPECT_EQ(error_of(path("old")), "");
+}
+
+TEST_F(Output, RefusesWhatALoopDeviceLiesOn) {
+  std::ofstream(path("old")) << "old";
+  fs::resize_file(path("old"), 1 << 20);
+  pd::test::loop_devices loops;
+  const std::string loop = loops.attach(path("old"));
+  if (loop.empty()) GTEST_SKIP() << loops.why_not();
+  EXPECT_EQ(error_of(path("old")), path("old") + ": is in use: " + loop +
+                                       " lies on it; detach that first: losetup --detach " + loop);
+  write_whole(loop, "into the device");
+  EXPECT_EQ(content(path("old")).substr(0, 15), "into the device");
+  const pd::unique_fd mounted(::open(loop.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+  EXPECT_EQ(error_of(loop), loop +
+                                ": is in use: mounted, or held by device-mapper; stop its user "
+                                "first");
+}
+
+TEST_F(Output, IsNotTheMetadata) {
+  std::ofstream(path("metadata")) << std::string(8192, 'm');
+  std::ofstream(path("other")) << "o";
+  const pd::block_device metadata(path("metadata"), pd::access::exclusive);
+  EXPECT_NO_THROW(require_other_output(metadata, path("other")));
+  EXPECT_NO_THROW(require_other_output(metadata, path("none")));
+  EXPECT_NO_THROW(require_other_output(metadata, ""));
+  const pd::unique_fd fd(::open(path("metadata").c_str(), O_RDWR | O_CLOEXEC));
+  for (const std::string& name : {path("metadata"), "/dev/fd/" + std::to_string(fd.get())})
+    EXPECT_THROW(require_other_output(metadata, name), output_error) << name;
+}
+
 // A child ends itself by the signal while its file is half written.
 TEST_F(Output, GoesAwayWithASignal) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const auto child = [&] {
-      output out(path("new"));
+      output out(path("new")), other(path("other"));
+      { output gone(path("third")); }
       out.write("half");
       ::raise(signal);
     };

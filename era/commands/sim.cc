@@ -273,20 +273,20 @@ class simulator {
   // done of total: of the line. Where the input has a length, how far that is counts.
   std::string how_far(std::uint64_t done, std::uint64_t total, double seconds) const {
     std::string text = line_.name() + ": " + (simulation_ ? where() : "opening the metadata");
-    const auto bytes = talks_ ? std::nullopt : lines_->bytes();
+    const std::uint64_t bytes = talks_ ? 0 : lines_->bytes().value_or(0);  // 0: not known
     const double of_line = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 0;
     constexpr std::uint64_t whole = 1'000'000;
     std::uint64_t share = static_cast<std::uint64_t>(of_line * whole);
-    if (bytes && *bytes > 0) {
+    if (bytes > 0) {
       const auto line_bytes = static_cast<double>(lines_->bytes_done() - bytes_before_);
       const double read = static_cast<double>(bytes_before_) + of_line * line_bytes;
-      share = static_cast<std::uint64_t>(read / static_cast<double>(*bytes) * whole);
+      share = static_cast<std::uint64_t>(read / static_cast<double>(bytes) * whole);
     } else if (total == 0) {
       return text;
     }
     text += fmt::format(": {}%", share * 100 / whole);
     // Where only the line's share is known, its time is known at a terminal: each line begins anew.
-    const bool has_time = talks_ || bytes;
+    const bool has_time = talks_ || bytes > 0;
     const std::string left = has_time ? time_left(share, whole, seconds) : "";
     return left.empty() ? text : text + fmt::format(", {} left", left);
   }

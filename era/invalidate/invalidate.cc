@@ -118,7 +118,8 @@ changed_blocks::changed_blocks(const pd::block_device& device, source from, find
   check_metadata(device, {from, false, false}, [this](finding f) { note(std::move(f)); });
   if (damaged_) return;
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  // Damage that is only met the second time, such as a block that now cannot be read, counts as well.
+  // Damage that is only met the second time, such as a block that now cannot be read, counts as
+  // well.
   metadata_ = open_metadata(queue, device, from, [this](finding f) { note(std::move(f)); });
 }
 

@@ -415,10 +415,10 @@ TEST(Restore, KnowsHowMuchOfTheMetadataIsWritten) {
   builder.begin_era_array();
   builder.eras({0, 16'000'000}, {1});
   ASSERT_GE(seen.size(), 15u);
-  const std::uint64_t array = pd::array_blocks_for(16'000'000, 4) * pd::block_size;
+  const std::uint64_t array_bytes = pd::array_blocks_for(16'000'000, 4) * pd::block_size;
   for (std::size_t i = 0; i < seen.size(); ++i) {
-    EXPECT_NEAR(static_cast<double>(seen[i].done + seen[i].known_rest), static_cast<double>(array),
-                3.0 * pd::block_size);
+    EXPECT_NEAR(static_cast<double>(seen[i].done + seen[i].known_rest),
+                static_cast<double>(array_bytes), 3.0 * pd::block_size);
     EXPECT_EQ(seen[i].done >> 20, i * (1 << 20) / 1018 * pd::block_size >> 20);
   }
 }

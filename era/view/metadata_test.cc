@@ -7,6 +7,7 @@
 
 #include "era/testing/metadata_builder.h"
 #include "persistent-data/format/btree_node.h"
+#include "persistent-data/testing/torn_reads.h"
 
 namespace era {
 namespace {
@@ -153,6 +154,66 @@ TEST_F(HeldSnapshot, IsStillHeldUntilItIsDroppedOrTakenAnew) {
 
   change_superblock(built_, [](superblock& sb) { sb.metadata_snap = 0; });
   EXPECT_THROW(require_still_held(queue, device, *m), no_snapshot);
+}
+
+// The superblock of a live device may be met while the kernel writes it.
+class TornSuperblock : public HeldSnapshot {
+ protected:
+  TornSuperblock()
+      : device_(built_.path(), pd::access::shared, pd::engine_choice::sync, calls_),
+        queue_(device_.make_engine(), device_.nr_blocks()) {}
+
+  // The number of findings.
+  std::size_t read(bool may_be_torn) {
+    std::size_t findings = 0;
+    const auto sb = read_superblock(queue_, device_.nr_blocks(), superblock_location, may_be_torn,
+                                    [&](const finding&) { ++findings; });
+    EXPECT_EQ(sb.has_value(), findings == 0);
+    return findings;
+  }
+
+  pd::test::torn_reads calls_;
+  pd::block_device device_;
+  pd::read_queue queue_;
+};
+
+TEST_F(TornSuperblock, IsReadAgainUntilItIsWhole) {
+  for (const int torn : {0, 1, 3, 9}) {
+    calls_.torn = torn;
+    calls_.reads = 0;
+    EXPECT_EQ(read(true), 0u) << torn;
+    EXPECT_EQ(calls_.reads, torn + 1);
+  }
+}
+
+TEST_F(TornSuperblock, ThatStaysTornIsDamaged) {
+  calls_.torn = 1000;
+  EXPECT_EQ(read(true), 1u);
+  EXPECT_EQ(calls_.reads, 10);
+}
+
+TEST_F(TornSuperblock, OfADeviceThatNobodyWritesIsDamaged) {
+  calls_.torn = 1;
+  EXPECT_EQ(read(false), 1u);
+  EXPECT_EQ(calls_.reads, 1);
+}
+
+TEST_F(TornSuperblock, DoesNotHideASnapshot) {
+  const finding_sink none = [](const finding& f) { ADD_FAILURE() << f.what.detail; };
+  calls_.torn = 2;
+  const auto m = open_metadata(queue_, device_, source::snapshot, none);
+  ASSERT_TRUE(m);
+  EXPECT_EQ(calls_.torn, 0);
+  calls_.torn = 2;
+  EXPECT_NO_THROW(require_still_held(queue_, device_, *m));
+  EXPECT_EQ(calls_.torn, 0);
+}
+
+TEST_F(TornSuperblock, OfLiveMetadataIsDamaged) {
+  calls_.torn = 1;
+  std::size_t findings = 0;
+  EXPECT_FALSE(open_metadata(queue_, device_, source::live, [&](const finding&) { ++findings; }));
+  EXPECT_EQ(findings, 1u);
 }
 
 TEST_F(HeldSnapshot, LiveMetadataNeedsNoSnapshot) {

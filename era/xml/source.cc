@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "persistent-data/format/le.h"
+#include "persistent-data/io/storage.h"
 
 namespace era::xml {
 namespace {
@@ -72,11 +73,8 @@ void input_file::look_at_begin() {
 }
 
 bool input_file::is_same_file(const std::string& path) const {
-  struct stat ours {
-  }, theirs{};
-  if (::fstat(fd_, &ours) != 0 || ::stat(path.c_str(), &theirs) != 0) return false;
-  if (S_ISBLK(ours.st_mode)) return S_ISBLK(theirs.st_mode) && ours.st_rdev == theirs.st_rdev;
-  return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+  struct stat ours {};
+  return ::fstat(fd_, &ours) == 0 && pd::storage::of(ours).overlaps(pd::storage::at(path));
 }
 
 std::optional<std::uint64_t> input_file::bytes() const {

@@ -35,7 +35,8 @@ class input_file {
   // For messages.
   const std::string& name() const noexcept { return name_; }
 
-  // Is this file, by device and inode, the same as the one at path? False where path is not there.
+  // Returns true if writing to what is at path changes this file: it is the same, or one lies on
+  // the other. Returns false if path is not there.
   bool is_same_file(const std::string& path) const;
 
   // Of the file as it is; nothing where that cannot be known.

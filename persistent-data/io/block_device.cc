@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +12,9 @@
 #include <cerrno>
 #include <cstring>
 #include <thread>
+
+#include "persistent-data/io/in_use.h"
+#include "persistent-data/io/storage.h"
 
 namespace persistent_data {
 namespace {
@@ -46,11 +48,11 @@ class watched_engine final : public io_engine {
 
 }  // namespace
 
-block_device::block_device(std::string path, access how, engine_choice engine)
-    : path_(std::move(path)), engine_(engine) {
+block_device::block_device(std::string path, access how, engine_choice engine, system_calls& calls)
+    : path_(std::move(path)), engine_(engine), calls_(calls) {
   try {
     open(how);
-    lock(how);
+    if (how == access::exclusive) claim_for_reading(fd_, path_);
     measure();
   } catch (...) {
     if (fd_ >= 0) ::close(fd_);
@@ -83,17 +85,9 @@ void block_device::open(access how) {
   // Some file systems know no O_DIRECT; block devices all do.
   if (fd_ < 0 && errno == EINVAL && !is_block_device_) fd_ = ::open(path_.c_str(), flags);
   if (fd_ < 0 && errno == EBUSY)
-    fail(
-        "is in use: mounted, or held by device-mapper; stop its user first, or read the metadata "
-        "snapshot of a live device (--metadata-snapshot)");
+    fail(fmt::format("{}, or read the metadata snapshot of a live device (--metadata-snapshot)",
+                     held_by_kernel));
   if (fd_ < 0) fail(std::strerror(errno));
-}
-
-void block_device::lock(access how) const {
-  if (is_block_device_ || how == access::shared) return;
-  // File systems without locks are no reason not to read.
-  if (::flock(fd_, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-    fail("is being written by another tool; wait until it has finished");
 }
 
 void block_device::measure() {
@@ -115,8 +109,8 @@ void block_device::measure() {
 
 std::unique_ptr<io_engine> block_device::make_engine() const {
   std::unique_ptr<io_engine> engine;
-  if (engine_ == engine_choice::aio) engine = make_aio_engine(fd_);
-  if (!engine) engine = make_sync_engine(fd_);
+  if (engine_ == engine_choice::aio) engine = make_aio_engine(fd_, calls_);
+  if (!engine) engine = make_sync_engine(fd_, calls_);
   if (watcher_) engine = std::make_unique<watched_engine>(std::move(engine), watcher_);
   return engine;
 }
@@ -129,11 +123,8 @@ unsigned block_device::nr_workers() const noexcept {
 }
 
 bool block_device::is_same_file(const std::string& path) const {
-  struct stat ours {
-  }, theirs{};
-  if (::fstat(fd_, &ours) != 0 || ::stat(path.c_str(), &theirs) != 0) return false;
-  if (is_block_device_) return S_ISBLK(theirs.st_mode) && ours.st_rdev == theirs.st_rdev;
-  return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+  struct stat ours {};
+  return ::fstat(fd_, &ours) == 0 && storage::of(ours).overlaps(storage::at(path));
 }
 
 }  // namespace persistent_data

@@ -22,7 +22,7 @@ class device_error : public std::runtime_error {
 };
 
 enum class access {
-  exclusive,  // nobody else may write meanwhile: refused while the device is mounted or mapped
+  exclusive,  // nobody else may write meanwhile: refused while the device is in use; see in_use.h
   shared      // for a metadata snapshot, which does not change while its device is live
 };
 
@@ -34,10 +34,11 @@ enum class engine_choice {
 
 class block_device {
  public:
-  // Throws device_error: not there, not readable, neither a file nor a block device, in use, or
-  // smaller than a block. A file is locked against the writers among these tools (flock); a block
-  // device is opened with O_EXCL where access is exclusive.
-  block_device(std::string path, access, engine_choice = engine_choice::automatic);
+  // Throws device_error: not there, not readable, neither a file nor a block device, smaller than a
+  // block, or, if access is exclusive, in use. Exclusive access keeps writers away: a block device
+  // is opened with O_EXCL, and claim_for_reading takes locks.
+  block_device(std::string path, access, engine_choice = engine_choice::automatic,
+               system_calls& = system_calls::real());
   ~block_device();
   block_device(const block_device&) = delete;
   block_device& operator=(const block_device&) = delete;
@@ -59,17 +60,18 @@ class block_device {
   // Threads that reading with one engine each keeps busy.
   unsigned nr_workers() const noexcept;
 
-  // Is this file, by device and inode, the same as the one at path? False where path is not there.
+  // Returns true if writing to what is at path changes this one: it is the same, or one lies on the
+  // other (see storage.h). Returns false if path is not there.
   bool is_same_file(const std::string& path) const;
 
  private:
   void open(access);
-  void lock(access) const;
   void measure();
   [[noreturn]] void fail(const std::string& why) const;
 
   std::string path_;
   engine_choice engine_;
+  system_calls& calls_;  // of the engines
   int fd_ = -1;
   bool is_block_device_ = false;
   std::uint64_t nr_blocks_ = 0;

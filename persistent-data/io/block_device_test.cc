@@ -4,9 +4,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/loop.h>
 #include <sys/file.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +17,7 @@
 
 #include "persistent-data/io/read_queue.h"
 #include "persistent-data/testing/blocks.h"
+#include "persistent-data/testing/loop_devices.h"
 #include "persistent-data/testing/scratch_device.h"
 
 namespace persistent_data {
@@ -225,42 +224,29 @@ TEST_F(BlockDevice, EveryEngineReads) {
   }
 }
 
-// A loop device over a file of 64 blocks, block b filled with b; none where the system has none.
+// A loop device over a file of 64 blocks, block b filled with b; none if the system has none.
 class LoopDevice : public BlockDevice {
  protected:
   void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "loop devices are root's";
-    const int control = ::open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    if (control < 0) GTEST_SKIP() << "no loop devices: " << std::strerror(errno);
     backing_ = ::open(file("backing", 0).c_str(), O_RDWR | O_CLOEXEC);
     for (int b = 0; b < 64; ++b) {
       block filled;
       filled.bytes.fill(static_cast<std::byte>(b));
       ASSERT_EQ(::write(backing_, filled.bytes.data(), block_size), ssize_t{block_size});
     }
-    // Others may take the free one first.
-    for (int tries = 0; tries < 20 && !attached_; ++tries) {
-      const int number = ::ioctl(control, LOOP_CTL_GET_FREE);
-      if (number < 0) break;
-      name_ = fmt::format("/dev/loop{}", number);
-      loop_ = ::open(name_.c_str(), O_RDWR | O_CLOEXEC);
-      if (loop_ < 0) break;
-      attached_ = ::ioctl(loop_, LOOP_SET_FD, backing_) == 0;
-      if (!attached_) ::close(loop_), loop_ = -1;
-    }
-    const int error = errno;
-    ::close(control);
-    if (!attached_) GTEST_SKIP() << "cannot attach a loop device: " << std::strerror(error);
+    name_ = loops_.attach(path("backing"));
+    if (name_.empty()) GTEST_SKIP() << loops_.why_not();
+    loop_ = ::open(name_.c_str(), O_RDWR | O_CLOEXEC);
+    ASSERT_GE(loop_, 0);
   }
   void TearDown() override {
-    if (attached_) ::ioctl(loop_, LOOP_CLR_FD, 0);
     if (loop_ >= 0) ::close(loop_);
     if (backing_ >= 0) ::close(backing_);
   }
 
+  test::loop_devices loops_;
   std::string name_;
   int loop_ = -1, backing_ = -1;
-  bool attached_ = false;
 };
 
 TEST_F(LoopDevice, HasTheDevicesSize) {
@@ -289,7 +275,20 @@ TEST_F(LoopDevice, IsTheSameUnderAnotherNode) {
     GTEST_SKIP() << "cannot make a device node: " << std::strerror(errno);
   EXPECT_TRUE(d.is_same_file(path("node")));
   EXPECT_TRUE(d.is_same_file(name_));
-  EXPECT_FALSE(d.is_same_file(path("backing")));
+}
+
+TEST_F(LoopDevice, IsTheSameAsItsFile) {
+  {
+    const block_device d(name_, access::exclusive);
+    EXPECT_TRUE(d.is_same_file(path("backing")));
+    EXPECT_FALSE(d.is_same_file(file("other", 4096)));
+  }
+  const block_device f(path("backing"), access::exclusive);
+  EXPECT_TRUE(f.is_same_file(name_));
+  const std::string again = loops_.attach(path("backing"));
+  ASSERT_NE(again, "") << loops_.why_not();
+  EXPECT_TRUE(f.is_same_file(again));
+  EXPECT_TRUE(block_device(name_, access::exclusive).is_same_file(again));
 }
 
 TEST_F(LoopDevice, EveryEngineReadsTheSame) {

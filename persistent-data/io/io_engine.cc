@@ -2,9 +2,6 @@
 // The two engines: pread and pwrite, and Linux aio.
 #include "persistent-data/io/io_engine.h"
 
-#include <libaio.h>
-#include <unistd.h>
-
 #include <array>
 #include <cassert>
 #include <cerrno>
@@ -13,10 +10,21 @@
 namespace persistent_data {
 namespace {
 
+// Returns the bytes that were transferred, or -errno.
+std::int64_t transfer(int fd, const io_request& r, system_calls& calls) {
+  const auto offset = static_cast<off_t>(r.offset);
+  ssize_t result;
+  do {
+    result = r.operation == io_operation::write ? calls.pwrite(fd, r.buffer, r.bytes, offset)
+                                                : calls.pread(fd, r.buffer, r.bytes, offset);
+  } while (result < 0 && errno == EINTR);
+  return result < 0 ? -errno : result;
+}
+
 // One request at a time: what the page cache answers needs no queue.
 class sync_engine final : public io_engine {
  public:
-  explicit sync_engine(int fd) : fd_(fd) {}
+  sync_engine(int fd, system_calls& calls) : fd_(fd), calls_(calls) {}
 
   std::size_t depth() const noexcept override { return 1; }
 
@@ -29,21 +37,12 @@ class sync_engine final : public io_engine {
   io_completion wait() override {
     assert(waiting_);
     waiting_ = false;
-    ssize_t result;
-    do {
-      result = transfer(static_cast<off_t>(request_.offset));
-    } while (result < 0 && errno == EINTR);
-    return {request_.tag, result < 0 ? -errno : result};
+    return {request_.tag, transfer(fd_, request_, calls_)};
   }
 
  private:
-  ssize_t transfer(off_t offset) const {
-    return request_.operation == io_operation::write
-               ? ::pwrite(fd_, request_.buffer, request_.bytes, offset)
-               : ::pread(fd_, request_.buffer, request_.bytes, offset);
-  }
-
   int fd_;
+  system_calls& calls_;
   io_request request_{};
   bool waiting_ = false;
 };
@@ -52,7 +51,9 @@ class aio_engine final : public io_engine {
  public:
   static constexpr std::size_t queue_depth = 16;
 
-  aio_engine(int fd, io_context_t context) : fd_(fd), context_(context) {
+  aio_engine(int fd, io_context_t context, system_calls& calls)
+      : fd_(fd), context_(context), calls_(calls) {
+    done_.reserve(queue_depth);
     for (iocb& control : controls_) free_.push_back(&control);
   }
   // Waits for what is under way: the buffers belong to the caller.
@@ -61,32 +62,44 @@ class aio_engine final : public io_engine {
   std::size_t depth() const noexcept override { return queue_depth; }
 
   void submit(const io_request& request) override {
-    assert(!free_.empty());
+    assert(free_.size() > done_.size());
     iocb* control = free_.back();
     free_.pop_back();
     const auto prepare = request.operation == io_operation::write ? io_prep_pwrite : io_prep_pread;
     prepare(control, fd_, request.buffer, request.bytes, static_cast<long long>(request.offset));
     control->data = reinterpret_cast<void*>(request.tag);
-    int submitted;
-    do {
-      submitted = io_submit(context_, 1, &control);
-    } while (submitted == -EINTR || submitted == -EAGAIN);
-    if (submitted == 1) return;
-    refused_.push_back({request.tag, submitted < 0 ? submitted : -EIO});
-    free_.push_back(control);
+    for (;;) {
+      const int submitted = calls_.io_submit(context_, 1, &control);
+      if (submitted == 1) return;
+      if (submitted == -EINTR) continue;
+      const bool others_under_way = free_.size() + 1 < queue_depth;
+      if (submitted == -EAGAIN && others_under_way) {
+        done_.push_back(wait_for_event());
+        continue;
+      }
+      // Without others nothing would make room: no need to ask again.
+      done_.push_back({request.tag, submitted == -EAGAIN ? transfer(fd_, request, calls_)
+                                    : submitted < 0      ? submitted
+                                                         : -EIO});
+      free_.push_back(control);
+      return;
+    }
   }
 
   io_completion wait() override {
-    if (!refused_.empty()) {
-      const io_completion completion = refused_.back();
-      refused_.pop_back();
-      return completion;
-    }
+    if (done_.empty()) return wait_for_event();
+    const io_completion completion = done_.back();
+    done_.pop_back();
+    return completion;
+  }
+
+ private:
+  io_completion wait_for_event() {
     assert(free_.size() < queue_depth);
     io_event event;
     int events;
     do {
-      events = io_getevents(context_, 1, 1, &event, nullptr);
+      events = calls_.io_getevents(context_, 1, 1, &event, nullptr);
     } while (events == -EINTR);
     // With a valid context and a valid buffer there is no other failure.
     assert(events == 1);
@@ -95,22 +108,24 @@ class aio_engine final : public io_engine {
     return {reinterpret_cast<std::size_t>(event.data), static_cast<long>(event.res)};
   }
 
- private:
   int fd_;
   io_context_t context_;
+  system_calls& calls_;
   std::array<iocb, queue_depth> controls_{};
-  std::vector<iocb*> free_;
-  std::vector<io_completion> refused_;
+  std::vector<iocb*> free_;          // not known to the kernel
+  std::vector<io_completion> done_;  // and not handed out yet
 };
 
 }  // namespace
 
-std::unique_ptr<io_engine> make_sync_engine(int fd) { return std::make_unique<sync_engine>(fd); }
+std::unique_ptr<io_engine> make_sync_engine(int fd, system_calls& calls) {
+  return std::make_unique<sync_engine>(fd, calls);
+}
 
-std::unique_ptr<io_engine> make_aio_engine(int fd) {
+std::unique_ptr<io_engine> make_aio_engine(int fd, system_calls& calls) {
   io_context_t context{};
   if (io_setup(aio_engine::queue_depth, &context) != 0) return nullptr;
-  return std::make_unique<aio_engine>(fd, context);
+  return std::make_unique<aio_engine>(fd, context, calls);
 }
 
 }  // namespace persistent_data

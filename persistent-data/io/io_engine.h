@@ -7,13 +7,15 @@
 #include <cstdint>
 #include <memory>
 
+#include "persistent-data/io/system_calls.h"
+
 namespace persistent_data {
 
 enum class io_operation { read, write };
 
 struct io_request {
-  std::byte* buffer;     // aligned to the block size; must live until the completion
-  std::size_t bytes;     // a multiple of the block size
+  std::byte* buffer;     // aligned to sectors of 512 bytes; must live until the completion
+  std::size_t bytes;     // a multiple of the sector
   std::uint64_t offset;  // likewise
   std::size_t tag;       // comes back with the completion
   io_operation operation = io_operation::read;
@@ -36,9 +38,11 @@ class io_engine {
   virtual io_completion wait() = 0;
 };
 
-std::unique_ptr<io_engine> make_sync_engine(int fd);
+// Both try again when a signal interrupts a call.
+std::unique_ptr<io_engine> make_sync_engine(int fd, system_calls& = system_calls::real());
 
-// Null where the system refuses an aio context.
-std::unique_ptr<io_engine> make_aio_engine(int fd);
+// Returns null if the system refuses an aio context. If the system has no room for a request, the
+// engine waits for those under way, and transfers the request itself if there are none.
+std::unique_ptr<io_engine> make_aio_engine(int fd, system_calls& = system_calls::real());
 
 }  // namespace persistent_data

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <map>
 #include <random>
+#include <stdexcept>
 
 #include "persistent-data/format/block.h"
 
@@ -23,7 +24,9 @@ constexpr std::size_t ragged_end = 1000;  // bytes behind the last whole block
 
 struct engine_kind {
   const char* name;
-  std::unique_ptr<io_engine> (*make)(int fd);
+  std::unique_ptr<io_engine> (*make_with)(int fd, system_calls&);
+
+  std::unique_ptr<io_engine> make(int fd) const { return make_with(fd, system_calls::real()); }
 };
 void PrintTo(const engine_kind& kind, std::ostream* out) { *out << kind.name; }
 
@@ -171,6 +174,143 @@ TEST_P(IoEngine, EndsWithReadsUnderWay) {
     EXPECT_TRUE(holds(buffer[0], 1));
   }
   buffers.clear();
+}
+
+// Calls that fail a number of times before they are made, and count.
+class failing_calls final : public system_calls {
+ public:
+  int interruptions = 0;         // of each call, with EINTR
+  int refusals = 0;              // of io_submit, with EAGAIN; negative: of each
+  int submits = 0, singles = 0;  // io_submit; pread and pwrite
+
+  ssize_t pread(int fd, void* to, std::size_t bytes, off_t offset) override {
+    ++singles;
+    return interrupted() ? -1 : system_calls::pread(fd, to, bytes, offset);
+  }
+  ssize_t pwrite(int fd, const void* from, std::size_t bytes, off_t offset) override {
+    ++singles;
+    return interrupted() ? -1 : system_calls::pwrite(fd, from, bytes, offset);
+  }
+  int io_submit(io_context_t context, long count, iocb** requests) override {
+    ++submits;
+    // An engine that asks for ever would not end.
+    if (submits > 1000) throw std::logic_error("io_submit is called without end");
+    if (interrupted()) return -EINTR;
+    if (refusals != 0) {
+      refusals -= refusals > 0;
+      return -EAGAIN;
+    }
+    return system_calls::io_submit(context, count, requests);
+  }
+  int io_getevents(io_context_t context, long at_least, long at_most, io_event* events,
+                   timespec* timeout) override {
+    return interrupted() ? -EINTR
+                         : system_calls::io_getevents(context, at_least, at_most, events, timeout);
+  }
+
+ private:
+  bool interrupted() {
+    if (interruptions == 0) return false;
+    --interruptions;
+    errno = EINTR;
+    return true;
+  }
+};
+
+// The k-th call is interrupted: the submission, or the wait.
+TEST_P(IoEngine, GoesOnAfterASignal) {
+  for (const int interruptions : {1, 2, 7}) {
+    failing_calls calls;
+    const auto fragile = GetParam().make_with(fd, calls);
+    block* to = fresh_buffer();
+    calls.interruptions = interruptions;
+    fragile->submit({to->bytes.data(), block_size, 5 * block_size, 3});
+    EXPECT_EQ(fragile->wait().result, std::int64_t{block_size});
+    EXPECT_TRUE(holds(to[0], 5));
+    to = fresh_buffer();
+    fragile->submit({to->bytes.data(), block_size, 6 * block_size, 3});
+    calls.interruptions = interruptions;
+    EXPECT_EQ(fragile->wait().result, std::int64_t{block_size});
+    EXPECT_TRUE(holds(to[0], 6));
+    to[0].bytes.fill(std::byte{77});
+    calls.interruptions = interruptions;
+    fragile->submit({to->bytes.data(), block_size, 7 * block_size, 3, io_operation::write});
+    EXPECT_EQ(fragile->wait().result, std::int64_t{block_size});
+    EXPECT_EQ(calls.interruptions, 0);
+    ASSERT_EQ(read(to, 7, 1), std::int64_t{block_size});
+    EXPECT_TRUE(holds(to[0], 77));
+  }
+}
+
+// Reads blocks 0 to 9, three at once; each arrives once and right.
+void read_ten(io_engine& engine, block* to) {
+  std::map<std::size_t, int> arrived;
+  std::size_t under_way = 0;
+  const auto wait = [&] {
+    const io_completion done = engine.wait();
+    ++arrived[done.tag];
+    EXPECT_EQ(done.result, std::int64_t{block_size});
+    --under_way;
+  };
+  for (std::size_t b = 0; b < 10; ++b) {
+    if (under_way == 3) wait();
+    engine.submit({to[b].bytes.data(), block_size, b * block_size, b});
+    ++under_way;
+  }
+  while (under_way > 0) wait();
+  EXPECT_EQ(arrived.size(), 10u);
+  for (const auto& [tag, times] : arrived) EXPECT_EQ(times, 1) << tag;
+}
+
+using AioEngine = IoEngine;
+INSTANTIATE_TEST_SUITE_P(Engines, AioEngine, testing::Values(engine_kind{"aio", make_aio_engine}),
+                         [](const auto& p) { return p.param.name; });
+
+// A system without room: the engine waits for what is under way, and does the rest by itself.
+TEST_P(AioEngine, NeedsNoRoomInTheSystem) {
+  for (const int refusals : {1, 2, 5, -1}) {
+    SCOPED_TRACE(refusals);
+    failing_calls calls;
+    calls.refusals = refusals;
+    const auto crowded = GetParam().make_with(fd, calls);
+    block* to = fresh_buffer();
+    read_ten(*crowded, to);
+    for (std::size_t b = 0; b < 10; ++b) EXPECT_TRUE(holds(to[b], b)) << b;
+    if (refusals == -1) {
+      EXPECT_EQ(calls.singles, 10);
+      EXPECT_EQ(calls.submits, 10);  // once each: nothing is under way
+    }
+  }
+}
+
+// Room runs out while others are under way.
+TEST_P(AioEngine, WaitsForRoomInTheSystem) {
+  failing_calls calls;
+  const auto crowded = GetParam().make_with(fd, calls);
+  block* to = fresh_buffer();
+  crowded->submit({to[0].bytes.data(), block_size, 0, 0});
+  crowded->submit({to[1].bytes.data(), block_size, block_size, 1});
+  calls.refusals = 1;
+  crowded->submit({to[2].bytes.data(), block_size, 2 * block_size, 2});
+  EXPECT_EQ(calls.singles, 0);
+  EXPECT_EQ(calls.submits, 4);
+  std::vector<std::size_t> tags;
+  for (int i = 0; i < 3; ++i) tags.push_back(crowded->wait().tag);
+  std::sort(tags.begin(), tags.end());
+  EXPECT_EQ(tags, (std::vector<std::size_t>{0, 1, 2}));
+  for (std::size_t b = 0; b < 3; ++b) EXPECT_TRUE(holds(to[b], b)) << b;
+}
+
+TEST_P(AioEngine, WritesWithoutRoomInTheSystem) {
+  failing_calls calls;
+  calls.refusals = -1;
+  const auto crowded = GetParam().make_with(fd, calls);
+  block* to = fresh_buffer();
+  to[0].bytes.fill(std::byte{99});
+  crowded->submit({to->bytes.data(), block_size, 9 * block_size, 3, io_operation::write});
+  EXPECT_EQ(crowded->wait().result, std::int64_t{block_size});
+  ASSERT_EQ(read(to, 9, 1), std::int64_t{block_size});
+  EXPECT_TRUE(holds(to[0], 99));
 }
 
 TEST(SyncEngine, HasOneReadAtATime) { EXPECT_EQ(make_sync_engine(-1)->depth(), 1u); }

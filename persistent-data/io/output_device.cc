@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +13,9 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+
+#include "persistent-data/io/file_store.h"
+#include "persistent-data/io/in_use.h"
 
 namespace persistent_data {
 
@@ -41,11 +43,12 @@ std::string how_to_enlarge(const std::string& path, bool is_block_device, std::u
   return fmt::format("make it so large first: truncate -s {}M {}", mebibytes, shell_word(path));
 }
 
-output_device::output_device(std::string path, std::uint64_t wanted_blocks, engine_choice engine)
-    : path_(std::move(path)), wanted_blocks_(wanted_blocks), engine_(engine) {
+output_device::output_device(std::string path, std::uint64_t wanted_blocks, engine_choice engine,
+                             system_calls& calls)
+    : path_(std::move(path)), wanted_blocks_(wanted_blocks), engine_(engine), calls_(calls) {
   try {
     open();
-    lock();
+    claim_for_writing(fd_, path_);
     measure();
   } catch (...) {
     if (fd_ >= 0) ::close(fd_);
@@ -79,15 +82,8 @@ void output_device::open() {
   fd_ = ::open(path_.c_str(), direct ? flags | O_DIRECT : flags);
   // Some file systems know no O_DIRECT; block devices all do.
   if (fd_ < 0 && errno == EINVAL && !is_block_device_) fd_ = ::open(path_.c_str(), flags);
-  if (fd_ < 0 && errno == EBUSY)
-    fail("is in use: mounted, or held by device-mapper; stop its user first");
+  if (fd_ < 0 && errno == EBUSY) fail(held_by_kernel);
   if (fd_ < 0) fail(std::strerror(errno));
-}
-
-void output_device::lock() const {
-  // File systems without locks are no reason not to write.
-  if (!is_block_device_ && ::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-    fail("is being read or written by another tool; wait until it has finished");
 }
 
 void output_device::measure() {
@@ -104,61 +100,19 @@ void output_device::measure() {
                      how_to_enlarge(path_, is_block_device_, wanted_blocks_)));
 }
 
-namespace {
-
-class file_store final : public block_store {
- public:
-  file_store(int fd, std::string name, std::uint64_t nr_blocks)
-      : fd_(fd), name_(std::move(name)), nr_blocks_(nr_blocks) {}
-
-  const std::string& name() const noexcept override { return name_; }
-  std::uint64_t nr_blocks() const noexcept override { return nr_blocks_; }
-
-  void read(block_nr where, block& b) override {
-    transfer(where, "read", [&](std::size_t done, off_t at) {
-      return ::pread(fd_, b.bytes.data() + done, block_size - done, at);
-    });
-  }
-  void write(block_nr where, const block& b) override {
-    transfer(where, "written", [&](std::size_t done, off_t at) {
-      return ::pwrite(fd_, b.bytes.data() + done, block_size - done, at);
-    });
-  }
-  void flush() override {
-    if (::fdatasync(fd_) != 0)
-      throw device_error(
-          fmt::format("{}: cannot flush what was written: {}", name_, std::strerror(errno)));
-  }
-
- private:
-  template <class Call>
-  void transfer(block_nr where, const char* what, Call call) const {
-    for (std::size_t done = 0; done < block_size;) {
-      const ssize_t n = call(done, static_cast<off_t>(where.value * block_size + done));
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0)
-        throw device_error(fmt::format("{}: metadata block {} cannot be {}: {}", name_, where, what,
-                                       std::strerror(n < 0 ? errno : ENODATA)));
-      done += static_cast<std::size_t>(n);
-    }
-  }
-
-  int fd_;
-  std::string name_;
-  std::uint64_t nr_blocks_;
-};
-
-}  // namespace
-
 std::unique_ptr<block_store> output_device::make_store() const {
-  return std::make_unique<file_store>(fd_, path_, nr_blocks_);
+  return make_file_store(fd_, path_, nr_blocks_, calls_);
 }
 
 std::unique_ptr<write_queue> output_device::make_queue() const {
   std::unique_ptr<io_engine> engine;
-  if (engine_ == engine_choice::aio) engine = make_aio_engine(fd_);
-  if (!engine) engine = make_sync_engine(fd_);
-  const auto flush = [fd = fd_] { return ::fsync(fd) == 0 ? 0 : errno; };
+  if (engine_ == engine_choice::aio) engine = make_aio_engine(fd_, calls_);
+  if (!engine) engine = make_sync_engine(fd_, calls_);
+  const auto flush = [fd = fd_, &calls = calls_] {
+    while (calls.fsync(fd) != 0)
+      if (errno != EINTR) return errno;
+    return 0;
+  };
   return std::make_unique<write_queue>(std::move(engine), flush, path_);
 }
 

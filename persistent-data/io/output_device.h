@@ -15,11 +15,12 @@ namespace persistent_data {
 
 class output_device {
  public:
-  // Throws device_error: not there, not writable, neither a file nor a block device, in use
-  // (mounted, held by device-mapper, read or written by another of these tools), smaller than a
-  // block. wanted_blocks: a good size, for messages that say how to make such a file.
+  // Throws device_error: not there, not writable, neither a file nor a block device, in use (see
+  // in_use.h), smaller than a block. Others are kept away: a block device is opened with O_EXCL,
+  // and claim_for_writing takes locks. wanted_blocks: a good size, for messages that say how to
+  // make such a file.
   output_device(std::string path, std::uint64_t wanted_blocks,
-                engine_choice = engine_choice::automatic);
+                engine_choice = engine_choice::automatic, system_calls& = system_calls::real());
   ~output_device();
   output_device(const output_device&) = delete;
   output_device& operator=(const output_device&) = delete;
@@ -35,13 +36,13 @@ class output_device {
 
  private:
   void open();
-  void lock() const;
   void measure();
   [[noreturn]] void fail(const std::string& why) const;
 
   std::string path_;
   std::uint64_t wanted_blocks_;
   engine_choice engine_;
+  system_calls& calls_;  // of queues and stores
   int fd_ = -1;
   bool is_block_device_ = false;
   std::uint64_t nr_blocks_ = 0;

@@ -119,6 +119,46 @@ TEST_F(OutputDevice, WritesWhereItIsTold) {
   }
 }
 
+class flush_calls final : public system_calls {
+ public:
+  int interruptions = 0, error = 0, flushes = 0;
+
+  int fsync(int fd) override { return flush(fd); }
+  int fdatasync(int fd) override { return flush(fd); }
+
+ private:
+  int flush(int fd) {
+    ++flushes;
+    errno = interruptions > 0 ? EINTR : error;
+    if (interruptions > 0) return --interruptions, -1;
+    return error != 0 ? -1 : system_calls::fsync(fd);
+  }
+};
+
+TEST_F(OutputDevice, FlushesWhatIsWritten) {
+  flush_calls calls;
+  const output_device device(file("file", 8 * block_size), 1, engine_choice::automatic, calls);
+  const auto queue = device.make_queue();
+  queue->write({1}, block{});
+  EXPECT_EQ(calls.flushes, 0);
+  queue->drain_and_flush();
+  EXPECT_EQ(calls.flushes, 1);
+  calls.interruptions = 2;
+  queue->drain_and_flush();
+  EXPECT_EQ(calls.flushes, 4);
+  const auto store = device.make_store();
+  store->flush();
+  EXPECT_EQ(calls.flushes, 5);
+}
+
+TEST_F(OutputDevice, AFlushThatFailsIsAnError) {
+  flush_calls calls;
+  const output_device device(file("file", 8 * block_size), 1, engine_choice::automatic, calls);
+  calls.error = EIO;
+  EXPECT_THROW(device.make_queue()->drain_and_flush(), device_error);
+  EXPECT_THROW(device.make_store()->flush(), device_error);
+}
+
 TEST(HowToEnlarge, GivesACommandThatAShellTakes) {
   EXPECT_EQ(how_to_enlarge("/tmp/a-b_c.img", false, 256),
             "make it so large first: truncate -s 1M /tmp/a-b_c.img");

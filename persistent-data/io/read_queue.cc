@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <numeric>
 
+#include "persistent-data/io/short_transfer.h"
+
 namespace persistent_data {
 
 namespace {
@@ -99,16 +101,19 @@ void read_queue::read_singly(const run& rest, const arrival& arrived) {
   }
   block* const spare = buffer(engine_->depth());
   for (std::size_t i = rest.begin; i < rest.end; ++i) {
-    const std::int64_t result = read_block(wanted_[order_[i]], spare);
-    const bool whole = result == static_cast<std::int64_t>(block_size);
-    const int error = result < 0 ? static_cast<int>(-result) : ENODATA;
-    arrived(order_[i], whole ? spare : nullptr, whole ? 0 : error);
+    const int error = read_block(wanted_[order_[i]], spare);
+    arrived(order_[i], error == 0 ? spare : nullptr, error);
   }
 }
 
-std::int64_t read_queue::read_block(block_nr where, block* to) {
-  engine_->submit({reinterpret_cast<std::byte*>(to), block_size, where.value * block_size, 0});
-  return engine_->wait().result;
+int read_queue::read_block(block_nr where, block* to) {
+  int error = 0;
+  for (std::size_t done = 0; done < block_size && error == 0;) {
+    engine_->submit(
+        {to->bytes.data() + done, block_size - done, where.value * block_size + done, 0});
+    error = continue_transfer(done, block_size, engine_->wait().result, ENODATA);
+  }
+  return error;
 }
 
 }  // namespace persistent_data

@@ -37,7 +37,8 @@ class read_queue {
   void start(std::size_t slot, run);
   void finish(std::size_t slot, std::int64_t result, const arrival&);
   void read_singly(const run&, const arrival&);
-  std::int64_t read_block(block_nr, block*);
+  // Returns 0 or an errno.
+  int read_block(block_nr, block*);
   block* buffer(std::size_t slot) const noexcept;
 
   // The engine goes first at the end: it waits for what is still on its way into the buffers.

@@ -6,12 +6,14 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <cstring>
 #include <limits>
 #include <map>
 #include <random>
 #include <set>
 #include <stdexcept>
 
+#include "persistent-data/io/short_transfer.h"
 #include "persistent-data/testing/scratch_device.h"
 
 namespace persistent_data {
@@ -36,8 +38,9 @@ struct behaviour {
   std::size_t depth = 4;
   std::map<std::uint64_t, int> errors = {};  // by block
   bool partial = false;
-  // No read delivers more bytes than that, unless it is of a single block.
+  // No read delivers more bytes than that: of several blocks, and of one.
   std::int64_t at_most = std::numeric_limits<std::int64_t>::max();
+  std::int64_t at_most_of_one = std::numeric_limits<std::int64_t>::max();
   enum { in_order, newest_first, at_random } order = in_order;
   std::uint64_t end = 1000;  // reads at or past this block deliver nothing
 };
@@ -61,10 +64,15 @@ class fake_engine final : public io_engine {
 
   void submit(const io_request& r) override {
     EXPECT_LT(under_way_.size(), behaviour_.depth);
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(r.buffer) % block_size, 0u);
+    // Whole blocks, or the rest of one.
+    const std::uint64_t unit = r.bytes < block_size ? sector_size : block_size;
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(r.buffer) % unit, 0u);
     EXPECT_GT(r.bytes, 0u);
-    EXPECT_EQ(r.bytes % block_size, 0u);
-    EXPECT_EQ(r.offset % block_size, 0u);
+    EXPECT_EQ(r.bytes % unit, 0u);
+    EXPECT_EQ(r.offset % unit, 0u);
+    if (unit == sector_size) {
+      EXPECT_EQ((r.offset + r.bytes) % block_size, 0u);
+    }
     for (const io_request& other : under_way_)
       EXPECT_TRUE(r.buffer >= other.buffer + other.bytes || other.buffer >= r.buffer + r.bytes);
     log_.requests.push_back({r.offset / block_size, (r.offset + r.bytes) / block_size});
@@ -81,19 +89,25 @@ class fake_engine final : public io_engine {
     const io_request r = under_way_[i];
     under_way_.erase(under_way_.begin() + static_cast<std::ptrdiff_t>(i));
     const std::int64_t result = answer(r);
-    auto* to = reinterpret_cast<block*>(r.buffer);
-    for (std::size_t b = 0; b < r.bytes / block_size; ++b) {
-      const bool whole = static_cast<std::int64_t>((b + 1) * block_size) <= result;
-      stamp(to[b], whole ? r.offset / block_size + b : 0xeeeeeeeeeeeeeeee);
+    std::memset(r.buffer, 0xee, r.bytes);
+    for (std::uint64_t at = r.offset; static_cast<std::int64_t>(at - r.offset) < result;) {
+      block content;
+      stamp(content, at / block_size);
+      const std::uint64_t begin = at % block_size;
+      const std::uint64_t n =
+          std::min(block_size - begin, r.offset + static_cast<std::uint64_t>(result) - at);
+      std::memcpy(r.buffer + (at - r.offset), content.bytes.data() + begin, n);
+      at += n;
     }
     return {r.tag, result};
   }
 
  private:
   std::int64_t answer(const io_request& r) const {
-    const std::uint64_t first = r.offset / block_size, n = r.bytes / block_size;
+    const std::uint64_t first = r.offset / block_size;
+    const std::uint64_t n = (r.offset + r.bytes) / block_size - first;
     auto result = static_cast<std::int64_t>(r.bytes);
-    if (n > 1) result = std::min(result, behaviour_.at_most);
+    result = std::min(result, n > 1 ? behaviour_.at_most : behaviour_.at_most_of_one);
     if (first + n > behaviour_.end)
       result = first >= behaviour_.end
                    ? 0
@@ -224,6 +238,31 @@ TEST(ReadQueue, ShortReadsAreFinished) {
     expect_read({.at_most = at_most}, from_to(0, 100));
 }
 
+// A device that never delivers a whole block at once.
+TEST(ReadQueue, ReadsThatStayShortGoOn) {
+  for (const int at_most : {512, 513, 1000, 4095})
+    expect_read({.at_most = at_most, .at_most_of_one = at_most}, from_to(0, 40));
+}
+
+// Nor a whole sector: that gets nowhere, and ends.
+TEST(ReadQueue, ReadsThatStayShortOfASectorAreErrors) {
+  for (const int at_most : {0, 1, 511}) {
+    request_log log;
+    read_queue queue(std::make_unique<fake_engine>(
+                         behaviour{.at_most = at_most, .at_most_of_one = at_most}, log, 1),
+                     1000);
+    std::map<std::uint64_t, int> errors;
+    for (std::uint64_t b = 0; b < 40; ++b) errors[b] = ENODATA;
+    expect_arrivals(queue, from_to(0, 40), errors, 1000);
+    EXPECT_EQ(log.requests.size(), 2 + 40u);  // two large ones, then one for each block
+  }
+}
+
+// The sectors of a block are not all readable.
+TEST(ReadQueue, AnErrorAfterAPartOfABlockIsTheBlocks) {
+  expect_read({.errors = {{3, EIO}}, .at_most = 512, .at_most_of_one = 512}, from_to(0, 10));
+}
+
 // All of it together. Whatever the device does, each block arrives once and right.
 TEST(ReadQueue, AnythingAtAnyTime) {
   const auto seed = std::random_device{}();
@@ -237,6 +276,7 @@ TEST(ReadQueue, AnythingAtAnyTime) {
                          behaviour::at_random}[random() % 3];
     b.end = 1 + random() % 500;
     if (random() % 2) b.at_most = static_cast<std::int64_t>(random() % (33 * block_size));
+    if (random() % 2) b.at_most_of_one = static_cast<std::int64_t>(512 + random() % block_size);
     for (auto n = random() % 20; n > 0; --n)
       b.errors[random() % b.end] = random() % 2 ? EIO : EILSEQ;
     blocks wanted;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "persistent-data/io/block_device.h"
+#include "persistent-data/io/short_transfer.h"
 
 namespace persistent_data {
 
@@ -66,36 +67,31 @@ void write_queue::send() {
   submit(filling_);
   filling_ = free_slots_.back();
   free_slots_.pop_back();
-  pieces_[filling_].blocks = 0;
+  pieces_[filling_] = {};
 }
 
 void write_queue::submit(std::size_t slot) {
   const piece& p = pieces_[slot];
-  engine_->submit({reinterpret_cast<std::byte*>(buffer(slot)), p.blocks * block_size,
-                   p.first.value * block_size, slot, io_operation::write});
+  engine_->submit({reinterpret_cast<std::byte*>(buffer(slot)) + p.done,
+                   p.blocks * block_size - p.done, p.first.value * block_size + p.done, slot,
+                   io_operation::write});
 }
 
 // Comes back with a slot free or the rest of a short write on its way.
 void write_queue::wait() {
   const io_completion completion = engine_->wait();
   piece& written = pieces_[completion.tag];
-  const auto whole =
-      completion.result < 0 ? 0 : static_cast<std::size_t>(completion.result) / block_size;
-  if (whole == written.blocks) {
-    free_slots_.push_back(completion.tag);
+  const std::size_t bytes = written.blocks * block_size;
+  const int error = continue_transfer(written.done, bytes, completion.result, ENOSPC);
+  if (error == 0 && written.done < bytes) {
+    submit(completion.tag);
     return;
   }
-  // A write that got nowhere has failed; a short one goes on where it ended.
-  if (whole == 0) {
-    free_slots_.push_back(completion.tag);
-    const int error = completion.result < 0 ? static_cast<int>(-completion.result) : ENOSPC;
-    fail(fmt::format("metadata blocks {} to {} cannot be written: {}", written.first,
+  free_slots_.push_back(completion.tag);
+  if (error != 0)
+    fail(fmt::format("metadata blocks {} to {} cannot be written: {}",
+                     written.first.value + written.done / block_size,
                      written.first.value + written.blocks - 1, std::strerror(error)));
-  }
-  std::memmove(static_cast<void*>(buffer(completion.tag)), buffer(completion.tag) + whole,
-               (written.blocks - whole) * block_size);
-  written = {{written.first.value + whole}, written.blocks - whole};
-  submit(completion.tag);
 }
 
 }  // namespace persistent_data

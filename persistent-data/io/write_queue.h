@@ -33,6 +33,7 @@ class write_queue {
   struct piece {
     block_nr first;
     std::size_t blocks = 0;
+    std::size_t done = 0;  // bytes that are written
   };
 
   void send();

@@ -117,8 +117,8 @@ TEST_F(WriteQueue, WhatWasNotFlushedMayBeLost) {
 
 // Each is taken up where it ended, also when all slots are under way.
 TEST_F(WriteQueue, ShortWritesGoOn) {
-  for (const std::size_t longest :
-       {block_size, block_size + 1, 3 * block_size - 1, 100 * block_size, 255 * block_size}) {
+  for (const std::size_t longest : {std::size_t{512}, block_size - 1, block_size, block_size + 1,
+                                    3 * block_size - 1, 100 * block_size, 255 * block_size}) {
     for (const bool newest_first : {false, true}) {
       for (const std::size_t depth : {1u, 2u, 5u}) {
         SCOPED_TRACE(fmt::format("{} {} {}", longest, newest_first, depth));
@@ -128,9 +128,10 @@ TEST_F(WriteQueue, ShortWritesGoOn) {
         short_device.newest_first = newest_first;
         short_device.depth = depth;
         const auto queue = short_device.make_queue();
-        write(*queue, 3, 3 + 7 * piece + 9);
+        const std::uint64_t end = longest < block_size ? 3 + piece + 9 : 3 + 7 * piece + 9;
+        write(*queue, 3, end);
         queue->drain_and_flush();
-        for (std::uint64_t i = 3; i < 3 + 7 * piece + 9; ++i) ASSERT_TRUE(holds(other, i, i)) << i;
+        for (std::uint64_t i = 3; i < end; ++i) ASSERT_TRUE(holds(other, i, i)) << i;
         EXPECT_LE(short_device.most_under_way(), depth);
       }
     }
@@ -159,6 +160,27 @@ TEST_F(WriteQueue, AWriteThatGetsNowhereMeansNoSpace) {
   queue->write({7}, stamped(7));
   EXPECT_EQ(error_of([&] { queue->drain_and_flush(); }),
             "out: metadata blocks 7 to 7 cannot be written: " + std::string(std::strerror(ENOSPC)));
+}
+
+// Each write is short by so much that the queue would send the same again and again.
+TEST_F(WriteQueue, AWriteThatStaysShortOfASectorEnds) {
+  device.longest_write = 511;
+  const auto queue = device.make_queue();
+  queue->write({7}, stamped(7));
+  EXPECT_EQ(error_of([&] { queue->drain_and_flush(); }),
+            "out: metadata blocks 7 to 7 cannot be written: " + std::string(std::strerror(ENOSPC)));
+  EXPECT_EQ(device.operations(), 1u);
+}
+
+// The device is full in the middle of a block: the error is that of the second write.
+TEST_F(WriteQueue, AnErrorAfterAPartOfABlockIsTheDevices) {
+  device.longest_write = 1024;
+  device.failing_operation = 2;
+  device.error = EFBIG;
+  const auto queue = device.make_queue();
+  queue->write({7}, stamped(7));
+  EXPECT_EQ(error_of([&] { queue->drain_and_flush(); }),
+            "out: metadata blocks 7 to 7 cannot be written: " + std::string(std::strerror(EFBIG)));
 }
 
 TEST_F(WriteQueue, AWriteThatFailsAfterAShortOneNamesTheRest) {

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
+
+#include "persistent-data/io/short_transfer.h"
 
 namespace persistent_data::test {
 
@@ -19,7 +22,7 @@ class faulty_device::engine final : public io_engine {
 
   void submit(const io_request& r) override {
     const bool fits = under_way_.size() < device_.depth && r.operation == io_operation::write &&
-                      r.bytes > 0 && r.bytes % block_size == 0 && r.offset % block_size == 0;
+                      r.bytes > 0 && r.bytes % sector_size == 0 && r.offset % sector_size == 0;
     if (!fits) std::abort();
     device_.requests_.push_back({r.offset / block_size, (r.offset + r.bytes) / block_size});
     under_way_.push_back(r);
@@ -34,9 +37,16 @@ class faulty_device::engine final : public io_engine {
     if (const int failed = device_.next_operation(); failed != 0)
       return {r.tag, failed == no_error ? 0 : -failed};
     const std::size_t bytes = std::min(r.bytes, device_.longest_write);
-    const auto* from = reinterpret_cast<const block*>(r.buffer);
-    for (std::size_t i = 0; i < bytes / block_size; ++i)
-      device_.cached_.emplace_back(block_nr{r.offset / block_size + i}, from[i]);
+    for (std::size_t done = 0; done < bytes;) {
+      const block_nr where{(r.offset + done) / block_size};
+      const std::size_t begin = (r.offset + done) % block_size;
+      const std::size_t n = std::min(block_size - begin, bytes - done);
+      block content = device_.newest(where);
+      std::memcpy(content.bytes.data() + begin, r.buffer + done, n);
+      device_.newest_[where.value] = device_.cached_.size();
+      device_.cached_.emplace_back(where, content);
+      done += n;
+    }
     return {r.tag, static_cast<std::int64_t>(bytes)};
   }
 
@@ -50,6 +60,11 @@ class faulty_device::engine final : public io_engine {
 std::unique_ptr<write_queue> faulty_device::make_queue(const std::string& name) {
   return std::make_unique<write_queue>(
       std::make_unique<engine>(*this), [this] { return flush(); }, name);
+}
+
+block faulty_device::newest(block_nr where) const {
+  const auto found = newest_.find(where.value);
+  return found == newest_.end() ? on_disk_[where] : cached_[found->second].second;
 }
 
 int faulty_device::next_operation() {
@@ -73,6 +88,7 @@ void faulty_device::keep(arriving which) {
   if (which != arriving::nothing)
     for (const auto& [where, content] : cached_) on_disk_[where] = content;
   cached_.clear();
+  newest_.clear();
 }
 
 void faulty_device::lose_power(arriving which) { keep(which); }

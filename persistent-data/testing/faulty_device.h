@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -44,12 +45,14 @@ class faulty_device {
  private:
   class engine;
 
+  block newest(block_nr) const;
   int next_operation();
   int flush();
   void keep(arriving);
 
   scratch_device& on_disk_;
   std::vector<std::pair<block_nr, block>> cached_;
+  std::map<std::uint64_t, std::size_t> newest_;  // by block: where it is in cached_
   std::uint64_t operations_ = 0, flushes_ = 0;
   std::vector<range> requests_;
   std::size_t most_under_way_ = 0;

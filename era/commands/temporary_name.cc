@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The names are in static memory, too, where a signal handler can read them.
+#include "era/commands/temporary_name.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cassert>
+#include <csignal>
+#include <cstring>
+#include <utility>
+
+namespace era {
+namespace {
+
+enum : int { unused, being_filled, armed };
+
+struct slot {
+  std::atomic<int> state = unused;
+  int directory = -1;
+  char name[32] = "";
+};
+std::array<slot, 16> slots;
+static_assert(std::atomic<int>::is_always_lock_free);
+
+extern "C" void remove_and_die(int signal) {
+  for (const slot& s : slots)
+    if (s.state == armed) ::unlinkat(s.directory, s.name, 0);
+  ::signal(signal, SIG_DFL);
+  ::raise(signal);
+}
+
+void handle_signals() {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
+    struct sigaction action {};
+    // A signal that was ignored from outside (nohup) stays ignored.
+    if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) continue;
+    ::signal(signal, remove_and_die);
+  }
+}
+
+}  // namespace
+
+temporary_name::temporary_name(int directory, std::string name)
+    : directory_(directory), name_(std::move(name)) {
+  assert(name_.size() < sizeof slot::name);
+  for (slot_ = 0; slot_ < slots.size(); ++slot_) {
+    slot& s = slots[slot_];
+    int expected = unused;
+    if (!s.state.compare_exchange_strong(expected, being_filled)) continue;
+    s.directory = directory;
+    std::memcpy(s.name, name_.c_str(), name_.size() + 1);
+    s.state = armed;
+    break;
+  }
+  handle_signals();
+}
+
+temporary_name::~temporary_name() {
+  if (released_) return;
+  ::unlinkat(directory_, name_.c_str(), 0);
+  release();
+}
+
+void temporary_name::release() noexcept {
+  if (slot_ < slots.size()) slots[slot_].state = unused;
+  released_ = true;
+}
+
+}  // namespace era

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The name of a file that goes away with the object, or when a signal ends the program.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace era {
+
+// While it lives, SIGINT, SIGTERM, SIGHUP and SIGPIPE remove the file before they end the program;
+// signals that were ignored stay so. There can be several, in any thread; if there are more than
+// 16, signals do not remove the files of the later ones.
+class temporary_name {
+ public:
+  // directory: a descriptor, which has to stay open. name: in it, of up to 31 bytes.
+  temporary_name(int directory, std::string name);
+  // Removes the file, unless it was released.
+  ~temporary_name();
+  temporary_name(const temporary_name&) = delete;
+  temporary_name& operator=(const temporary_name&) = delete;
+
+  const std::string& name() const noexcept { return name_; }
+
+  // The file has another name now.
+  void release() noexcept;
+
+ private:
+  int directory_;
+  std::string name_;
+  std::size_t slot_;
+  bool released_ = false;
+};
+
+}  // namespace era
