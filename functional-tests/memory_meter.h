@@ -11,23 +11,11 @@
 #include <cstdlib>
 #include <new>
 
+#include "functional-tests/sanitized.h"
+
 namespace memory_meter {
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
-    __has_feature(memory_sanitizer)
-#define MEMORY_METER_OFF
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MEMORY_METER_OFF
-#endif
-
-#ifdef MEMORY_METER_OFF
-inline constexpr bool works = false;
-#else
-inline constexpr bool works = true;
-#endif
+inline constexpr bool works = !is_sanitized;
 
 // A bug that this is to find must not take the whole machine along.
 inline constexpr std::size_t limit = std::size_t{1} << 30;
@@ -67,7 +55,7 @@ inline std::size_t peak_since(std::size_t started) {
 
 }  // namespace memory_meter
 
-#ifndef MEMORY_METER_OFF
+#if !ERA_SANITIZED
 void* operator new(std::size_t size) {
   return memory_meter::counted(std::malloc(std::max<std::size_t>(size, 1)));
 }
