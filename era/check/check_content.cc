@@ -143,14 +143,13 @@ std::vector<era_nr> check_content(const metadata& m, const pd::block_device& dev
             positions = std::vector<array_position>()](std::size_t item) mutable {
       checked_blocks checked;
       blocks.positions({item * blocks_per_item, (item + 1) * blocks_per_item}, positions);
-      const auto look = [&](std::size_t k, const pd::block& b) {
+      const auto look = [&](std::size_t k, const pd::block& b) -> std::optional<finding> {
         const array_position& at = positions[k];
         if (at.where.what != part::era_array) return check_bits(at, b);
-        auto wrong = find_future_eras(at, b, {m.sb.current_era});
-        if (!wrong)
-          checked.newest.emplace_back(at.index / array_blocks_per_stripe,
-                                      newest_era(pd::array_values<pd::le32>(b)));
-        return wrong;
+        const era_nr in_block = newest_era(pd::array_values<pd::le32>(b));
+        if (in_block.value > m.sb.current_era) return find_future_eras(at, b, {m.sb.current_era});
+        checked.newest.emplace_back(at.index / array_blocks_per_stripe, in_block);
+        return {};
       };
       reader.read(positions, look, checked.findings);
       return checked;
