@@ -121,9 +121,10 @@ class order_checker {
         at.where,
         {where.value, where.value + 1},
         {pd::fault::out_of_order,
-         fmt::format("it lists {} blocks that have a newer era in the era array; the first is "
-                     "origin block {} with era {}",
-                     count, at.index * bits_per_bitset_block + first, eras[first])},
+         fmt::format(
+             "blocks that it lists have a newer era in the era array ({} of them); the first is "
+             "origin block {} with era {}",
+             count, at.index * bits_per_bitset_block + first, eras[first])},
         {}};
   }
 

@@ -182,9 +182,10 @@ TEST(Check, FindsWritesetsThatDigestionWouldWriteOverNewerEras) {
     EXPECT_EQ(f.where, (place{part::writeset, {3}, false}));
     EXPECT_TRUE(f.fatal());
   }
-  EXPECT_THAT(r.findings[0].what.detail,
-              HasSubstr("it lists 1 blocks that have a newer era in the era array; the first is "
-                        "origin block 5 with era 4"));
+  EXPECT_THAT(
+      r.findings[0].what.detail,
+      HasSubstr("blocks that it lists have a newer era in the era array (1 of them); the first is "
+                "origin block 5 with era 4"));
   EXPECT_THAT(r.findings[1].what.detail, HasSubstr("origin block 39999 with era 4"));
   EXPECT_THAT(meaning(r.findings[0]), HasSubstr("do not activate the device"));
 }

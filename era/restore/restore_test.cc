@@ -204,11 +204,11 @@ TEST_F(RestoreByHand, RefusesAWritesetThatTheArrayOutdoes) {
       "<era_array>\n<range block_begin=\"0\" len=\"4\" era=\"4\"/>\n</era_array>\n";
   for (const bool array_first : {false, true}) {
     const std::string ws = writeset(3, marked(1, 2));
-    expect_refused(
-        document(array_first ? newer + ws : ws + newer),
-        "writeset of era 3: it lists 2 blocks that have a newer era in the era array; the "
-        "first is origin block 1 with era 4; digestion would give them the older era: "
-        "restore what era_dump --logical prints");
+    expect_refused(document(array_first ? newer + ws : ws + newer),
+                   "writeset of era 3: blocks that it lists have a newer era in the era array (2 "
+                   "of them); the first is origin block 1 with era 4; digestion would give them "
+                   "the older era: "
+                   "restore what era_dump --logical prints");
   }
   EXPECT_EQ(restored(document(newer + writeset(3) + writeset(4, marked(1, 2)))).find("t.xml"),
             std::string::npos);
