@@ -342,29 +342,28 @@ void target::mark_in_one_commit(std::span<const pd::range> blocks) {
 
 // --- What the device is asked for
 
-void target::write(std::uint64_t sector, std::uint64_t count, const std::byte* data) {
+// A request that changes the origin: it goes on when its blocks are marked, and the era does not
+// end before it is done.
+template <class Request>
+void target::mark_and_do(std::uint64_t sector, std::uint64_t count, const Request& request) {
   const auto lock = stay_in_era();
   require_resumed();
   const pd::range blocks = blocks_of(sector, count);
   if (!are_marked(blocks)) mark(blocks);
-  origin_.write(sector, count, data);
+  request();
+}
+
+void target::write(std::uint64_t sector, std::uint64_t count, const std::byte* data) {
+  mark_and_do(sector, count, [&] { origin_.write(sector, count, data); });
 }
 
 void target::write(std::uint64_t sector, std::uint64_t count,
                    const std::function<void()>& write_origin) {
-  const auto lock = stay_in_era();
-  require_resumed();
-  const pd::range blocks = blocks_of(sector, count);
-  if (!are_marked(blocks)) mark(blocks);
-  write_origin();
+  mark_and_do(sector, count, write_origin);
 }
 
 void target::discard(std::uint64_t sector, std::uint64_t count) {
-  const auto lock = stay_in_era();
-  require_resumed();
-  const pd::range blocks = blocks_of(sector, count);
-  if (!are_marked(blocks)) mark(blocks);
-  origin_.discard(sector, count);
+  mark_and_do(sector, count, [&] { origin_.discard(sector, count); });
 }
 
 void target::read(std::uint64_t sector, std::uint64_t count, std::byte* data) {

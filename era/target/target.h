@@ -165,6 +165,8 @@ class target {
 
   std::shared_lock<std::shared_mutex> stay_in_era();
   std::unique_lock<std::shared_mutex> end_era();
+  template <class Request>
+  void mark_and_do(std::uint64_t sector, std::uint64_t count, const Request&);
   void mark(pd::range blocks);
   void mark_together(std::span<waiting_write* const>);
   void mark_in_parts(pd::range blocks);
