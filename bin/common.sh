@@ -7,7 +7,8 @@
 build_packages=(autoconf g++ make libaio-dev libexpat1-dev libfmt-dev libisal-dev liblzma-dev
   libzstd-dev xz-utils zlib1g-dev)
 # shellcheck disable=SC2034
-test_packages=(bats clang-format-14 jq libgmock-dev libgtest-dev mandoc thin-provisioning-tools)
+test_packages=(acl attr bats clang-format-14 e2fsprogs jq libgmock-dev libgtest-dev mandoc mount qemu-utils
+  thin-provisioning-tools zstd)
 
 passed=0
 failed=0
