@@ -259,6 +259,26 @@ device() {
   [[ -r $1 ]] && head -c 1 "$1" >/dev/null 2>&1 || skip 'devices do not work here'
 }
 
+@test "on a terminal a long dump to a file shows how far it is" {
+  command -v script >/dev/null || skip 'there is no script(1) to make a terminal'
+  echo '<superblock uuid="" block_size="8" nr_blocks="4000000" current_era="3"><era_array>
+    <range block_begin="0" len="4000000" era="2"/></era_array></superblock>' >x.xml
+  truncate -s 20M big.img
+  era_restore -i x.xml -o big.img
+  mkfifo slow
+  : >shown
+  script -qefc 'era_dump -o slow big.img' /dev/null </dev/null >shown 2>&1 3>&- &
+  pid=$!
+  exec {reader}<slow
+  until grep -q 'era_dump: [0-9]*%, [0-9]* MiB/s, [0-9:]* left' shown; do
+    head -c 65536 <&"$reader" >part
+    [[ -s part ]] || fail "it ended, and showed $(cat -v shown)"
+  done
+  cat <&"$reader" >/dev/null
+  exec {reader}<&-
+  wait $pid
+}
+
 @test "a pipe and a device are written directly" {
   image crash
   era_dump crash.img >expected

@@ -50,7 +50,8 @@ int dump(command_line& line, const options& chosen) {
   pd::block_device device(line.device(), access, line.engine());
   require_other_output(device, chosen.output);
 
-  read_progress shown(line, device, {.known_total = !chosen.repair});
+  read_progress shown(line, device,
+                      {.known_total = !chosen.repair, .prints = is_standard_output(chosen.output)});
   if (chosen.repair) return dump_salvaged(line, chosen, device);
   bool damaged = false, foreign = false;
   finding_groups report([&](const finding& f) { line.say(in_words(device.path(), f)); });

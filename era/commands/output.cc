@@ -31,8 +31,6 @@ namespace {
 constexpr std::string_view incomplete_mark =
     "incomplete: the program that was writing this file was stopped\n";
 
-bool is_standard_output(const std::string& path) { return path.empty() || path == "-"; }
-
 // Short, since the name of the file may be as long as names can be.
 std::string random_name() {
   static constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz012345";
@@ -48,6 +46,8 @@ bool is_refusal(int error) {
 }
 
 }  // namespace
+
+bool is_standard_output(const std::string& path) { return path.empty() || path == "-"; }
 
 output::output(const std::string& path, pd::system_calls& calls)
     : calls_(calls), name_(is_standard_output(path) ? "standard output" : path) {

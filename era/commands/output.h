@@ -25,7 +25,10 @@ class output_error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// path: empty or "-" for standard output.
+// Is the path empty or "-"?
+bool is_standard_output(const std::string& path);
+
+// path: as is_standard_output says, or a file.
 //
 // A descriptor of this program (/dev/stdout, /dev/fd/3), a device or a pipe is written directly, a
 // block device only if it is not in use.

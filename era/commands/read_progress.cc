@@ -28,7 +28,7 @@ read_progress::read_progress(command_line& line, pd::block_device& device,
                              const read_progress_options& options)
     : line_(line), device_(device) {
   const auto terminal = progress_on_terminal();
-  if (options.is_quiet || !terminal || ::isatty(STDOUT_FILENO) == 1) return;
+  if (options.is_quiet || !terminal || (options.prints && ::isatty(STDOUT_FILENO) == 1)) return;
   shown_.emplace(line.name(), options.known_total ? bytes_in_use(device) : std::nullopt, terminal);
   line_.show(&*shown_);
   device_.watch([this](std::uint64_t bytes) { shown_->update(done_ += bytes); });

@@ -16,10 +16,12 @@ struct read_progress_options {
   bool is_quiet = false;
   // Everything in use is read once; if not, only the bytes read so far can be shown.
   bool known_total = true;
+  // The command prints to standard output while it reads.
+  bool prints = false;
 };
 
-// Shows nothing unless standard error is a terminal, and nothing if the command prints to a
-// terminal.
+// Shows nothing unless standard error is a terminal, nor if the command prints to a terminal
+// meanwhile.
 class read_progress {
  public:
   // From now on, what is read from the device counts.
