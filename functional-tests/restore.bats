@@ -395,9 +395,8 @@ needs_compression() {
     pid=$!
     exec {writer}>pipe
     head -n 4 x.xml >&"$writer"
-    for ((i = 0; i < 100; ++i)); do
-      ! looks_unformatted out.img >/dev/null 2>&1 || break
-      sleep 0.1
+    until looks_unformatted out.img >/dev/null 2>&1; do
+      kill -0 $pid || fail 'it ended before the signal'
     done
     kill -"$signal" $pid
     wait $pid && fail 'it went on'
