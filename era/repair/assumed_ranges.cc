@@ -96,8 +96,7 @@ void assumed_ranges::settle_partial_stripes() {
             [](const partial& a, const partial& b) { return a.stripe < b.stripe; });
 }
 
-std::ranges::subrange<std::deque<assumed_ranges::entry>::const_iterator> assumed_ranges::of_era(
-    std::uint32_t era) const noexcept {
+assumed_ranges::entries assumed_ranges::of_era(std::uint32_t era) const noexcept {
   const auto [begin, end] =
       std::equal_range(entries_.begin(), entries_.end(), entry{era, 0, 0},
                        [](const entry& a, const entry& b) { return a.era < b.era; });

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <ranges>
 #include <span>
 #include <vector>
 
@@ -20,6 +19,19 @@ class assumed_ranges {
   struct entry {
     std::uint32_t era, begin, end;  // origin blocks [begin, end)
   };
+  // Valid while the ranges are not changed.
+  class entries {
+   public:
+    using iterator = std::deque<entry>::const_iterator;
+    entries(iterator first, iterator last) : first_(first), last_(last) {}
+    iterator begin() const noexcept { return first_; }
+    iterator end() const noexcept { return last_; }
+    bool empty() const noexcept { return first_ == last_; }
+    std::size_t size() const noexcept { return static_cast<std::size_t>(last_ - first_); }
+
+   private:
+    iterator first_, last_;
+  };
 
   // nr_blocks: of the origin; the rest of a range is cut off.
   void add(std::uint32_t era, pd::range blocks, std::uint32_t nr_blocks);
@@ -28,7 +40,7 @@ class assumed_ranges {
 
   // All ranges, ascending by era, and those of one era.
   const std::deque<entry>& all() const noexcept { return entries_; }
-  std::ranges::subrange<std::deque<entry>::const_iterator> of_era(std::uint32_t era) const noexcept;
+  entries of_era(std::uint32_t era) const noexcept;
 
   // Raises the era of each block of a stripe to the newest era whose ranges cover it. eras[0]
   // belongs to the stripe's first block.
