@@ -93,6 +93,21 @@ files() {
   done
 }
 
+@test "an origin is neither the metadata nor the script, by any name" {
+  files
+  seq 0 8 4000 | sed 's/.*/write & 8/' >script
+  attach script
+  for origin in script "$loop"; do
+    unchanged script refused "^era_sim: $origin: is the script, and cannot be the origin, too" \
+      era_sim --metadata crash.img --origin "$origin" --script script
+    unchanged script refused "^era_sim: $origin: is the script, and cannot be the origin, too" \
+      era_sim --metadata crash.img --origin "$origin" <script
+  done
+  attach crash.img
+  unchanged crash.img refused "^era_sim: $loop: is in use\|^era_sim: crash.img: is in use" \
+    era_sim --metadata crash.img --origin "$loop" --script script
+}
+
 # --- Loop devices.
 
 @test "a file that a loop device lies on is not written" {
@@ -103,6 +118,9 @@ files() {
   unchanged other.img refused "$in_use" era_repair -i crash.img -o other.img
   unchanged other.img refused "$in_use" era_dump -o other.img crash.img
   unchanged other.img refused "$in_use" era_invalidate --written-since 1 -o other.img crash.img
+  echo 'write 0 8' >script
+  unchanged other.img refused "$in_use" era_sim --metadata crash.img --origin other.img --script script
+  unchanged other.img refused "$in_use" era_sim --metadata other.img --size 1M --script script
 }
 
 @test "a file that a loop device lies on is read if nobody writes the device" {
@@ -176,6 +194,10 @@ close_image() {
   for command in 'era_repair -q -i crash.img' 'era_restore -i x.xml'; do
     unchanged other.img refused "other.img: $locked" $command -o other.img
   done
+  echo 'write 0 8' >script
+  unchanged other.img refused "other.img: $locked" \
+    era_sim --metadata crash.img --origin other.img --script script
+  unchanged other.img refused "other.img: $locked" era_sim --metadata other.img --script script
   for command in era_dump 'era_invalidate --written-since 1'; do
     unchanged other.img refused "other.img: $locked" $command -o other.img crash.img
   done

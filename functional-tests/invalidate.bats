@@ -193,6 +193,19 @@ last_era() { superblock "$1.img" current_era; }
   [[ $stderr = *'assumed: the current era is 3'* ]]
 }
 
+@test "--repair asks for a possible era after it has found the current one" {
+  printf '%s\n' 'write 0 8' 'message checkpoint' 'write 640 8' 'message checkpoint' 'digest all' 'write 1280 8' \
+    crash |
+    era_sim --metadata m.img --create-metadata 1M --size 128M --digest manual
+  [[ $(superblock m.img current_era) = 3 ]]
+  poke m.img 184 4 1
+  seal m.img 0 superblock
+  refused 'era 3 cannot have begun\|is damaged' era_invalidate --written-since 3 m.img
+  run -0 --separate-stderr era_invalidate --repair --format text --written-since 3 m.img
+  same "$output" '0 1018' # the block of the era array that has an era past the current one
+  refused 'era 9 cannot have begun' era_invalidate --repair --written-since 9 m.img
+}
+
 @test "options are checked" {
   image crash
   refused 'written-since' era_invalidate crash.img

@@ -440,7 +440,7 @@ S
   mkdir mounted
   mount -r "$loop" mounted || skip 'may not mount'
   echo 'write 0 8' >script
-  refused "$loop: the origin is in use: mounted, or held by device-mapper; stop its user first" \
+  refused "$loop: is in use: mounted, or held by device-mapper; stop its user first" \
     era_sim --metadata m.img --create-metadata 1M --origin "$loop" --script script
   [[ ! -e m.img ]]
   refused "$loop: is in use: mounted" era_sim --metadata "$loop" --size 1M --script script

@@ -17,7 +17,6 @@ namespace era {
 namespace {
 
 constexpr std::uint64_t blocks_per_item = 128;
-constexpr std::size_t most_positions = 4096;  // that are read at once
 
 // All array blocks of the metadata as one sequence: the era array, then the writesets. It leaves
 // out blocks that are lost at the end of an array: those may be many more than the device has.
@@ -67,7 +66,7 @@ std::optional<finding> check_bits(const array_position& at, const pd::block& b) 
                  {}};
 }
 
-// What a worker learns from some blocks.
+// A worker's result for one item.
 struct checked_blocks {
   std::vector<finding> findings;
   std::vector<std::pair<std::uint64_t, era_nr>> newest;  // of each era array block, by stripe
@@ -106,15 +105,12 @@ class order_checker {
  private:
   std::optional<finding> compare_bits(const array_position& at, const pd::block& b,
                                       std::span<const std::uint32_t> eras) const {
-    const auto words = pd::array_values<pd::le64>(b);
     std::uint64_t count = 0, first = 0;
-    for (std::size_t w = 0; w < words.size(); ++w)
-      for (std::uint64_t word = words[w]; word != 0; word &= word - 1) {
-        const std::size_t i = w * bits_per_word + static_cast<unsigned>(std::countr_zero(word));
-        if (i < eras.size() && eras[i] > at.where.era.value && eras[i] <= m_.sb.current_era &&
-            count++ == 0)
-          first = i;
-      }
+    for_each_set_bit(pd::array_values<pd::le64>(b), [&](std::size_t i) {
+      if (i < eras.size() && eras[i] > at.where.era.value && eras[i] <= m_.sb.current_era &&
+          count++ == 0)
+        first = i;
+    });
     if (count == 0) return {};
     const pd::block_nr where = *at.map->block(at.index);
     return finding{
@@ -133,6 +129,25 @@ class order_checker {
   content_reader reader_;
   std::vector<array_position> positions_;
 };
+
+// Reports archived writesets that list a block whose era in the array is newer. newest: of each
+// stripe, the newest era in the array.
+void check_order(const metadata& m, const pd::block_device& device,
+                 const std::vector<era_nr>& newest, const finding_sink& sink) {
+  if (m.writesets.empty()) return;
+  std::vector<std::uint64_t> suspects;
+  for (std::uint64_t s = 0; s < newest.size(); ++s)
+    if (newest[s] > m.writesets.front().where.era) suspects.push_back(s);
+  const auto new_worker = [&] {
+    return [&, checker = order_checker(m, device)](std::size_t i) mutable {
+      return checker.check(suspects[i], newest[suspects[i]]);
+    };
+  };
+  pd::in_order(device.nr_workers(), suspects.size(), new_worker,
+               [&](std::size_t, std::vector<finding> findings) {
+                 for (finding& f : findings) sink(std::move(f));
+               });
+}
 
 }  // namespace
 
@@ -166,23 +181,6 @@ std::vector<era_nr> check_content(const metadata& m, const pd::block_device& dev
                new_worker, use);
   if (!m.in_snapshot()) check_order(m, device, newest, sink);
   return newest;
-}
-
-void check_order(const metadata& m, const pd::block_device& device,
-                 const std::vector<era_nr>& newest, const finding_sink& sink) {
-  if (m.writesets.empty()) return;
-  std::vector<std::uint64_t> suspects;
-  for (std::uint64_t s = 0; s < newest.size(); ++s)
-    if (newest[s] > m.writesets.front().where.era) suspects.push_back(s);
-  const auto new_worker = [&] {
-    return [&, checker = order_checker(m, device)](std::size_t i) mutable {
-      return checker.check(suspects[i], newest[suspects[i]]);
-    };
-  };
-  pd::in_order(device.nr_workers(), suspects.size(), new_worker,
-               [&](std::size_t, std::vector<finding> findings) {
-                 for (finding& f : findings) sink(std::move(f));
-               });
 }
 
 }  // namespace era

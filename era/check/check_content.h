@@ -16,9 +16,4 @@ namespace era {
 // the newest era in its sound blocks.
 std::vector<era_nr> check_content(const metadata&, const pd::block_device&, const finding_sink&);
 
-// The last part of it alone: reports archived writesets of the live metadata that list a block
-// whose era in the array is newer. newest: of each stripe, the newest era in the array.
-void check_order(const metadata&, const pd::block_device&, const std::vector<era_nr>& newest,
-                 const finding_sink&);
-
 }  // namespace era

@@ -50,7 +50,8 @@ class command_line {
   progress* shown_ = nullptr;
 };
 
-// What ended a command, in words. doing: "read DEVICE", for errors that do not say themselves.
+// Returns the message for an exception that ended a command. doing: "read DEVICE", for exceptions
+// whose text does not name the work.
 std::string in_words(const std::exception&, const std::string& doing);
 
 // The commands: one file each.

@@ -39,7 +39,7 @@ struct options {
 
 constexpr std::uint64_t no_end = std::uint64_t{1} << 32;  // past the last era there can be
 
-// What the list says of the device.
+// The device, as the list describes it.
 struct origin_geometry {
   std::uint32_t block_size, nr_blocks, current_era;
 };
@@ -64,9 +64,11 @@ class invalidation {
     require_other_output(device_, chosen_.output);
     read_progress shown(line_, device_, {.known_total = !chosen_.repair});
     changed_blocks answer(device_, source_, [this](finding f) { groups_.add(std::move(f)); });
-    if (answer.opened()) require_possible_era(answer.opened()->sb.current_era);
+    // A repair may find a later era than a superblock that is wrong.
+    if (answer.opened() && !chosen_.repair) require_possible_era(answer.opened()->sb.current_era);
     if (const auto listed = answer.list(window_)) {
       const metadata& m = *answer.opened();
+      require_possible_era(m.sb.current_era);
       shown.finish();
       print(*listed, {m.sb.data_block_size, m.sb.nr_blocks, m.sb.current_era}, m);
       return exit_success;

@@ -35,7 +35,7 @@ class option_list {
   option_list();
 
   // Each adds an option and returns its number. names: "-o,--output" or "--output"; help: lines
-  // that --help prints behind it. What the option sets must outlive the parsing.
+  // that --help prints behind it. The variable that the option sets must outlive the parsing.
   option_id add_flag(std::string_view names, bool& to, std::string help);
   // argument: what stands for the value in --help. An empty value is an error, so that an empty
   // string means that the option is not given.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What is accepted, and how what is not is named.
+// Which command lines are accepted, and how the message names a wrong option.
 #include "era/commands/options.h"
 
 #include <gtest/gtest.h>

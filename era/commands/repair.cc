@@ -4,6 +4,7 @@
 #include "era/commands/command_line.h"
 #include "era/commands/interruption.h"
 #include "era/commands/progress.h"
+#include "era/commands/read_progress.h"
 #include "era/commands/salvage_words.h"
 
 namespace era {
@@ -15,17 +16,19 @@ struct options {
   bool quiet = false;
 };
 
-int repair(const command_line& line, const options& chosen) {
+int repair(command_line& line, const options& chosen) {
   const interruption signals;
-  const pd::block_device device(chosen.input, pd::access::exclusive, line.engine());
+  pd::block_device device(chosen.input, pd::access::exclusive, line.engine());
   if (device.is_same_file(chosen.output))
     throw pd::device_error(fmt::format(
         "{}: is the damaged metadata itself, which is never written to; name another output",
         chosen.output));
   const auto check_signals = [&] { signals.check(); };
+  read_progress reading(line, device, {.is_quiet = chosen.quiet, .known_total = false});
   salvage_words words(line, device, chosen.quiet);
   const salvaged saved = words.salvage(chosen.wishes, check_signals);
   words.sum_up(saved);
+  reading.finish();
 
   progress shown(line.name(), document_bytes(saved, false),
                  chosen.quiet ? progress::sink() : progress_on_terminal());

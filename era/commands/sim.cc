@@ -21,6 +21,7 @@
 #include "era/sim/simulation.h"
 #include "era/sim/words.h"
 #include "persistent-data/io/output_device.h"
+#include "persistent-data/io/storage.h"
 
 namespace era {
 namespace {
@@ -69,9 +70,8 @@ class simulator {
   // run or the input ends.
   simulator(const command_line& line, const chosen_options& chosen)
       : line_(line), chosen_(chosen), reader_(chosen.trace_device) {
-    const std::string& input = replays() ? chosen_.trace : chosen_.script;
-    talks_ = input.empty() && ::isatty(STDIN_FILENO) == 1;
-    lines_.emplace(input.empty() ? "-" : input,
+    talks_ = input().empty() && ::isatty(STDIN_FILENO) == 1;
+    lines_.emplace(input().empty() ? "-" : input(),
                    [this](int fd) { ask([&] { signals_.wait_for(fd); }); });
     if (chosen_.create) created_.emplace(chosen_.metadata, *chosen_.create * 512);
     start();
@@ -103,6 +103,7 @@ class simulator {
   enum class ending { none, input_ended, crash };
 
   bool replays() const { return !chosen_.trace.empty(); }
+  const std::string& input() const { return replays() ? chosen_.trace : chosen_.script; }
 
   // --- Opening
 
@@ -126,6 +127,10 @@ class simulator {
     if (pd::block_device(chosen_.metadata, pd::access::shared).is_same_file(path))
       throw pd::device_error(
           fmt::format("{}: is the metadata, and cannot be the origin, too", path));
+    const bool is_standard = input().empty() || input() == "-";
+    if (pd::storage::at(is_standard ? "/dev/stdin" : input()).overlaps(pd::storage::at(path)))
+      throw pd::device_error(fmt::format("{}: is the {}, and cannot be the origin, too", path,
+                                         replays() ? "trace" : "script"));
     auto file = std::make_unique<sim::file_origin>(path);
     origin_sectors_ = file->sectors();
     if (*origin_sectors_ == 0)

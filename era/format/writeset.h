@@ -2,8 +2,10 @@
 // A value of the writeset tree: an archived writeset, under its era as the key.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/format/le.h"
@@ -30,6 +32,14 @@ static_assert(array_blocks_per_stripe * eras_per_array_block == bits_per_bitset_
 
 constexpr std::uint64_t bitset_words(std::uint64_t nr_bits) noexcept {
   return (nr_bits + bits_per_word - 1) / bits_per_word;
+}
+
+// Calls use(i) for each set bit i, in ascending order.
+template <class Use>
+void for_each_set_bit(std::span<const pd::le64> words, Use use) {
+  for (std::size_t w = 0; w < words.size(); ++w)
+    for (std::uint64_t word = words[w]; word != 0; word &= word - 1)
+      use(w * bits_per_word + static_cast<std::size_t>(std::countr_zero(word)));
 }
 
 }  // namespace era

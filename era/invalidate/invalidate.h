@@ -39,7 +39,7 @@ class changed_blocks {
   // Throws no_snapshot, device_error.
   changed_blocks(const pd::block_device&, source, finding_sink);
 
-  // What was opened; nothing if there is damage.
+  // The metadata that is listed; nullopt if it could not be opened.
   const std::optional<metadata>& opened() const noexcept { return metadata_; }
 
   // Nothing: damage was found, now or before, and there is no list.

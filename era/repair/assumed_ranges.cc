@@ -2,9 +2,8 @@
 // 1. Ranges are taken from the newest era to the oldest. A stripe belongs to the first that covers
 //    all of it; what is taken is skipped by a table of the next stripe that is not, which is
 //    shortened at each look, so that all ranges together take little more than a pass.
-// 2. A range covers at most two stripes in part: where it begins, and where it ends. Of the parts
-// of
-//    a stripe only those are kept that reach further than all newer ones.
+// 2. A range covers at most two stripes in part: the one in which it begins, and the one in which
+//    it ends. A part is kept only if it reaches further than all newer parts of its stripe.
 #include "era/repair/assumed_ranges.h"
 
 #include <algorithm>
@@ -68,7 +67,7 @@ void assumed_ranges::settle_partial_stripes() {
   std::uint64_t stripes = 0;
   for (const entry& e : entries_)
     stripes = std::max<std::uint64_t>(stripes, (e.end - 1) / stripe_size + 1);
-  // What newer parts of a stripe cover: all up to `end` from its first block, all from `begin` on.
+  // Newer parts cover a stripe up to `end`, and from `begin` on.
   struct cover {
     std::uint32_t end = 0, begin = stripe_size;
   };

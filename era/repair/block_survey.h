@@ -92,8 +92,9 @@ class block_survey {
   // Nodes that may be the root of an array's tree: their keys begin with 0.
   std::vector<pd::block_nr> possible_array_roots();
 
-  // What the surveyed writeset leaves name, each once; writesets without bits are left out. Here
-  // and below, returns false if there are more than sound metadata has: the rest is left out.
+  // Collects the writesets that the surveyed leaves name, each once, without those that have no
+  // bits. Here and below, returns false if there are more than sound metadata has: the rest is left
+  // out.
   bool collect(std::vector<named_writeset>&);
 
   // The array blocks that the surveyed array leaves lead to, of those that were surveyed.

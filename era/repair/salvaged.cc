@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <numeric>
 #include <optional>
 #include <utility>
@@ -46,11 +45,9 @@ void raise(std::span<std::uint32_t> eras, std::uint32_t era) {
 }
 
 void raise(std::span<std::uint32_t> eras, std::span<const pd::le64> words, std::uint32_t era) {
-  for (std::size_t w = 0; w < words.size(); ++w)
-    for (std::uint64_t word = words[w]; word != 0; word &= word - 1) {
-      const std::size_t i = w * bits_per_word + static_cast<unsigned>(std::countr_zero(word));
-      if (i < eras.size()) eras[i] = std::max(eras[i], era);
-    }
+  for_each_set_bit(words, [&](std::size_t i) {
+    if (i < eras.size()) eras[i] = std::max(eras[i], era);
+  });
 }
 
 void raise(std::span<std::uint32_t> eras, std::span<const pd::le32> values) {
@@ -226,7 +223,7 @@ class salvaged_reader {
     sound_.fill(false);
   }
 
-  // What an array block of the stripe covers, in known_ or assumed_.
+  // The part of known_ or assumed_ that an array block of the stripe covers.
   std::span<std::uint32_t> part(std::vector<std::uint32_t>& eras, std::uint64_t index) const {
     const std::size_t begin = std::min<std::size_t>(index * eras_per_array_block, eras.size());
     return std::span(eras).subspan(
@@ -281,12 +278,11 @@ class salvaged_reader {
                        [&](std::uint32_t era) { return era > source.era; });
   }
   bool has_newer(const bitset_source& source, std::span<const pd::le64> words) const {
-    for (std::size_t w = 0; w < words.size(); ++w)
-      for (std::uint64_t word = words[w]; word != 0; word &= word - 1) {
-        const std::size_t i = w * bits_per_word + static_cast<unsigned>(std::countr_zero(word));
-        if (i < assumed_.size() && assumed_[i] > source.era) return true;
-      }
-    return false;
+    bool found = false;
+    for_each_set_bit(words, [&](std::size_t i) {
+      found = found || (i < assumed_.size() && assumed_[i] > source.era);
+    });
+    return found;
   }
 
   void finish_eras() {

@@ -172,6 +172,9 @@ void restorer::begin_superblock(const xml::superblock_element& sb) {
   if (sb.block_size == 0 || sb.block_size % 8 != 0)
     throw rejected(fmt::format("block_size=\"{}\" cannot be; it is a multiple of 8 sectors above 0",
                                sb.block_size));
+  if (sb.current_era.value > max_current_era)
+    throw rejected(fmt::format("current_era=\"{}\" cannot be; the last one is {}", sb.current_era,
+                               max_current_era));
   state& s = *state_;
   s.sb = sb;
   s.target = s.open(blocks_suggested(sb.nr_blocks));

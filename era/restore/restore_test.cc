@@ -231,6 +231,13 @@ TEST_F(RestoreByHand, RefusesABlockSizeThatCannotBe) {
                     size));
 }
 
+// era_check calls it damage: the kernel would begin era 0 after it.
+TEST_F(RestoreByHand, RefusesACurrentEraPastTheLastOne) {
+  expect_untouched("<superblock block_size=\"8\" nr_blocks=\"4\" current_era=\"4294967295\"/>",
+                   "t.xml:1: superblock: current_era=\"4294967295\" cannot be; the last one is "
+                   "4294967294");
+}
+
 TEST_F(RestoreByHand, RefusesMoreBlocksThanTheKernelTracks) {
   expect_untouched(document(array, 2147483648u),
                    "t.xml:1: superblock: nr_blocks=\"2147483648\" is too large; it can be "

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What is left of a file, and when.
+// The file stays if it was kept, and goes away if not.
 #include "era/sim/created_file.h"
 
 #include <gmock/gmock.h>

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "persistent-data/io/block_device.h"
+#include "persistent-data/io/in_use.h"
 
 namespace era::sim {
 
@@ -28,18 +29,14 @@ file_origin::file_origin(std::string path) : path_(std::move(path)) {
     throw pd::device_error(
         fmt::format("{}: the origin is neither a block device nor a regular file", path_));
   // Not while somebody has mounted it, or device-mapper holds it.
-  fd_ = ::open(path_.c_str(), O_RDWR | O_CLOEXEC | (is_block_device_ ? O_EXCL : 0));
-  if (fd_ < 0 && errno == EBUSY)
-    throw pd::device_error(fmt::format(
-        "{}: the origin is in use: mounted, or held by device-mapper; stop its user first", path_));
-  if (fd_ < 0) fail("opened");
+  fd_ = pd::unique_fd(::open(path_.c_str(), O_RDWR | O_CLOEXEC | (is_block_device_ ? O_EXCL : 0)));
+  if (!fd_ && errno == EBUSY)
+    throw pd::device_error(fmt::format("{}: {}", path_, pd::held_by_kernel));
+  if (!fd_) fail("opened");
+  pd::claim_for_writing(fd_.get(), path_);
   auto bytes = static_cast<std::uint64_t>(status.st_size);
-  if (is_block_device_ && ::ioctl(fd_, BLKGETSIZE64, &bytes) != 0) fail("measured");
+  if (is_block_device_ && ::ioctl(fd_.get(), BLKGETSIZE64, &bytes) != 0) fail("measured");
   sectors_ = bytes / 512;
-}
-
-file_origin::~file_origin() {
-  if (fd_ >= 0) ::close(fd_);
 }
 
 void file_origin::fail(const char* what) const {
@@ -50,8 +47,8 @@ void file_origin::fail(const char* what) const {
 
 void file_origin::read(std::uint64_t sector, std::uint64_t count, std::byte* data) {
   for (std::size_t done = 0; done < count * 512;) {
-    const ssize_t n =
-        ::pread(fd_, data + done, count * 512 - done, static_cast<off_t>(sector * 512 + done));
+    const ssize_t n = ::pread(fd_.get(), data + done, count * 512 - done,
+                              static_cast<off_t>(sector * 512 + done));
     if (n < 0 && errno == EINTR) continue;
     if (n == 0) errno = ENODATA;
     if (n <= 0) fail("read");
@@ -61,9 +58,10 @@ void file_origin::read(std::uint64_t sector, std::uint64_t count, std::byte* dat
 
 void file_origin::write(std::uint64_t sector, std::uint64_t count, const std::byte* data) {
   for (std::size_t done = 0; done < count * 512;) {
-    const ssize_t n =
-        ::pwrite(fd_, data + done, count * 512 - done, static_cast<off_t>(sector * 512 + done));
+    const ssize_t n = ::pwrite(fd_.get(), data + done, count * 512 - done,
+                               static_cast<off_t>(sector * 512 + done));
     if (n < 0 && errno == EINTR) continue;
+    if (n == 0) errno = ENOSPC;
     if (n <= 0) fail("written");
     done += static_cast<std::size_t>(n);
   }
@@ -72,15 +70,16 @@ void file_origin::write(std::uint64_t sector, std::uint64_t count, const std::by
 void file_origin::discard(std::uint64_t sector, std::uint64_t count) {
   const std::uint64_t range[2] = {sector * 512, count * 512};
   const int result = is_block_device_
-                         ? ::ioctl(fd_, BLKDISCARD, range)
-                         : ::fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                         ? ::ioctl(fd_.get(), BLKDISCARD, range)
+                         : ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                                        static_cast<off_t>(range[0]), static_cast<off_t>(range[1]));
   // A discard is a hint: devices and file systems may know none.
   if (result != 0 && errno != EOPNOTSUPP && errno != ENOTTY) fail("discarded");
 }
 
 void file_origin::flush() {
-  if (::fdatasync(fd_) != 0) fail("flushed");
+  while (::fdatasync(fd_.get()) != 0)
+    if (errno != EINTR) fail("flushed");
 }
 
 }  // namespace era::sim

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "era/target/target.h"
+#include "persistent-data/io/unique_fd.h"
 
 namespace era::sim {
 
@@ -20,11 +21,9 @@ class no_origin final : public origin_device {
 
 class file_origin final : public origin_device {
  public:
-  // Has to exist. Throws device_error.
+  // The file or block device must exist, and must not be in use (see in_use.h). Throws
+  // device_error.
   explicit file_origin(std::string path);
-  ~file_origin() override;
-  file_origin(const file_origin&) = delete;
-  file_origin& operator=(const file_origin&) = delete;
 
   std::uint64_t sectors() const noexcept { return sectors_; }
 
@@ -38,7 +37,7 @@ class file_origin final : public origin_device {
   [[noreturn]] void fail(const char* what) const;
 
   std::string path_;
-  int fd_ = -1;
+  pd::unique_fd fd_;
   std::uint64_t sectors_ = 0;
   bool is_block_device_ = false;
 };

@@ -32,7 +32,7 @@ struct command {
   static constexpr std::uint64_t none = ~std::uint64_t{0};
 
   verb what = verb::help;
-  // Above 0 if the command has one. Of sectors, of writes, or of steps (none: all of them).
+  // Sectors, writes, or steps (none: all of them); above 0 if the command has a count.
   std::uint64_t count = 0;
   std::uint64_t sector = 0;
   std::uint64_t seed = 0, first = 0, last = none;  // none: the last block of the device

@@ -219,8 +219,8 @@ TEST_F(Simulation, AnOriginThatIsTooSmallIsRefusedBeforeTheMetadataIsFormatted) 
 
 // --- Ends in the middle.
 
-// Whatever the line does, and wherever it ends: what earlier lines wrote stays listed, the metadata
-// is sound, and what the line has written to the origin is listed in its era.
+// A signal may end any line anywhere: writes of earlier lines stay listed, the metadata is sound,
+// and all that the line has written to the origin is listed in its era.
 class InterruptedLine : public Simulation, public ::testing::WithParamInterface<const char*> {
  protected:
   InterruptedLine() {

@@ -513,7 +513,10 @@ void target::archive_current() {
 }
 
 void target::roll_over() {
-  if (now_.current_era >= max_current_era) throw refused("there is no era after the last one");
+  if (now_.current_era >= max_current_era)
+    throw refused(
+        fmt::format("{}: era {} is the last one that there can be; the device needs new metadata",
+                    metadata_.name(), now_.current_era));
   archive_current();
   now_.current_root = changes_->bits.make(now_.nr_blocks);
   now_.current_nr_bits = now_.nr_blocks;

@@ -35,6 +35,9 @@ era_nr newest_era(std::span<const pd::le32> eras);
 // said of when those origin blocks were written.
 std::optional<finding> find_future_eras(const array_position&, const pd::block&, era_nr current);
 
+// Positions that a caller reads at once if there may be millions of writesets.
+inline constexpr std::size_t most_positions = 4096;
+
 // For one thread: it has a read queue of its own.
 class content_reader {
  public:

@@ -13,13 +13,9 @@ namespace {
 
 // Raises the era of every block that has its bit set; bits past the origin's end do not count.
 void raise(std::span<std::uint32_t> eras, std::span<const pd::le64> words, era_nr era) {
-  for (std::size_t w = 0; w < words.size(); ++w) {
-    for (std::uint64_t word = words[w]; word != 0; word &= word - 1) {
-      const std::size_t bit = w * bits_per_word + static_cast<std::size_t>(std::countr_zero(word));
-      if (bit >= eras.size()) return;
-      eras[bit] = std::max(eras[bit], era.value);
-    }
-  }
+  for_each_set_bit(words, [&](std::size_t bit) {
+    if (bit < eras.size()) eras[bit] = std::max(eras[bit], era.value);
+  });
 }
 
 void raise(std::span<std::uint32_t> eras, std::span<const pd::le32> values) {
@@ -50,9 +46,6 @@ void merge(std::span<std::uint64_t> bits, std::uint64_t first, std::uint64_t wor
 }
 
 }  // namespace
-
-// Positions that are read at once: there may be millions of writesets.
-constexpr std::size_t most_positions = 4096;
 
 std::uint64_t nr_stripes(const metadata& m) noexcept {
   return (m.sb.nr_blocks + blocks_per_stripe - 1) / blocks_per_stripe;
