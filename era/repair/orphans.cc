@@ -6,16 +6,6 @@
 
 namespace era {
 
-bitset_mapper::bitset_mapper(pd::read_queue& queue, std::uint64_t nr_metadata_blocks)
-    : ledger_(nr_metadata_blocks, pd::block_ledger::counting::no_but_forgets),
-      walk_(queue, ledger_) {}
-
-pd::array_map bitset_mapper::map(const named_writeset& ws, bool& whole) {
-  ledger_.forget();
-  return pd::map_array(walk_, std::nullopt, {ws.root}, bitset_words(ws.nr_bits), sizeof(pd::le64),
-                       [&](const pd::damage&) { whole = false; });
-}
-
 orphans find_orphans(pd::read_queue& queue, std::uint64_t nr_metadata_blocks,
                      std::span<const pd::block_nr> unreached, const std::function<void()>& step) {
   orphans found;
@@ -28,7 +18,8 @@ orphans find_orphans(pd::read_queue& queue, std::uint64_t nr_metadata_blocks,
   found.explained = !found.too_many;
 
   std::vector<bool> placed(survey.nr_blocks());
-  bitset_mapper mapper(queue, survey.nr_blocks());
+  pd::block_ledger ledger(survey.nr_blocks(), pd::block_ledger::counting::no);
+  pd::btree_walk walk(queue, ledger);
   std::uint64_t mapped = 0;
   for (const named_writeset& ws : named) {
     step();
@@ -42,7 +33,10 @@ orphans find_orphans(pd::read_queue& queue, std::uint64_t nr_metadata_blocks,
       break;
     }
     if (whole) {
-      orphaned_writeset orphan{ws.era, ws.nr_bits, mapper.map(ws, whole)};
+      orphaned_writeset orphan{
+          ws.era, ws.nr_bits,
+          pd::map_array(walk, std::nullopt, {ws.root}, bitset_words(ws.nr_bits), sizeof(pd::le64),
+                        [&](const pd::damage&) { whole = false; })};
       for (std::uint64_t i = 0; i < orphan.bits.known_end(); ++i)
         if (const auto block = orphan.bits.block(i)) placed[block->value] = true;
       found.writesets.push_back(std::move(orphan));

@@ -30,18 +30,4 @@ struct orphans {
 orphans find_orphans(pd::read_queue&, std::uint64_t nr_metadata_blocks,
                      std::span<const pd::block_nr> unreached, const std::function<void()>& step);
 
-// Maps the bitsets of named writesets, one after the other. Several may share blocks: the survey
-// also finds outdated versions.
-class bitset_mapper {
- public:
-  bitset_mapper(pd::read_queue&, std::uint64_t nr_metadata_blocks);
-
-  // Lost blocks are left out of the map, and make whole false.
-  pd::array_map map(const named_writeset&, bool& whole);
-
- private:
-  pd::block_ledger ledger_;
-  pd::btree_walk walk_;
-};
-
 }  // namespace era

@@ -453,6 +453,24 @@ TEST(Salvage, ABlockSizeThatDoesNotFitIsNotBelieved) {
   }
 }
 
+// The snapshot says 3000 blocks, and its array has become another one.
+TEST(Salvage, ABlockSizeIsNotBelievedIfTheArrayHasAnotherLength) {
+  built_metadata m(small());
+  pd::block copy = m.read({0});
+  auto& sb = copy.as<superblock>();
+  sb.data_block_size = 64;
+  const pd::block_nr where{sb.space_map.nr_allocated}, shorter{where.value + 1};
+  pd::block root = m.read({sb.era_array_root});
+  root.as<pd::node_header>().nr_entries = 2;
+  pd::seal(pd::btree_node_kind, root, shorter);
+  m.write(shorter, root);
+  sb.era_array_root = shorter.value;
+  pd::seal(superblock_kind, copy, where);
+  m.write(where, copy);
+  lose(m, 0);
+  EXPECT_THAT(repair(m).error, HasSubstr("the block size is lost with the superblock"));
+}
+
 TEST(Salvage, RefusesWhatIsNoMetadata) {
   salvage_wishes wishes;
   wishes.block_size = 128;
