@@ -11,7 +11,7 @@
 #include <cstdlib>
 #include <new>
 
-#include "functional-tests/sanitized.h"
+#include "persistent-data/testing/sanitized.h"
 
 namespace memory_meter {
 

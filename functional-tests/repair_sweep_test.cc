@@ -14,7 +14,7 @@
 #include "era/testing/kernel_image.h"
 #include "era/testing/mutations.h"
 #include "functional-tests/repair_judge.h"
-#include "functional-tests/sanitized.h"
+#include "persistent-data/testing/sanitized.h"
 
 namespace era::test {
 namespace {
