@@ -100,7 +100,7 @@ class CorruptionSweep : public ::testing::TestWithParam<const char*> {
  private:
   static std::string in_words(const finding& f) {
     return fmt::format("{}, block {}: {} ({}); hides {} to before {}", era::in_words(f.where),
-                       f.blocks.begin, f.what.detail, pd::name(f.what.what), f.hidden.begin,
+                       f.blocks.begin, f.error.text, pd::name(f.error.type), f.hidden.begin,
                        f.hidden.end);
   }
 

@@ -95,12 +95,12 @@ unsigned number_or(const char* name, unsigned usual) {
 }
 
 // A status line told the user these, before the superblock was lost.
-salvage_wishes wishes_for(const superblock& sb) {
-  salvage_wishes wishes;
-  wishes.block_size = sb.data_block_size;
-  wishes.nr_blocks = sb.nr_blocks;
-  wishes.current_era = sb.current_era + 1;  // the era that begins when it is activated
-  return wishes;
+repair_options wishes_for(const superblock& sb) {
+  repair_options given;
+  given.block_size = sb.data_block_size;
+  given.nr_blocks = sb.nr_blocks;
+  given.current_era = sb.current_era + 1;  // the era that begins when it is activated
+  return given;
 }
 
 TEST(HistorySweep, MissesNoBlock) {
@@ -123,8 +123,8 @@ TEST(HistorySweep, MissesNoBlock) {
         device[{b}] = pd::block{};
       else
         device[{b}].bytes[random() % pd::block_size] ^= std::byte{1};
-      const salvage_wishes wishes = b == 0 ? wishes_for(sb) : salvage_wishes{};
-      const std::string wrong = judge.judge(device.path(), wishes, truth);
+      const repair_options given = b == 0 ? wishes_for(sb) : repair_options{};
+      const std::string wrong = judge.judge(device.path(), given, truth);
       ++cases;
       if (!wrong.empty() && ++failures < 10)
         ADD_FAILURE() << "seed " << seed << ": block " << b << ": " << wrong << '\n'

@@ -14,7 +14,7 @@
 namespace era::test {
 namespace {
 
-using pd::fault;
+using pd::error_class;
 
 // What of the findings is kept: they can be many.
 struct report {
@@ -53,8 +53,8 @@ class HostileMetadata : public ::testing::Test {
   }
 
   // The one fault that this is about is found where it is; nothing grows.
-  report expect(part where, fault what, bool refused = true) {
-    const report r = check([&](auto& f) { return f.where.what == where && f.what.what == what; });
+  report expect(part where, error_class what, bool refused = true) {
+    const report r = check([&](auto& f) { return f.where.what == where && f.error.type == what; });
     EXPECT_GT(r.expected, 0u) << "not reported";
     EXPECT_LE(r.cost.memory, sound_.cost.memory + memory_allowance_);
     EXPECT_LE(r.cost.reading, 4 * sound_.cost.reading + 2 * image_.blocks().size_bytes());
@@ -73,10 +73,10 @@ class HostileMetadata : public ::testing::Test {
     if (first) image_.blocks()[0] = *first;
     const sweep::cost cost = sweep::measure([&] {
       const pd::block_device device(image_.path(), pd::access::shared);
-      const salvage_wishes wishes{128, 1000, {}, source::live};
-      const salvage_report ignored{[](const finding&) {}, [](const std::string&) {}};
+      const repair_options given{128, 1000, {}, source::live};
+      const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
       try {
-        salvage_metadata(device, wishes, ignored, [] {});
+        salvage_metadata(device, given, ignored, [] {});
       } catch (const cannot_salvage&) {
       }
     });
@@ -111,7 +111,7 @@ TEST_F(HostileMetadata, AWritesetTreeThatReturnsToItsRoot) {
   hostile_.put_internal(n[1], {n[0], n[1]}, 1);
   hostile_.put_internal(n[2], {n[1], n[0]}, 101);
   set_writeset_tree(n[0]);
-  EXPECT_TRUE(expect(part::writeset_tree, fault::cross_linked).hides);
+  EXPECT_TRUE(expect(part::writeset_tree, error_class::cross_linked).hides);
 }
 
 TEST_F(HostileMetadata, AnArrayTreeThatReturnsToItsRoot) {
@@ -120,7 +120,7 @@ TEST_F(HostileMetadata, AnArrayTreeThatReturnsToItsRoot) {
   hostile_.put_internal(n[1], {n[2], n[1]});
   hostile_.put_internal(n[2], {n[0], n[0]}, 252);
   set_era_array(n[0], 400 * eras_per_array_block);
-  EXPECT_TRUE(expect(part::era_array, fault::cross_linked).hides);
+  EXPECT_TRUE(expect(part::era_array, error_class::cross_linked).hides);
 }
 
 // Every node in itself is sound, and the leaf at the end: only the depth is not.
@@ -135,12 +135,12 @@ TEST_F(HostileMetadata, ATreeThatIsAllDepth) {
   const std::uint64_t sound_root = image_.blocks()[0].as<superblock>().era_array_root;
   const std::uint32_t sound_size = image_.blocks()[0].as<superblock>().nr_blocks;
   set_era_array(chain.front(), eras_per_array_block);
-  EXPECT_TRUE(expect(part::era_array, fault::bad_shape).hides);
+  EXPECT_TRUE(expect(part::era_array, error_class::bad_shape).hides);
 
   set_era_array({sound_root}, sound_size);
   hostile_.put_writesets(chain.back(), 1, 1, 0, bitset);
   set_writeset_tree(chain.front());
-  EXPECT_TRUE(expect(part::writeset_tree, fault::bad_shape).hides);
+  EXPECT_TRUE(expect(part::writeset_tree, error_class::bad_shape).hides);
 }
 
 TEST_F(HostileMetadata, ThousandsOfPointersToOneNode) {
@@ -151,7 +151,7 @@ TEST_F(HostileMetadata, ThousandsOfPointersToOneNode) {
     hostile_.put_internal(middle[i], std::vector(252, leaf), i * 252);
   hostile_.put_pointers(leaf, 0, {leaf});
   set_era_array(root, 1000 * eras_per_array_block);
-  EXPECT_GT(expect(part::era_array, fault::cross_linked).expected, 10'000u);
+  EXPECT_GT(expect(part::era_array, error_class::cross_linked).expected, 10'000u);
 }
 
 TEST_F(HostileMetadata, ThousandsOfPointersToOneArrayBlock) {
@@ -162,13 +162,13 @@ TEST_F(HostileMetadata, ThousandsOfPointersToOneArrayBlock) {
     hostile_.put_pointers(leaves[i], i * 250, std::vector(250, owned));
   hostile_.put(owned, pd::test::make_array_block(owned, std::vector<pd::le32>(1018, 0u)));
   set_era_array(root, 1000 * eras_per_array_block);
-  EXPECT_GE(expect(part::era_array, fault::cross_linked).expected, 999u);
+  EXPECT_GE(expect(part::era_array, error_class::cross_linked).expected, 999u);
 }
 
 TEST_F(HostileMetadata, AnOriginAtItsLimitOnATinyDevice) {
   hostile_.superblock([](superblock& sb) { sb.nr_blocks = max_origin_blocks; });
-  EXPECT_TRUE(expect(part::superblock, fault::bad_value).fatal);
-  EXPECT_TRUE(expect(part::era_array, fault::bad_value).hides);
+  EXPECT_TRUE(expect(part::superblock, error_class::bad_value).fatal);
+  EXPECT_TRUE(expect(part::era_array, error_class::bad_value).hides);
 }
 
 TEST_F(HostileMetadata, ACurrentWritesetAtItsLimitOnATinyDevice) {
@@ -177,7 +177,7 @@ TEST_F(HostileMetadata, ACurrentWritesetAtItsLimitOnATinyDevice) {
       sb.current_root = sb.era_array_root;
       sb.current_nr_bits = nr_bits;
     });
-    EXPECT_TRUE(expect(part::current_writeset, fault::bad_value).hides);
+    EXPECT_TRUE(expect(part::current_writeset, error_class::bad_value).hides);
   }
 }
 
@@ -193,7 +193,7 @@ TEST_F(HostileMetadata, ThousandsOfWritesetsThatShareOneBitset) {
     for (std::size_t i = 0; i < leaves.size(); ++i)
       hostile_.put_writesets(leaves[i], 1 + i * 201, 201, nr_bits, bitset);
     set_writeset_tree(root);
-    EXPECT_TRUE(expect(part::writeset_tree, fault::bad_shape).hides) << nr_bits;
+    EXPECT_TRUE(expect(part::writeset_tree, error_class::bad_shape).hides) << nr_bits;
   }
 }
 
@@ -217,7 +217,7 @@ TEST_F(HostileMetadata, WritesetsWithHugeHoles) {
   }
   hostile_.put(tree, pd::test::make_leaf(tree, eras, values));
   set_writeset_tree(tree);
-  EXPECT_TRUE(expect(part::writeset, fault::missing).hides);
+  EXPECT_TRUE(expect(part::writeset, error_class::missing).hides);
 }
 
 // The same on the largest device that there is: it may take what the format's limits take.
@@ -233,7 +233,7 @@ TEST_F(HostileMetadata, WritesetsAtTheirLimitOnTheLargestDevice) {
   for (std::size_t i = 0; i < leaves.size(); ++i)
     hostile_.put_writesets(leaves[i], 1 + i * 201, 201, max_origin_blocks, bitset);
   set_writeset_tree(root);
-  EXPECT_TRUE(expect(part::writeset, fault::cross_linked).hides);
+  EXPECT_TRUE(expect(part::writeset, error_class::cross_linked).hides);
 }
 
 TEST_F(HostileMetadata, AnOriginAtItsLimitOnTheLargestDevice) {
@@ -242,7 +242,7 @@ TEST_F(HostileMetadata, AnOriginAtItsLimitOnTheLargestDevice) {
   ASSERT_EQ(sound_.findings, 0u);
   memory_allowance_ = 64 << 20;
   hostile_.superblock([](superblock& sb) { sb.nr_blocks = max_origin_blocks; });
-  EXPECT_TRUE(expect(part::era_array, fault::missing).hides);
+  EXPECT_TRUE(expect(part::era_array, error_class::missing).hides);
 }
 
 TEST_F(HostileMetadata, ASpaceMapOfAnySize) {
@@ -250,7 +250,7 @@ TEST_F(HostileMetadata, ASpaceMapOfAnySize) {
        {std::uint64_t{0}, std::uint64_t{1025}, pd::max_metadata_blocks, std::uint64_t{1} << 32,
         std::uint64_t{1} << 63, ~std::uint64_t{0}}) {
     hostile_.superblock([&](superblock& sb) { sb.space_map.nr_blocks = blocks; });
-    EXPECT_TRUE(expect(part::space_map, fault::bad_value, false).fatal) << blocks;
+    EXPECT_TRUE(expect(part::space_map, error_class::bad_value, false).fatal) << blocks;
   }
 }
 
@@ -262,7 +262,8 @@ TEST_F(HostileMetadata, ASpaceMapWithOneBitmapForEverything) {
   hostile_.index([](pd::index_block& index) {
     for (auto& entry : index.entries) entry = index.entries[0];
   });
-  EXPECT_EQ(expect(part::space_map, fault::cross_linked, false).expected, pd::max_bitmaps - 1);
+  EXPECT_EQ(expect(part::space_map, error_class::cross_linked, false).expected,
+            pd::max_bitmaps - 1);
 }
 
 TEST_F(HostileMetadata, ATreeOfLargeCountsThatReturnsToItsRoot) {
@@ -270,7 +271,7 @@ TEST_F(HostileMetadata, ATreeOfLargeCountsThatReturnsToItsRoot) {
   hostile_.put_internal(n[0], {n[1], n[1], n[0]}, 0, 300);
   hostile_.put_internal(n[1], {n[0]});
   hostile_.superblock([&](superblock& sb) { sb.space_map.ref_count_root = n[0].value; });
-  EXPECT_TRUE(expect(part::space_map, fault::cross_linked, false).fatal);
+  EXPECT_TRUE(expect(part::space_map, error_class::cross_linked, false).fatal);
 }
 
 // Nothing that a kernel writes has three references: the counts' tree is tried here.
@@ -293,18 +294,18 @@ TEST_F(HostileMetadata, LargeCounts) {
 
   for (const std::uint32_t count : {3u, 4u, ~0u}) {
     with({array}, count);
-    EXPECT_FALSE(expect(part::reference_counts, fault::count_too_high, false).fatal) << count;
+    EXPECT_FALSE(expect(part::reference_counts, error_class::count_too_high, false).fatal) << count;
   }
   for (const std::uint32_t count : {0u, 1u, 2u}) {
     with({array}, count);
-    expect(part::space_map, fault::bad_value, false);
+    expect(part::space_map, error_class::bad_value, false);
   }
   with({}, 3);
-  expect(part::space_map, fault::missing, false);
+  expect(part::space_map, error_class::missing, false);
   with({std::min(array, free.value), std::max(array, free.value)}, 3);
-  expect(part::space_map, fault::bad_value, false);
+  expect(part::space_map, error_class::bad_value, false);
   with({array, 1024}, 3);
-  expect(part::space_map, fault::bad_value, false);
+  expect(part::space_map, error_class::bad_value, false);
   with({array, ~std::uint64_t{0}}, 3);
   EXPECT_TRUE(check({}).fatal);
 }

@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "era/invalidate/invalidate.h"
+#include "era/metadata/stripe.h"
 #include "era/repair/salvage.h"
 #include "era/testing/block_roles.h"
 #include "era/testing/kernel_image.h"
 #include "era/testing/mutations.h"
-#include "era/view/stripe.h"
 
 namespace era::test {
 namespace {
@@ -45,20 +45,20 @@ class InvalidateSweep : public ::testing::TestWithParam<const char*> {
     auto listed = changed.list(window);
     std::uint32_t nr_blocks = listed ? std::uint32_t{changed.opened()->sb.nr_blocks} : 0;
     if (!listed) {
-      salvage_wishes wishes;
-      wishes.block_size = block_size_;
-      const salvage_report ignored{[](const finding&) {}, [](const std::string&) {}};
-      const salvaged saved = salvage_metadata(device, wishes, ignored, [] {});
+      repair_options given;
+      given.block_size = block_size_;
+      const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
+      const salvaged saved = salvage_metadata(device, given, ignored, [] {});
       listed = list_blocks(saved, device, window);
       nr_blocks = saved.nr_blocks;
     }
     blocks result(nr_blocks);
-    const stretch_printer mark = [&](text_buffer&, std::span<const pd::range> stretches) {
-      for (const pd::range& r : stretches)
+    const run_formatter mark = [&](text_buffer&, std::span<const pd::range> runs) {
+      for (const pd::range& r : runs)
         std::fill(result.begin() + static_cast<std::ptrdiff_t>(r.begin),
                   result.begin() + static_cast<std::ptrdiff_t>(r.end), true);
     };
-    print_stretches(listed->blocks, 1, mark, [](std::string_view) {});
+    print_runs(listed->blocks, 1, mark, [](std::string_view) {});
     return result;
   }
 

@@ -53,7 +53,7 @@ options_in_synopsis() {
 }
 
 @test "every class of finding has its paragraph" {
-  classes=$(sed -n 's/^ *case fault::[a-z_]*: return "\([a-z-]*\)";$/\1/p' \
+  classes=$(sed -n 's/^ *case error_class::[a-z_]*: return "\([a-z-]*\)";$/\1/p' \
     "$top/persistent-data/format/block.cc" | sort)
   [[ $(wc -l <<<"$classes") -ge 11 ]]
   same "$classes" "$(sed -n 's/^\.It Cm \([a-z-]*\)$/\1/p' "$top/man8/era_check.8" | sort)"

@@ -9,8 +9,8 @@
 
 #include "era/check/check.h"
 #include "era/invalidate/invalidate.h"
-#include "era/restore/restore.h"
-#include "era/testing/metadata_builder.h"
+#include "era/metadata/metadata_builder.h"
+#include "era/testing/image_builder.h"
 #include "era/testing/round_trip.h"
 #include "functional-tests/sweep_run.h"
 #include "persistent-data/format/btree_node.h"
@@ -44,7 +44,7 @@ void share_bitset(built_metadata& m) {
       if (shared == 0) shared = values[i].root;
       values[i].root = shared;
     }
-    pd::seal(pd::btree_node_kind, b, {where});
+    pd::prepare_for_write(pd::btree_node_kind, b, {where});
     m.write({where}, b);
   };
   const std::function<void(std::uint64_t)> change_below = [&](std::uint64_t where) {
@@ -79,14 +79,14 @@ void list(const std::string& path) {
 
 void list_salvaged(const std::string& path) {
   const pd::block_device device(path, pd::access::shared);
-  const salvage_report ignored{[](const finding&) {}, [](const std::string&) {}};
+  const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
   const salvaged saved = salvage_metadata(device, {}, ignored, [] {});
   list_blocks(saved, device, {1, 5});
 }
 
 void repair(const std::string& path) {
   pd::test::scratch_device output(200'000);
-  const salvage_report ignored{[](const finding&) {}, [](const std::string&) {}};
+  const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
   ASSERT_EQ(repair_to(path, output.path(), {}, ignored), "");
 }
 
@@ -155,15 +155,15 @@ TEST(ClaimedWritesets, TakeNoTime) {
                                                      pd::max_node_entries(12) * sizeof(pd::le64));
     for (std::uint32_t i = 0; i < pd::node_view(l).size(); ++i)
       values[i].nr_bits = max_origin_blocks;
-    pd::seal(pd::btree_node_kind, l, where);
+    pd::prepare_for_write(pd::btree_node_kind, l, where);
     m.write(where, l);
   }
   const pd::block_device device(m.path(), pd::access::shared);
-  const salvage_report ignored{[](const finding&) {}, [](const std::string&) {}};
-  salvage_wishes wishes;
-  wishes.nr_blocks = max_origin_blocks;
+  const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
+  repair_options given;
+  given.nr_blocks = max_origin_blocks;
   const auto cost = sweep::measure([&] {
-    const salvaged saved = salvage_metadata(device, wishes, ignored, [] {});
+    const salvaged saved = salvage_metadata(device, given, ignored, [] {});
     const listed_blocks listed = list_blocks(saved, device, {1, 5});
     EXPECT_EQ(listed.listed, max_origin_blocks);
   });

@@ -15,9 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include "era/target/target.h"
+#include "era/dm_target/target.h"
+#include "era/metadata/stripe.h"
 #include "era/testing/round_trip.h"
-#include "era/view/stripe.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/testing/recording_store.h"
 
@@ -303,7 +303,7 @@ class cutter {
     if (length == 0) length = 100 * block_size;
     if (fault_ == fault::current_writeset_dropped && sb.current_root != 0) {
       sb.current_root = 0;
-      pd::seal(superblock_kind, survivor_[{0}], {0});
+      pd::prepare_for_write(superblock_kind, survivor_[{0}], {0});
     }
     recording_store store(survivor_);
     store.records = true;

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "era/dm_target/target.h"
+#include "era/metadata/stripe.h"
 #include "era/repair/salvage.h"
 #include "era/sim/origin.h"
-#include "era/target/target.h"
 #include "era/testing/round_trip.h"
-#include "era/view/stripe.h"
 #include "persistent-data/testing/recording_store.h"
 #include "persistent-data/testing/scratch_device.h"
 
@@ -32,7 +32,7 @@ inline folded fold(const std::string& path) {
   const pd::block_device device(path, pd::access::shared);
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
   const era::finding_sink note = [&](const era::finding& f) {
-    result.wrong += f.what.detail + '\n';
+    result.wrong += f.error.text + '\n';
   };
   const auto m = era::open_metadata(queue, device, era::source::live, note);
   if (!m) return result;
@@ -66,13 +66,13 @@ class repair_judge {
   explicit repair_judge(std::uint64_t nr_blocks) : output_(nr_blocks) {}
 
   // Returns what is wrong with the repair of the metadata at the path, or "".
-  std::string judge(const std::string& path, const era::salvage_wishes& wishes,
+  std::string judge(const std::string& path, const era::repair_options& given,
                     const folded& truth) {
     assumptions_.clear();
     added_ = 0;
-    const era::salvage_report report{[](const era::finding&) {},
-                                     [&](std::string text) { assumptions_ += text + '\n'; }};
-    if (const std::string why = era::test::repair_to(path, output_.path(), wishes, report);
+    const era::repair_report report{[](const era::finding&) {},
+                                    [&](std::string text) { assumptions_ += text + '\n'; }};
+    if (const std::string why = era::test::repair_to(path, output_.path(), given, report);
         !why.empty())
       return why;
     return judge_output(truth);

@@ -24,11 +24,11 @@ constexpr std::size_t one_of = is_sanitized ? 5 : 1;
 class RepairSweep : public ::testing::TestWithParam<const char*> {
  protected:
   std::string judge(const memory_image& image, const sweep::folded& truth) {
-    return judge_.judge(image.path(), wishes_, truth);
+    return judge_.judge(image.path(), given_, truth);
   }
 
   sweep::repair_judge judge_{4096};
-  salvage_wishes wishes_;  // what only the user knows once the superblock is lost
+  repair_options given_;  // what only the user knows once the superblock is lost
 };
 
 TEST_P(RepairSweep, MissesNoBlock) {
@@ -36,7 +36,7 @@ TEST_P(RepairSweep, MissesNoBlock) {
   const std::vector<pd::block> sound(image.blocks().begin(), image.blocks().end());
   const used_blocks roles = find_roles(sound);
   const sweep_subject subject = make_subject(sound, roles);
-  wishes_.block_size = sound[0].as<superblock>().data_block_size;
+  given_.block_size = sound[0].as<superblock>().data_block_size;
   const sweep::folded truth = sweep::fold(image.path());
   ASSERT_EQ(judge(image, truth), "");
   EXPECT_EQ(judge_.added(), 0u);
@@ -71,8 +71,8 @@ TEST_P(RepairSweep, MissesNoBlock) {
 TEST_P(RepairSweep, MissesNoBlockWithoutSuperblock) {
   memory_image image(GetParam());
   const std::vector<pd::block> sound(image.blocks().begin(), image.blocks().end());
-  wishes_.block_size = sound[0].as<superblock>().data_block_size;
-  wishes_.nr_blocks = sound[0].as<superblock>().nr_blocks;
+  given_.block_size = sound[0].as<superblock>().data_block_size;
+  given_.nr_blocks = sound[0].as<superblock>().nr_blocks;
   const sweep::folded truth = sweep::fold(image.path());
   image.blocks()[0] = pd::block{};
   std::size_t cases = 0, failures = 0;

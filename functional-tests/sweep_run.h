@@ -13,9 +13,9 @@
 #include <string>
 
 #include "era/check/check.h"
+#include "era/damage/finding.h"
 #include "era/dump/dump.h"
-#include "era/view/finding.h"
-#include "era/view/metadata.h"
+#include "era/metadata/metadata.h"
 #include "functional-tests/memory_meter.h"
 
 extern "C" void __sanitizer_set_death_callback(void (*)()) __attribute__((weak));

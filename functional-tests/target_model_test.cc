@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "era/target/target.h"
+#include "era/dm_target/target.h"
+#include "era/metadata/stripe.h"
 #include "era/testing/round_trip.h"
-#include "era/view/stripe.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/testing/recording_store.h"
 

@@ -10,18 +10,18 @@
 namespace era {
 namespace {
 
-using pd::fault;
+using pd::error_class;
 
 // A damaged node hides what it refers to: those blocks then look unused.
 bool hides_references(const finding& f) {
-  switch (f.what.what) {
-    case fault::io_error:
-    case fault::bad_checksum:
-    case fault::wrong_kind:
-    case fault::wrong_place:
-    case fault::bad_shape:
-    case fault::bad_pointer:
-    case fault::in_doubt: return true;
+  switch (f.error.type) {
+    case error_class::io_error:
+    case error_class::bad_checksum:
+    case error_class::wrong_kind:
+    case error_class::wrong_place:
+    case error_class::bad_shape:
+    case error_class::bad_pointer:
+    case error_class::in_doubt: return true;
     default: return false;
   }
 }
@@ -33,8 +33,8 @@ class checker {
         scope_(scope),
         sink_(sink),
         queue_(device.make_engine(), device.nr_blocks()),
-        ledger_(device.nr_blocks(), pd::block_ledger::counting::yes),
-        walk_(queue_, ledger_) {}
+        counter_(device.nr_blocks(), pd::reference_counter::counting::yes),
+        walk_(queue_, counter_) {}
 
   check_summary check() {
     summary_.nr_metadata_blocks = device_.nr_blocks();
@@ -54,7 +54,7 @@ class checker {
   void check_all(const superblock& sb) {
     check_view(source::live, superblock_location, sb, *summary_.live);
     const pd::space_map counts = pd::read_space_map(
-        walk_, sb.space_map, watched(damage_in({part::space_map}, sink_, 1, ledger_.nr_blocks())));
+        walk_, sb.space_map, watched(sink_of({part::space_map}, sink_, 1, counter_.nr_blocks())));
     if (sb.metadata_snap != 0) check_snapshot(sb);
     check_references(counts, sb);
     if (scope_.references) list_suspects(counts);
@@ -75,14 +75,14 @@ class checker {
 
   void check_snapshot(const superblock& sb) {
     const pd::block_nr where{sb.metadata_snap};
-    const auto reached = ledger_.reach(std::nullopt, where);
+    const auto reached = counter_.reach(std::nullopt, where);
     if (reached == pd::reach_result::outside) return;  // reported with the superblock
     if (reached == pd::reach_result::again)
       sink_({{part::superblock, {}, true},
              {where.value, where.value + 1},
-             {fault::cross_linked, "the block belongs to the live metadata, too"},
+             {error_class::cross_linked, "the block belongs to the live metadata, too"},
              {}});
-    ledger_.next_view();
+    counter_.next_view();
     const auto snap = read_snapshot_superblock(queue_, device_.nr_blocks(), sb, sink_);
     if (!snap) {
       references_hidden_ = true;
@@ -109,9 +109,9 @@ class checker {
   }
 
   // Damage to the space map's own blocks, too, hides references.
-  pd::damage_sink watched(pd::damage_sink sink) {
-    return [this, sink = std::move(sink)](const pd::damage& d) {
-      if (d.what.what != fault::bad_value && d.what.what != fault::missing)
+  pd::block_error_sink watched(pd::block_error_sink sink) {
+    return [this, sink = std::move(sink)](const pd::block_error& d) {
+      if (d.error.type != error_class::bad_value && d.error.type != error_class::missing)
         references_hidden_ = true;
       sink(d);
     };
@@ -120,23 +120,24 @@ class checker {
   void check_references(const pd::space_map& counts, const superblock& sb) {
     summary_.blocks_in_use = sb.space_map.nr_allocated;
     summary_.leaks_checked = !references_hidden_;
-    for (std::uint64_t b = 0; b < ledger_.nr_blocks(); ++b) {
-      const std::uint32_t found = ledger_.references({b});
+    for (std::uint64_t b = 0; b < counter_.nr_blocks(); ++b) {
+      const std::uint32_t found = counter_.references({b});
       if (b >= counts.nr_blocks()) {
         // Where the space map could not be read at all, its absence has been reported.
         if (found > 0 && counts.nr_blocks() > 0)
-          report(b, fault::count_too_low, "the block is in use, and past the space map's end");
+          report(b, error_class::count_too_low,
+                 "the block is in use, and past the space map's end");
         continue;
       }
       const auto counted = counts.count({b});
       if (!counted || *counted == found) continue;
       if (*counted < found)
         report(
-            b, fault::count_too_low,
+            b, error_class::count_too_low,
             fmt::format("the space map counts {} references, and there are {}", *counted, found));
       else if (!references_hidden_)
         report(
-            b, fault::count_too_high,
+            b, error_class::count_too_high,
             fmt::format("the space map counts {} references, and there are {}", *counted, found));
     }
   }
@@ -144,19 +145,19 @@ class checker {
   void list_suspects(const pd::space_map& counts) {
     suspect_references& suspects = summary_.suspects;
     suspects.complete = counts.nr_blocks() > 0;
-    for (std::uint64_t b = 1; b < ledger_.nr_blocks(); ++b) {
-      const std::uint32_t found = ledger_.references({b});
+    for (std::uint64_t b = 1; b < counter_.nr_blocks(); ++b) {
+      const std::uint32_t found = counter_.references({b});
       const bool is_past_end = b >= counts.nr_blocks();
       const auto counted = is_past_end ? std::nullopt : counts.count({b});
       if (!counted && (!is_past_end || found > 0)) suspects.complete = false;
-      if (ledger_.is_cross_linked({b}) || (counted && *counted < found))
+      if (counter_.is_cross_linked({b}) || (counted && *counted < found))
         suspects.contested.push_back({b});
-      if (counted && *counted > found && !ledger_.in_first_view({b}))
+      if (counted && *counted > found && !counter_.in_first_view({b}))
         suspects.unreached.push_back({b});
     }
   }
 
-  void report(std::uint64_t block, fault what, std::string detail) {
+  void report(std::uint64_t block, error_class what, std::string detail) {
     sink_({{part::reference_counts}, {block, block + 1}, {what, std::move(detail)}, {}});
   }
 
@@ -164,7 +165,7 @@ class checker {
   const check_scope& scope_;
   const finding_sink& sink_;
   pd::read_queue queue_;
-  pd::block_ledger ledger_;
+  pd::reference_counter counter_;
   pd::btree_walk walk_;
   check_summary summary_;
   bool references_hidden_ = false;

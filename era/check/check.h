@@ -6,9 +6,9 @@
 #include <optional>
 #include <vector>
 
+#include "era/damage/finding.h"
 #include "era/format/superblock.h"
-#include "era/view/finding.h"
-#include "era/view/metadata.h"
+#include "era/metadata/metadata.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era {

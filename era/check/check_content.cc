@@ -9,8 +9,8 @@
 #include <bit>
 #include <utility>
 
-#include "era/view/content.h"
-#include "era/view/stripe.h"
+#include "era/metadata/content.h"
+#include "era/metadata/stripe.h"
 #include "persistent-data/io/workers.h"
 
 namespace era {
@@ -59,11 +59,12 @@ std::optional<finding> check_bits(const array_position& at, const pd::block& b) 
   const std::uint64_t surplus = last >> at.nr_bits % bits_per_word;
   if (surplus == 0) return {};
   const pd::block_nr where = *at.map->block(at.index);
-  return finding{at.where,
-                 {where.value, where.value + 1},
-                 {pd::fault::bad_value, fmt::format("it has {} bits, and {} behind them are set",
-                                                    at.nr_bits, std::popcount(surplus))},
-                 {}};
+  return finding{
+      at.where,
+      {where.value, where.value + 1},
+      {pd::error_class::bad_value, fmt::format("it has {} bits, and {} behind them are set",
+                                               at.nr_bits, std::popcount(surplus))},
+      {}};
 }
 
 // A worker's result for one item.
@@ -116,7 +117,7 @@ class order_checker {
     return finding{
         at.where,
         {where.value, where.value + 1},
-        {pd::fault::out_of_order,
+        {pd::error_class::out_of_order,
          fmt::format(
              "blocks that it lists have a newer era in the era array ({} of them); the first is "
              "origin block {} with era {}",

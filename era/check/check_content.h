@@ -5,8 +5,8 @@
 
 #include <vector>
 
-#include "era/view/finding.h"
-#include "era/view/metadata.h"
+#include "era/damage/finding.h"
+#include "era/metadata/metadata.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "era/format/writeset.h"
-#include "era/testing/metadata_builder.h"
+#include "era/testing/image_builder.h"
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/format/btree_node.h"
 #include "persistent-data/testing/torn_reads.h"
@@ -52,7 +52,7 @@ template <class Change>
 void change(built_metadata& built, const pd::block_kind& kind, std::uint64_t where, Change how) {
   pd::block b = built.read({where});
   how(b);
-  pd::seal(kind, b, {where});
+  pd::prepare_for_write(kind, b, {where});
   built.write({where}, b);
 }
 
@@ -84,8 +84,8 @@ TEST(Check, FindsErasPastTheCurrentOne) {
   ASSERT_EQ(c.findings.size(), 1u);
   EXPECT_EQ(c.findings[0].where, place{part::era_array});
   EXPECT_EQ(c.findings[0].hidden, (pd::range{1020, 1031}));
-  EXPECT_THAT(c.findings[0].what.detail, HasSubstr("2 of its eras"));
-  EXPECT_THAT(c.findings[0].what.detail, HasSubstr("highest is 9"));
+  EXPECT_THAT(c.findings[0].error.text, HasSubstr("2 of its eras"));
+  EXPECT_THAT(c.findings[0].error.text, HasSubstr("highest is 9"));
 }
 
 TEST(Check, FindsBitsPastAWritesetsEnd) {
@@ -101,7 +101,7 @@ TEST(Check, FindsBitsPastAWritesetsEnd) {
   const checked c = check(built);
   ASSERT_EQ(c.findings.size(), 1u);
   EXPECT_EQ(c.findings[0].where, (place{part::writeset, {4}}));
-  EXPECT_EQ(c.findings[0].what.what, pd::fault::bad_value);
+  EXPECT_EQ(c.findings[0].error.type, pd::error_class::bad_value);
   EXPECT_TRUE(c.findings[0].fatal());
 }
 
@@ -156,9 +156,9 @@ TEST(Check, FindsLeaksAndCountsThatAreTooLow) {
          [](pd::block& b) { b.as<pd::index_block>().entries[0].none_free_before = 0; });
   const checked c = check(built);
   ASSERT_EQ(c.findings.size(), 2u);
-  EXPECT_EQ(c.findings[0].what.what, pd::fault::count_too_low);
+  EXPECT_EQ(c.findings[0].error.type, pd::error_class::count_too_low);
   EXPECT_EQ(c.findings[0].blocks, (pd::range{1, 2}));
-  EXPECT_EQ(c.findings[1].what.what, pd::fault::count_too_high);
+  EXPECT_EQ(c.findings[1].error.type, pd::error_class::count_too_high);
   EXPECT_EQ(c.findings[1].blocks, (pd::range{used, used + 1}));
   EXPECT_FALSE(c.findings[1].fatal());
 }
@@ -178,15 +178,15 @@ TEST(Check, FindsWritesetsThatDigestionWouldWriteOverNewerEras) {
   const checked r = check(built);
   ASSERT_EQ(r.findings.size(), 2u);
   for (const finding& f : r.findings) {
-    EXPECT_EQ(f.what.what, pd::fault::out_of_order);
+    EXPECT_EQ(f.error.type, pd::error_class::out_of_order);
     EXPECT_EQ(f.where, (place{part::writeset, {3}, false}));
     EXPECT_TRUE(f.fatal());
   }
   EXPECT_THAT(
-      r.findings[0].what.detail,
+      r.findings[0].error.text,
       HasSubstr("blocks that it lists have a newer era in the era array (1 of them); the first is "
                 "origin block 5 with era 4"));
-  EXPECT_THAT(r.findings[1].what.detail, HasSubstr("origin block 39999 with era 4"));
+  EXPECT_THAT(r.findings[1].error.text, HasSubstr("origin block 39999 with era 4"));
   EXPECT_THAT(meaning(r.findings[0]), HasSubstr("do not activate the device"));
 }
 
@@ -205,7 +205,7 @@ TEST(Check, FindsTheEndOfTheEraCounter) {
   d.current_era = max_current_era + 1;
   const checked r = check(built_metadata(d));
   ASSERT_EQ(r.findings.size(), 1u);
-  EXPECT_THAT(r.findings[0].what.detail, HasSubstr("the kernel would begin era 0"));
+  EXPECT_THAT(r.findings[0].error.text, HasSubstr("the kernel would begin era 0"));
 }
 
 // The kernel writes the superblock of a live device while its snapshot is checked, before and
@@ -214,7 +214,7 @@ TEST(Check, ReadsATornSuperblockAgain) {
   built_metadata held(small());
   const std::uint64_t snapshot = held.read_superblock().space_map.nr_allocated;
   pd::block copy = held.read(superblock_location);
-  pd::seal(superblock_kind, copy, {snapshot});
+  pd::prepare_for_write(superblock_kind, copy, {snapshot});
   held.write({snapshot}, copy);
   change(held, superblock_kind, 0,
          [&](pd::block& b) { b.as<superblock>().metadata_snap = snapshot; });
@@ -224,7 +224,7 @@ TEST(Check, ReadsATornSuperblockAgain) {
   calls.torn = 2;
   std::size_t findings = 0;
   const check_summary summary = check_metadata(device, {.from = source::snapshot}, [&](finding f) {
-    ADD_FAILURE() << f.what.detail;
+    ADD_FAILURE() << f.error.text;
     ++findings;
   });
   EXPECT_EQ(findings, 0u);

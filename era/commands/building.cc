@@ -10,19 +10,19 @@
 namespace era {
 namespace {
 
-std::string in_words(const std::string& output, remains left) {
+std::string in_words(const std::string& output, output_state left) {
   switch (left) {
-    case remains::as_before: return "";
-    case remains::perhaps_wiped:
+    case output_state::as_before: return "";
+    case output_state::perhaps_wiped:
       return fmt::format(
           "{}: its superblock could not be wiped, and may be damaged now; nothing else of it was "
           "changed",
           output);
-    case remains::unformatted:
+    case output_state::unformatted:
       return fmt::format(
           "{}: is wiped and holds no metadata: it looks unformatted until this has succeeded",
           output);
-    case remains::perhaps_complete:
+    case output_state::perhaps_complete:
       return fmt::format(
           "{}: cannot be written any more: it looks unformatted, or holds the whole new metadata; "
           "do not use it before this has succeeded",
@@ -34,9 +34,10 @@ std::string in_words(const std::string& output, remains left) {
 }  // namespace
 
 int build_metadata(const command_line& line, const std::string& output, progress& shown,
-                   const std::function<void()>& step, const std::function<void(restorer&)>& build) {
+                   const std::function<void()>& step,
+                   const std::function<void(metadata_builder&)>& build) {
   std::optional<pd::output_device> device;
-  restorer builder(
+  metadata_builder builder(
       [&](std::uint64_t suggested_blocks) {
         device.emplace(output, suggested_blocks, line.engine());
         return output_target{device->path(), device->is_block_device(), device->nr_blocks(),

@@ -8,13 +8,14 @@
 
 #include "era/commands/command_line.h"
 #include "era/commands/progress.h"
-#include "era/restore/restore.h"
+#include "era/metadata/metadata_builder.h"
 
 namespace era {
 
-// build(restorer&) is to commit. step: as the restorer's. Returns the exit status; exceptions
-// become messages.
+// build(metadata_builder&) is to commit. step: as the metadata_builder's. Returns the exit status;
+// exceptions become messages.
 int build_metadata(const command_line&, const std::string& output, progress&,
-                   const std::function<void()>& step, const std::function<void(restorer&)>& build);
+                   const std::function<void()>& step,
+                   const std::function<void(metadata_builder&)>& build);
 
 }  // namespace era

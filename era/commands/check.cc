@@ -9,7 +9,7 @@
 #include "era/commands/finding_text.h"
 #include "era/commands/output.h"
 #include "era/commands/read_progress.h"
-#include "era/view/finding_groups.h"
+#include "era/damage/finding_groups.h"
 
 namespace era {
 namespace {

@@ -6,8 +6,8 @@
 #include "era/commands/finding_text.h"
 #include "era/commands/output.h"
 #include "era/commands/read_progress.h"
-#include "era/commands/salvage_words.h"
-#include "era/view/finding_groups.h"
+#include "era/commands/repair_reporter.h"
+#include "era/damage/finding_groups.h"
 #include "era/xml/compression.h"
 #include "era/xml/printer.h"
 
@@ -17,7 +17,7 @@ namespace {
 struct options {
   dump_options dump;
   bool metadata_snapshot = false, repair = false;
-  salvage_wishes wishes;
+  repair_options given;
   std::string output;
 };
 
@@ -26,10 +26,10 @@ source source_of(const options& chosen) {
 }
 
 int dump_salvaged(command_line& line, const options& chosen, const pd::block_device& device) {
-  salvage_words words(line, device, false);
-  salvage_wishes wishes = chosen.wishes;
-  wishes.from = source_of(chosen);
-  const salvaged saved = words.salvage(wishes, [] {});
+  repair_reporter words(line, device, false);
+  repair_options given = chosen.given;
+  given.from = source_of(chosen);
+  const salvaged saved = words.salvage(given, [] {});
   words.sum_up(saved);
   output out(chosen.output);
   xml::compressor packed(
@@ -101,7 +101,7 @@ int dump_command(int argc, char** argv) {
   o.add_flag("--compact", chosen.dump.compact, "Write runs of blocks instead of single ones");
   const auto repair =
       o.add_flag("-r,--repair", chosen.repair, "Dump what can be saved of damaged metadata");
-  add_salvage_options(o, chosen.wishes, repair);
+  add_salvage_options(o, chosen.given, repair);
   line.add_device();
   return line.run(argc, argv, [&] { return dump(line, chosen); });
 }

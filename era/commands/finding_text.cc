@@ -59,7 +59,7 @@ std::string in_words(const std::string& path, const finding& f) {
   const std::string blocks = f.blocks.size() == 1 ? fmt::format("metadata block {}", f.blocks.begin)
                                                   : fmt::format("metadata blocks {} to {}",
                                                                 f.blocks.begin, f.blocks.end - 1);
-  return fmt::format("{}: {}: {}: {}; {}", path, blocks, in_words(f.where), f.what.detail,
+  return fmt::format("{}: {}: {}: {}; {}", path, blocks, in_words(f.where), f.error.text,
                      meaning(f));
 }
 
@@ -68,9 +68,9 @@ std::string in_json(const finding& f) {
   return fmt::format(
       "{{\"fatal\":{},\"kind\":\"{}\",\"part\":\"{}\",\"snapshot\":{},\"era\":{},"
       "\"metadata_blocks\":{},\"hidden\":{{\"{}\":{}}},\"what\":{},\"meaning\":{}}}",
-      f.fatal(), pd::name(f.what.what), name(f.where.what), f.where.snapshot,
+      f.fatal(), pd::name(f.error.type), name(f.where.what), f.where.snapshot,
       of_an_era ? fmt::to_string(f.where.era.value) : "null", range_in_json(f.blocks),
-      hidden_name(f.where.what), range_in_json(f.hidden), json_string(f.what.detail),
+      hidden_name(f.where.what), range_in_json(f.hidden), json_string(f.error.text),
       json_string(meaning(f)));
 }
 

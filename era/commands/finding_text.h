@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "era/view/finding.h"
+#include "era/damage/finding.h"
 
 namespace era {
 

@@ -24,7 +24,8 @@ TEST(JsonString, KeepsUtf8AndReplacesTheRest) {
 }
 
 TEST(FindingText, IsOneLine) {
-  const finding f{{part::writeset, {3}}, {7, 9}, {pd::fault::bad_checksum, "it is wrong"}, {0, 64}};
+  const finding f{
+      {part::writeset, {3}}, {7, 9}, {pd::error_class::bad_checksum, "it is wrong"}, {0, 64}};
   EXPECT_EQ(
       in_words("m.img", f),
       "m.img: metadata blocks 7 to 8: writeset of era 3: it is wrong; which of origin blocks 0 "
@@ -32,7 +33,8 @@ TEST(FindingText, IsOneLine) {
 }
 
 TEST(FindingText, IsAnObject) {
-  const finding f{{part::writeset, {3}}, {7, 9}, {pd::fault::bad_checksum, "it is wrong"}, {0, 64}};
+  const finding f{
+      {part::writeset, {3}}, {7, 9}, {pd::error_class::bad_checksum, "it is wrong"}, {0, 64}};
   EXPECT_EQ(in_json(f),
             "{\"fatal\":true,\"kind\":\"bad-checksum\",\"part\":\"writeset\",\"snapshot\":false,"
             "\"era\":3,\"metadata_blocks\":{\"begin\":7,\"end\":9},"

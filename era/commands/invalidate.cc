@@ -9,9 +9,9 @@
 #include "era/commands/finding_text.h"
 #include "era/commands/output.h"
 #include "era/commands/read_progress.h"
-#include "era/commands/salvage_words.h"
-#include "era/invalidate/list_text.h"
-#include "era/view/finding_groups.h"
+#include "era/commands/repair_reporter.h"
+#include "era/damage/finding_groups.h"
+#include "era/text/list_writer.h"
 
 namespace era {
 namespace {
@@ -30,7 +30,7 @@ std::string_view name(list_unit unit) {
 struct options {
   std::optional<std::uint32_t> written_since, written_before;
   bool metadata_snapshot = false, repair = false;
-  salvage_wishes wishes;
+  repair_options given;
   list_format format = list_format::xml;
   list_unit unit = list_unit::block;
   std::optional<std::uint64_t> device_size;  // sectors
@@ -85,10 +85,10 @@ class invalidation {
 
  private:
   int list_salvaged(read_progress& shown) {
-    salvage_words words(line_, device_, false);
-    salvage_wishes wishes = chosen_.wishes;
-    wishes.from = source_;
-    const salvaged saved = words.salvage(wishes, [] {});
+    repair_reporter words(line_, device_, false);
+    repair_options given = chosen_.given;
+    given.from = source_;
+    const salvaged saved = words.salvage(given, [] {});
     require_possible_era(saved.current_era.value);
     const listed_blocks listed = list_blocks(saved, device_, window_);
     line_.say(fmt::format(
@@ -144,7 +144,7 @@ class invalidation {
   }
 
   void print(const listed_blocks& listed, const origin_geometry& origin, const metadata& m) const {
-    const list_text text(chosen_.format, scale(origin), limit(origin));
+    const list_writer text(chosen_.format, scale(origin), limit(origin));
     output out(chosen_.output);
     pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
     require_still_held(queue, device_, m);
@@ -152,10 +152,10 @@ class invalidation {
     text.begin(frame, json_fields(listed, origin));
     out.write(frame.view());
     bool first = chosen_.format == list_format::json;
-    const stretch_printer print_lines = [&](text_buffer& lines, std::span<const pd::range> r) {
+    const run_formatter print_lines = [&](text_buffer& lines, std::span<const pd::range> r) {
       text.lines(lines, r);
     };
-    print_stretches(listed.blocks, device_.nr_workers(), print_lines, [&](std::string_view piece) {
+    print_runs(listed.blocks, device_.nr_workers(), print_lines, [&](std::string_view piece) {
       if (!piece.empty() && std::exchange(first, false)) piece.remove_prefix(1);
       out.write(piece);
     });
@@ -212,7 +212,7 @@ int invalidate_command(int argc, char** argv) {
                {1, std::numeric_limits<std::uint64_t>::max() / 512}, "SECTORS",
                "End the last block where the device ends");
   o.add_text("-o,--output", chosen.output, "FILE", "Write to a file instead of standard output");
-  add_salvage_options(o, chosen.wishes, repair);
+  add_salvage_options(o, chosen.given, repair);
   line.add_device();
   return line.run(argc, argv, [&] {
     check(chosen);

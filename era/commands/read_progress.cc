@@ -15,7 +15,7 @@ std::optional<std::uint64_t> bytes_in_use(const pd::block_device& device) {
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
   std::optional<std::uint64_t> bytes;
   queue.read(std::span(&superblock_location, 1), [&](std::size_t, const pd::block* data, int) {
-    if (!data || verify_superblock(*data, superblock_location)) return;
+    if (!data || validate_superblock(*data, superblock_location)) return;
     const std::uint64_t blocks = data->as<superblock>().space_map.nr_allocated;
     if (blocks <= device.nr_blocks()) bytes = blocks * pd::block_size;
   });

@@ -5,14 +5,14 @@
 #include "era/commands/interruption.h"
 #include "era/commands/progress.h"
 #include "era/commands/read_progress.h"
-#include "era/commands/salvage_words.h"
+#include "era/commands/repair_reporter.h"
 
 namespace era {
 namespace {
 
 struct options {
   std::string input, output;
-  salvage_wishes wishes;
+  repair_options given;
   bool quiet = false;
 };
 
@@ -25,14 +25,14 @@ int repair(command_line& line, const options& chosen) {
         chosen.output));
   const auto check_signals = [&] { signals.check(); };
   read_progress reading(line, device, {.is_quiet = chosen.quiet, .known_total = false});
-  salvage_words words(line, device, chosen.quiet);
-  const salvaged saved = words.salvage(chosen.wishes, check_signals);
+  repair_reporter words(line, device, chosen.quiet);
+  const salvaged saved = words.salvage(chosen.given, check_signals);
   words.sum_up(saved);
   reading.finish();
 
   progress shown(line.name(), document_bytes(saved, false),
                  chosen.quiet ? progress::sink() : progress_on_terminal());
-  return build_metadata(line, chosen.output, shown, check_signals, [&](restorer& builder) {
+  return build_metadata(line, chosen.output, shown, check_signals, [&](metadata_builder& builder) {
     write_document(saved, device, false, builder, [&](std::uint64_t done) {
       signals.check();
       shown.update(done);
@@ -53,7 +53,7 @@ int repair_command(int argc, char** argv) {
   o.require(o.add_text("-o,--output", chosen.output, "{device|file}",
                        "Another device, or an existing file"));
   o.add_flag("-q,--quiet", chosen.quiet, "Show no progress and no report");
-  add_salvage_options(o, chosen.wishes);
+  add_salvage_options(o, chosen.given);
   line.add_io_engine();
   return line.run(argc, argv, [&] { return repair(line, chosen); });
 }

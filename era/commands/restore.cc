@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // era_restore: makes metadata of XML.
-#include "era/restore/restore.h"
+#include "era/metadata/metadata_builder.h"
 
 #include <algorithm>
 #include <optional>
@@ -32,7 +32,7 @@ class restore_progress {
                 consumed = 0;  // bytes of XML, unpacked: given to the parser, and parsed
   progress& shown() noexcept { return shown_; }
 
-  void update(const restorer::work& work) {
+  void update(const metadata_builder::work& work) {
     if (const auto bytes = input_.bytes(); bytes && *bytes > 0 && handed > 0) {
       const double parsed = static_cast<double>(input_.bytes_read()) / static_cast<double>(*bytes) *
                             static_cast<double>(consumed) / static_cast<double>(handed);
@@ -55,13 +55,13 @@ int restore(const command_line& line, const options& chosen) {
     throw pd::device_error(
         fmt::format("{}: is the XML itself; name another output", chosen.output));
   restore_progress shown(line, input, chosen.quiet);
-  const restorer* builder = nullptr;
+  const metadata_builder* builder = nullptr;
   const auto step = [&] {
     signals.check();
     if (builder) shown.update(builder->progress());
   };
 
-  return build_metadata(line, chosen.output, shown.shown(), step, [&](restorer& to) {
+  return build_metadata(line, chosen.output, shown.shown(), step, [&](metadata_builder& to) {
     builder = &to;
     const auto source = [&](char* buffer, std::size_t size) {
       step();
@@ -72,7 +72,7 @@ int restore(const command_line& line, const options& chosen) {
     xml::read(source, input.name(), to, {.consumed = &shown.consumed});
     try {
       to.commit();
-    } catch (const xml::rejected& e) {
+    } catch (const xml::invalid_input& e) {
       throw xml::input_error(fmt::format("{}: {}", input.name(), e.what()));
     }
   });

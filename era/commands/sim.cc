@@ -14,7 +14,7 @@
 #include "era/commands/interruption.h"
 #include "era/commands/output.h"
 #include "era/commands/progress.h"
-#include "era/restore/restore.h"
+#include "era/metadata/metadata_builder.h"
 #include "era/sim/created_file.h"
 #include "era/sim/line_reader.h"
 #include "era/sim/origin.h"
@@ -58,9 +58,9 @@ std::optional<superblock> look(pd::block_store& metadata) {
   pd::block first;
   metadata.read(superblock_location, first);
   if (pd::is_zero(first)) return {};
-  if (const auto wrong = verify_superblock(first, superblock_location))
+  if (const auto wrong = validate_superblock(first, superblock_location))
     throw pd::device_error(
-        fmt::format("{}: superblock (block 0): {}", metadata.name(), wrong->detail));
+        fmt::format("{}: superblock (block 0): {}", metadata.name(), wrong->text));
   return first.as<superblock>();
 }
 

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "era/view/content.h"
-#include "era/view/stripe.h"
+#include "era/metadata/content.h"
+#include "era/metadata/stripe.h"
 #include "era/xml/run_joiner.h"
 #include "era/xml/writer.h"
 #include "persistent-data/io/workers.h"

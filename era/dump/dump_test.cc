@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "era/testing/metadata_builder.h"
+#include "era/testing/image_builder.h"
 
 namespace era {
 namespace {

@@ -67,16 +67,16 @@ static_assert(offsetof(superblock, metadata_snap) == 216);
 inline constexpr std::uint32_t clean_shutdown = 1;
 
 // Is this an era superblock of a version that is known? Everything else about it may be wrong.
-std::optional<pd::flaw> verify_superblock(const pd::block&, pd::block_nr where);
+std::optional<pd::error_detail> validate_superblock(const pd::block&, pd::block_nr where);
 
-// What is implausible in a superblock that verify_superblock has accepted, each field against the
+// What is implausible in a superblock that validate_superblock has accepted, each field against the
 // others and against the device's size in blocks. Not for what a snapshot's copy does not hold: its
 // space map and its current writeset are not looked at where is_copy is set.
-std::vector<pd::flaw> check_superblock(const superblock&, std::uint64_t nr_metadata_blocks,
-                                       bool is_copy);
+std::vector<pd::error_detail> check_superblock(const superblock&, std::uint64_t nr_metadata_blocks,
+                                               bool is_copy);
 
-// The flaw of a block 0 of zeros: it may have been a superblock that was wiped.
-bool is_unformatted(const pd::flaw&);
+// The error_detail of a block 0 of zeros: it may have been a superblock that was wiped.
+bool is_unformatted(const pd::error_detail&);
 
 // What a block 0 that is no era superblock seems to be instead, for a message: "it is XML: …"; with
 // the way out where there is one. Nothing: cannot tell.

@@ -38,7 +38,7 @@ superblock good_superblock() {
 pd::block sealed(const superblock& sb, std::uint64_t where = 0) {
   pd::block b{};
   b.as<superblock>() = sb;
-  pd::seal(superblock_kind, b, {where});
+  pd::prepare_for_write(superblock_kind, b, {where});
   return b;
 }
 
@@ -49,8 +49,8 @@ pd::block holding(std::string_view text) {
 }
 
 TEST(Superblock, IsAccepted) {
-  EXPECT_FALSE(verify_superblock(sealed(good_superblock()), {0}));
-  EXPECT_FALSE(verify_superblock(sealed(good_superblock(), 584), {584}));
+  EXPECT_FALSE(validate_superblock(sealed(good_superblock()), {0}));
+  EXPECT_FALSE(validate_superblock(sealed(good_superblock(), 584), {584}));
   EXPECT_THAT(check_superblock(good_superblock(), nr_metadata_blocks, false), IsEmpty());
 }
 
@@ -72,24 +72,25 @@ TEST(Superblock, JustFormattedIsPlausible) {
 TEST(Superblock, HasItsMagicVersionAndPlace) {
   superblock sb = good_superblock();
   sb.magic = 1;
-  EXPECT_EQ(verify_superblock(sealed(sb), {0})->what, pd::fault::bad_value);
+  EXPECT_EQ(validate_superblock(sealed(sb), {0})->type, pd::error_class::bad_value);
   sb = good_superblock();
   sb.version = 2;
-  EXPECT_THAT(verify_superblock(sealed(sb), {0})->detail, HasSubstr("version 2"));
-  EXPECT_EQ(verify_superblock(sealed(good_superblock(), 5), {0})->what, pd::fault::wrong_place);
+  EXPECT_THAT(validate_superblock(sealed(sb), {0})->text, HasSubstr("version 2"));
+  EXPECT_EQ(validate_superblock(sealed(good_superblock(), 5), {0})->type,
+            pd::error_class::wrong_place);
 }
 
 TEST(Superblock, DamagedIsNotTakenForForeign) {
   pd::block b = sealed(good_superblock());
   b.bytes[200] ^= std::byte{1};
-  EXPECT_EQ(verify_superblock(b, {0})->what, pd::fault::bad_checksum);
-  EXPECT_THAT(verify_superblock(b, {0})->detail, HasSubstr("checksum does not match"));
+  EXPECT_EQ(validate_superblock(b, {0})->type, pd::error_class::bad_checksum);
+  EXPECT_THAT(validate_superblock(b, {0})->text, HasSubstr("checksum does not match"));
 }
 
 struct implausible {
   const char* name;
   void (*change)(superblock&);
-  pd::fault expected;
+  pd::error_class expected;
   const char* says;
 };
 
@@ -100,47 +101,47 @@ TEST_P(ImplausibleField, IsReported) {
   GetParam().change(sb);
   const auto flaws = check_superblock(sb, nr_metadata_blocks, false);
   ASSERT_EQ(flaws.size(), 1u);
-  EXPECT_EQ(flaws[0].what, GetParam().expected);
-  EXPECT_THAT(flaws[0].detail, HasSubstr(GetParam().says));
+  EXPECT_EQ(flaws[0].type, GetParam().expected);
+  EXPECT_THAT(flaws[0].text, HasSubstr(GetParam().says));
 }
 
-using pd::fault;
+using pd::error_class;
 INSTANTIATE_TEST_SUITE_P(
     Each, ImplausibleField,
     ::testing::Values(
-        implausible{"flags", [](superblock& s) { s.flags = 2; }, fault::bad_value, "0x2"},
-        implausible{"block_size", [](superblock& s) { s.data_block_size = 0; }, fault::bad_value,
-                    "0 sectors"},
+        implausible{"flags", [](superblock& s) { s.flags = 2; }, error_class::bad_value, "0x2"},
+        implausible{"block_size", [](superblock& s) { s.data_block_size = 0; },
+                    error_class::bad_value, "0 sectors"},
         implausible{"block_size_multiple", [](superblock& s) { s.data_block_size = 12; },
-                    fault::bad_value, "12 sectors"},
+                    error_class::bad_value, "12 sectors"},
         implausible{"metadata_block_size", [](superblock& s) { s.metadata_block_size = 16; },
-                    fault::bad_value, "16 sectors"},
+                    error_class::bad_value, "16 sectors"},
         implausible{"nr_blocks_limit", [](superblock& s) { s.nr_blocks = 1u << 31; },
-                    fault::bad_value, "2147483648 origin blocks"},
+                    error_class::bad_value, "2147483648 origin blocks"},
         implausible{"nr_blocks_room", [](superblock& s) { s.nr_blocks = 1000 * 1018; },
-                    fault::bad_value, "does not fit"},
+                    error_class::bad_value, "does not fit"},
         implausible{"current_bits", [](superblock& s) { s.current_nr_bits = 1u << 31; },
-                    fault::bad_value, "2147483648 bits"},
-        implausible{"current_era", [](superblock& s) { s.current_era = 0; }, fault::bad_value,
+                    error_class::bad_value, "2147483648 bits"},
+        implausible{"current_era", [](superblock& s) { s.current_era = 0; }, error_class::bad_value,
                     "era is 0"},
         implausible{"current_root", [](superblock& s) { s.current_root = 1000; },
-                    fault::bad_pointer, "block 1000"},
+                    error_class::bad_pointer, "block 1000"},
         implausible{"tree_root_zero", [](superblock& s) { s.writeset_tree_root = 0; },
-                    fault::bad_pointer, "writeset tree"},
+                    error_class::bad_pointer, "writeset tree"},
         implausible{"tree_root", [](superblock& s) { s.writeset_tree_root = ~0ull; },
-                    fault::bad_pointer, "writeset tree"},
+                    error_class::bad_pointer, "writeset tree"},
         implausible{"array_root", [](superblock& s) { s.era_array_root = 1000; },
-                    fault::bad_pointer, "era array"},
-        implausible{"same_roots", [](superblock& s) { s.era_array_root = 11; }, fault::cross_linked,
-                    "same root"},
-        implausible{"snapshot", [](superblock& s) { s.metadata_snap = 1000; }, fault::bad_pointer,
-                    "metadata snapshot"},
-        implausible{"index", [](superblock& s) { s.space_map.bitmap_root = 0; }, fault::bad_pointer,
-                    "index"},
+                    error_class::bad_pointer, "era array"},
+        implausible{"same_roots", [](superblock& s) { s.era_array_root = 11; },
+                    error_class::cross_linked, "same root"},
+        implausible{"snapshot", [](superblock& s) { s.metadata_snap = 1000; },
+                    error_class::bad_pointer, "metadata snapshot"},
+        implausible{"index", [](superblock& s) { s.space_map.bitmap_root = 0; },
+                    error_class::bad_pointer, "index"},
         implausible{"counts", [](superblock& s) { s.space_map.ref_count_root = 1001; },
-                    fault::bad_pointer, "large counts"},
+                    error_class::bad_pointer, "large counts"},
         implausible{"allocated", [](superblock& s) { s.space_map.nr_allocated = 1001; },
-                    fault::bad_value, "1001 of them"}),
+                    error_class::bad_value, "1001 of them"}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
 
 TEST(Superblock, ACopyIsNotAskedForWhatItDoesNotHold) {
@@ -150,14 +151,14 @@ TEST(Superblock, ACopyIsNotAskedForWhatItDoesNotHold) {
   EXPECT_THAT(check_superblock(sb, nr_metadata_blocks, true), IsEmpty());
   sb.era_array_root = 0;
   EXPECT_THAT(check_superblock(sb, nr_metadata_blocks, true),
-              ElementsAre(Field(&pd::flaw::what, fault::bad_pointer)));
+              ElementsAre(Field(&pd::error_detail::type, error_class::bad_pointer)));
 }
 
 TEST(Superblock, ForeignContentIsNamed) {
   const auto seems = [](std::string_view text) {
-    const auto wrong = verify_superblock(holding(text), {0});
-    EXPECT_EQ(wrong->what, fault::wrong_kind);
-    return wrong->detail;
+    const auto wrong = validate_superblock(holding(text), {0});
+    EXPECT_EQ(wrong->type, error_class::wrong_kind);
+    return wrong->text;
   };
   EXPECT_THAT(seems(""), HasSubstr("only zeros"));
   EXPECT_THAT(seems("<superblock uuid"), HasSubstr("XML"));
@@ -174,15 +175,15 @@ TEST(Superblock, OtherTargetsMetadataIsNamed) {
   sb.magic = 27022010;
   pd::block b{};
   b.as<superblock>() = sb;
-  EXPECT_THAT(verify_superblock(b, {0})->detail, HasSubstr("thin pool"));
+  EXPECT_THAT(validate_superblock(b, {0})->text, HasSubstr("thin pool"));
   b.as<superblock>().magic = 1623043;
-  EXPECT_THAT(verify_superblock(b, {0})->detail, HasSubstr("cache"));
+  EXPECT_THAT(validate_superblock(b, {0})->text, HasSubstr("cache"));
 }
 
 TEST(Superblock, SomethingElseIsNoEraMetadata) {
-  const auto wrong = verify_superblock(holding("hello, world"), {0});
-  EXPECT_EQ(wrong->what, fault::bad_checksum);
-  EXPECT_THAT(wrong->detail, HasSubstr("no era metadata"));
+  const auto wrong = validate_superblock(holding("hello, world"), {0});
+  EXPECT_EQ(wrong->type, error_class::bad_checksum);
+  EXPECT_THAT(wrong->text, HasSubstr("no era metadata"));
 }
 
 TEST(Writeset, HasTheWordsThatItsBitsNeed) {

@@ -8,14 +8,14 @@
 #include <vector>
 
 #include "era/check/check.h"
-#include "era/view/stripe.h"
+#include "era/metadata/stripe.h"
 #include "persistent-data/io/workers.h"
 
 namespace era {
 namespace {
 
 struct listed_stripe {
-  chosen_stripe chosen;
+  stripe_set chosen;
   std::uint64_t listed, in_doubt;
   std::vector<finding> findings;
 };
@@ -35,7 +35,7 @@ class stripe_lister {
     std::vector<finding> findings;
     const auto words = filter_.filter(stripe, findings);
     const auto size = static_cast<std::size_t>(stripe_blocks(metadata_, stripe).size());
-    return {chosen_stripe(words, size), count_bits(words), 0, std::move(findings)};
+    return {stripe_set(words, size), count_bits(words), 0, std::move(findings)};
   }
 
  private:
@@ -59,7 +59,7 @@ class salvaged_lister {
       words[i / bits_per_word] |= std::uint64_t{1} << i % bits_per_word;
       in_doubt += known[i] < window_.begin || assumed[i] >= window_.end;
     }
-    return {chosen_stripe(words, known.size()), count_bits(words), in_doubt, {}};
+    return {stripe_set(words, known.size()), count_bits(words), in_doubt, {}};
   }
 
  private:
@@ -75,7 +75,7 @@ listed_blocks list_stripes(std::uint32_t nr_blocks, const pd::block_device& devi
   // A stripe is too little to hand from one thread to another.
   constexpr std::uint64_t stripes_per_item = 8;
   const std::uint64_t stripes = (nr_blocks + blocks_per_stripe - 1) / blocks_per_stripe;
-  listed_blocks total{chosen_blocks(nr_blocks)};
+  listed_blocks total{block_set(nr_blocks)};
   const auto new_worker = [&] {
     return [&, lister = new_lister()](std::size_t item) mutable {
       std::vector<listed_stripe> listed;

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <optional>
 
-#include "era/invalidate/chosen_blocks.h"
+#include "era/damage/finding.h"
+#include "era/metadata/block_set.h"
+#include "era/metadata/metadata.h"
 #include "era/repair/salvaged.h"
-#include "era/view/finding.h"
-#include "era/view/metadata.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era {
@@ -17,7 +17,7 @@ namespace era {
 using era_window = pd::range;
 
 struct listed_blocks {
-  chosen_blocks blocks;
+  block_set blocks;
   std::uint64_t listed = 0;
   std::uint64_t in_doubt = 0;  // of those, listed only because damage hides when they were written
 };

@@ -7,9 +7,9 @@
 #include <sstream>
 #include <string>
 
-#include "era/invalidate/list_text.h"
 #include "era/repair/salvage.h"
-#include "era/testing/metadata_builder.h"
+#include "era/testing/image_builder.h"
+#include "era/text/list_writer.h"
 #include "persistent-data/format/btree_node.h"
 
 namespace era {
@@ -27,10 +27,10 @@ struct listed_text {
 void take(const listed_blocks& listed, listed_text& result) {
   result.listed = listed.listed;
   result.in_doubt = listed.in_doubt;
-  const stretch_printer print = [](text_buffer& text, std::span<const pd::range> stretches) {
-    list_text(list_format::text, 1).lines(text, stretches);
+  const run_formatter print = [](text_buffer& text, std::span<const pd::range> runs) {
+    list_writer(list_format::text, 1).lines(text, runs);
   };
-  print_stretches(listed.blocks, 2, print, [&](std::string_view t) { result.text += t; });
+  print_runs(listed.blocks, 2, print, [&](std::string_view t) { result.text += t; });
 }
 
 listed_text list(const std::string& path, era_window window) {
@@ -47,11 +47,11 @@ listed_text list(const std::string& path, era_window window) {
 listed_text list_salvaged(const std::string& path, era_window window) {
   const pd::block_device device(path, pd::access::exclusive);
   listed_text result;
-  const salvage_report report{[&](finding f) { result.findings.push_back(std::move(f)); },
-                              [](const std::string&) {}};
-  salvage_wishes wishes;
-  wishes.block_size = 128;
-  const salvaged saved = salvage_metadata(device, wishes, report, [] {});
+  const repair_report report{[&](finding f) { result.findings.push_back(std::move(f)); },
+                             [](const std::string&) {}};
+  repair_options given;
+  given.block_size = 128;
+  const salvaged saved = salvage_metadata(device, given, report, [] {});
   take(list_blocks(saved, device, window), result);
   return result;
 }
@@ -157,7 +157,7 @@ TEST(ListBlocks, AddsWhatIsOfAnUnknownEraToEveryWindow) {
   const pd::block_nr root{built.read_superblock().writeset_tree_root};
   pd::block tree = built.read(root);
   tree.as<pd::node_header>().nr_entries = 0;
-  pd::seal(pd::btree_node_kind, tree, root);
+  pd::prepare_for_write(pd::btree_node_kind, tree, root);
   built.write(root, tree);
   for (const era_window window : {era_window{1, 2}, {6, 7}, {8, 99}})
     EXPECT_EQ(list_salvaged(built.path(), window).text, "3 4\n");

@@ -34,15 +34,15 @@ void assumed_ranges::add(std::uint32_t era, pd::range blocks, std::uint32_t nr_b
       {era, static_cast<std::uint32_t>(cut.begin), static_cast<std::uint32_t>(cut.end)});
 }
 
-void assumed_ranges::settle() {
+void assumed_ranges::resolve() {
   std::sort(entries_.begin(), entries_.end(), [](const entry& a, const entry& b) {
     return std::tie(a.era, a.begin, a.end) < std::tie(b.era, b.begin, b.end);
   });
-  settle_whole_stripes();
-  settle_partial_stripes();
+  resolve_whole_stripes();
+  resolve_partial_stripes();
 }
 
-void assumed_ranges::settle_whole_stripes() {
+void assumed_ranges::resolve_whole_stripes() {
   std::uint64_t stripes = 0;
   for (const entry& e : entries_) stripes = std::max(stripes, end_of_whole(e));
   whole_.assign(stripes, 0);
@@ -63,7 +63,7 @@ void assumed_ranges::settle_whole_stripes() {
   }
 }
 
-void assumed_ranges::settle_partial_stripes() {
+void assumed_ranges::resolve_partial_stripes() {
   std::uint64_t stripes = 0;
   for (const entry& e : entries_)
     stripes = std::max<std::uint64_t>(stripes, (e.end - 1) / stripe_size + 1);

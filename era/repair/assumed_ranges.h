@@ -36,7 +36,7 @@ class assumed_ranges {
   // nr_blocks: of the origin; the rest of a range is cut off.
   void add(std::uint32_t era, pd::range blocks, std::uint32_t nr_blocks);
   // Must be called after the last add() and before all that follows.
-  void settle();
+  void resolve();
 
   // All ranges, ascending by era, and those of one era.
   const std::deque<entry>& all() const noexcept { return entries_; }
@@ -53,8 +53,8 @@ class assumed_ranges {
     std::uint16_t begin, end;
   };
 
-  void settle_whole_stripes();
-  void settle_partial_stripes();
+  void resolve_whole_stripes();
+  void resolve_partial_stripes();
 
   std::deque<entry> entries_;
   std::vector<std::uint32_t> whole_;  // by stripe: the newest era that covers all of it; 0: none

@@ -33,7 +33,7 @@ TEST(AssumedRanges, NoneRaisesNothing) {
   assumed_ranges ranges;
   ranges.add(5, {3, 3}, 100);
   ranges.add(5, {100, 200}, 100);
-  ranges.settle();
+  ranges.resolve();
   EXPECT_TRUE(ranges.all().empty());
   EXPECT_EQ(raised(ranges, 100), std::vector<std::uint32_t>(100));
 }
@@ -41,7 +41,7 @@ TEST(AssumedRanges, NoneRaisesNothing) {
 TEST(AssumedRanges, AreCutAtTheOriginsEnd) {
   assumed_ranges ranges;
   ranges.add(5, {90, std::uint64_t{1} << 32}, 100);
-  ranges.settle();
+  ranges.resolve();
   ASSERT_EQ(ranges.all().size(), 1u);
   EXPECT_EQ(ranges.all()[0].end, 100u);
   EXPECT_EQ(ranges.of_era(5).size(), 1u);
@@ -66,7 +66,7 @@ TEST(AssumedRanges, TheNewestEraOfEachBlockCounts) {
       ranges.add(1 + static_cast<std::uint32_t>(random() % 9), {std::min(a, b), std::max(a, b)},
                  nr_blocks);
     }
-    ranges.settle();
+    ranges.resolve();
     ASSERT_EQ(raised(ranges, nr_blocks), by_hand(ranges.all(), nr_blocks)) << "round " << round;
   }
 }
@@ -77,7 +77,7 @@ TEST(AssumedRanges, ManyRangesTakeNoLongerThanTheirBlocks) {
   constexpr std::uint32_t many = 1'000'000, nr_blocks = 100 * stripe + 20'000;
   for (std::uint32_t era = 1; era <= many; ++era)
     ranges.add(era, {0, 100 * stripe + era % 20'000}, nr_blocks);
-  ranges.settle();
+  ranges.resolve();
   std::vector<std::uint32_t> eras(stripe);
   for (int i = 0; i < 100; ++i) ranges.raise(50, eras);
   EXPECT_EQ(eras.front(), many);

@@ -18,21 +18,21 @@
 
 #include "era/check/check.h"
 #include "era/check/check_content.h"
-#include "era/repair/orphans.h"
 #include "era/repair/search.h"
+#include "era/repair/unreachable.h"
 
 namespace era {
 namespace {
 
-using pd::fault;
+using pd::error_class;
 
 constexpr std::uint64_t last_era_of_a_key = std::numeric_limits<std::uint32_t>::max();
 
 // Sound blocks that contradict each other or the format: what they say of their size or their keys
 // is not to be believed, either.
 bool is_contradiction(const finding& f) {
-  return f.what.what == fault::bad_shape || f.what.what == fault::bad_value ||
-         f.what.what == fault::cross_linked || f.what.what == fault::in_doubt;
+  return f.error.type == error_class::bad_shape || f.error.type == error_class::bad_value ||
+         f.error.type == error_class::cross_linked || f.error.type == error_class::in_doubt;
 }
 
 bool is_of_live_trees(const finding& f) {
@@ -50,45 +50,45 @@ bool is_of_array(const finding& f) { return f.where.what == part::era_array; }
 
 class salvager {
  public:
-  salvager(const pd::block_device& device, const salvage_wishes& wishes,
-           const salvage_report& report, const std::function<void()>& step)
+  salvager(const pd::block_device& device, const repair_options& given, const repair_report& report,
+           const std::function<void()>& step)
       : device_(device),
-        wishes_(wishes),
+        given_(given),
         report_(report),
         step_(step),
         queue_(device.make_engine(), device.nr_blocks()) {}
 
   salvaged run() {
     // Trees are walked again, without what the references put in doubt.
-    const bool live = wishes_.from == source::live;
+    const bool live = given_.from == source::live;
     const check_summary checked =
-        check_metadata(device_, {wishes_.from, false, false, live}, [&](finding f) {
+        check_metadata(device_, {given_.from, false, false, live}, [&](finding f) {
           if (live ? is_of_live_trees(f) : f.where.what != part::superblock) return;
           // Whether there is metadata here without a superblock is what is to be found out.
-          if (f.where.what == part::superblock && f.what.what == fault::wrong_kind)
-            f.what.what = fault::bad_checksum;
+          if (f.where.what == part::superblock && f.error.type == error_class::wrong_kind)
+            f.error.type = error_class::bad_checksum;
           report_.damage(std::move(f));
         });
     const auto& view = live ? checked.live : checked.snapshot;
-    if (!view && live) return search_metadata(device_, wishes_, report_, step_);
+    if (!view && live) return search_metadata(device_, given_, report_, step_);
     if (!view)
       throw cannot_salvage(fmt::format(
           "{}: the superblock of the metadata snapshot is lost; repair the live metadata",
           device_.path()));
     sb_ = view->sb;
     result_.uuid = sb_.uuid;
-    settle_block_size(checked.snapshot);
-    settle_nr_blocks();
+    resolve_block_size(checked.snapshot);
+    resolve_nr_blocks();
     map(view->location, checked.suspects);
-    settle_era();
+    resolve_era();
     place_writesets();
-    const bool all_found = live && adopt_snapshot(checked) && take_orphans(checked.suspects);
+    const bool all_found = live && adopt_snapshot(checked) && take_unreachable(checked.suspects);
     if (all_found && !lost_eras_.empty())
       assume("what the writeset tree has lost is all among them");
     if (!all_found) fill_lost_eras();
     result_.eras = std::move(metadata_.eras);
-    result_.settle();
-    settle_order();
+    result_.resolve();
+    resolve_order();
     if (live && sb_.metadata_snap != 0) assume("the metadata snapshot is left out");
     result_.read_from = {metadata_.from, metadata_.sb, metadata_.location, {}, {}, {}};
     return std::move(result_);
@@ -97,10 +97,10 @@ class salvager {
  private:
   void assume(std::string text) const { report_.assumption(std::move(text)); }
 
-  void settle_block_size(const std::optional<view_summary>& snapshot) {
+  void resolve_block_size(const std::optional<view_summary>& snapshot) {
     const auto valid = [](std::uint32_t size) { return size != 0 && size % 8 == 0; };
-    if (wishes_.block_size) {
-      result_.block_size = *wishes_.block_size;
+    if (given_.block_size) {
+      result_.block_size = *given_.block_size;
       if (result_.block_size != sb_.data_block_size)
         assume(fmt::format("the block size is {} sectors, as told; the superblock says {}",
                            result_.block_size, std::uint32_t{sb_.data_block_size}));
@@ -120,13 +120,13 @@ class salvager {
 
   // The array itself says how long it is. Where it and the superblock disagree, the longer one does
   // not lose blocks.
-  void settle_nr_blocks() {
+  void resolve_nr_blocks() {
     const std::uint32_t told = sb_.nr_blocks;
     const std::uint64_t most = (std::min(device_.nr_blocks(), pd::max_metadata_blocks) - 1) *
                                std::uint64_t{eras_per_array_block};
     const bool plausible = told <= std::min<std::uint64_t>(max_origin_blocks, most);
-    pd::block_ledger ledger(device_.nr_blocks(), pd::block_ledger::counting::no);
-    pd::btree_walk walk(queue_, ledger);
+    pd::reference_counter counter(device_.nr_blocks(), pd::reference_counter::counting::no);
+    pd::btree_walk walk(queue_, counter);
     auto measured = pd::measure_array(walk, {sb_.era_array_root});
     if (measured &&
         (measured->value_size == sizeof(pd::le64) || measured->nr_values > max_origin_blocks))
@@ -141,31 +141,31 @@ class salvager {
                                              told);
     // The array has the blocks that it has; the superblock alone may be believed less than the
     // user.
-    if (wishes_.nr_blocks && *wishes_.nr_blocks < (measured ? length : found))
+    if (given_.nr_blocks && *given_.nr_blocks < (measured ? length : found))
       throw cannot_salvage(fmt::format(
           "{}: --nr-blocks {} cannot be: {}{}; a number that is too large does no harm, since the "
           "kernel cuts what the device does not have",
-          device_.path(), *wishes_.nr_blocks, says,
+          device_.path(), *given_.nr_blocks, says,
           measured ? fmt::format(", and the era array has {}", length) : ""));
-    if (!wishes_.nr_blocks && !measured && !plausible)
+    if (!given_.nr_blocks && !measured && !plausible)
       throw cannot_salvage(
           fmt::format("{}: how many blocks the origin has is lost ({}); give it with --nr-blocks N "
                       "(its length divided by the block size, rounded up)",
                       device_.path(), says));
-    result_.nr_blocks = wishes_.nr_blocks.value_or(found);
+    result_.nr_blocks = given_.nr_blocks.value_or(found);
     if (result_.nr_blocks != told || (measured && length != told))
       assume(fmt::format("{} origin blocks{}; {}{}", result_.nr_blocks,
-                         wishes_.nr_blocks ? ", as told" : "", says,
+                         given_.nr_blocks ? ", as told" : "", says,
                          measured ? fmt::format(", and the era array has {}", length) : ""));
     sb_.nr_blocks = result_.nr_blocks;
   }
 
   void map(pd::block_nr location, const suspect_references& suspects) {
-    pd::block_ledger ledger(device_.nr_blocks(), pd::block_ledger::counting::no);
-    for (const pd::block_nr b : suspects.contested) ledger.doubt(b);
-    pd::btree_walk walk(queue_, ledger);
+    pd::reference_counter counter(device_.nr_blocks(), pd::reference_counter::counting::no);
+    for (const pd::block_nr b : suspects.contested) counter.exclude(b);
+    pd::btree_walk walk(queue_, counter);
     const finding_sink sink = [this](finding f) { note(std::move(f)); };
-    metadata_ = map_metadata(walk, wishes_.from, location, sb_, sink);
+    metadata_ = map_metadata(walk, given_.from, location, sb_, sink);
     step_();
     newest_in_array_ = check_content(metadata_, device_, sink);
     step_();
@@ -177,7 +177,7 @@ class salvager {
       case part::writeset_tree:
         // A writeset of an impossible era is there, and only its era is lost.
         if (!f.hidden.empty() &&
-            !(f.what.what == fault::bad_value && f.hidden.begin <= last_era_of_a_key))
+            !(f.error.type == error_class::bad_value && f.hidden.begin <= last_era_of_a_key))
           // Keys that contradict each other may hide other eras than they say.
           lost_eras_.push_back(contradiction ? pd::range{0, last_era_of_a_key + 1} : f.hidden);
         break;
@@ -190,7 +190,7 @@ class salvager {
           size_in_doubt_.push_back(f.where.era.value);
         break;
       case part::era_array:
-        if (f.what.what == fault::bad_value) impossible_era_ = true;
+        if (f.error.type == error_class::bad_value) impossible_era_ = true;
         if (!f.hidden.empty()) lost_of_array_.push_back(f.hidden);
         break;
       default: break;
@@ -198,7 +198,7 @@ class salvager {
     report_.damage(std::move(f));
   }
 
-  bool has_current() const { return wishes_.from == source::live && sb_.current_root != 0; }
+  bool has_current() const { return given_.from == source::live && sb_.current_root != 0; }
 
   // Is an archived writeset's era one that it can have?
   bool is_possible(const writeset& ws) const {
@@ -208,7 +208,7 @@ class salvager {
 
   // Where something is from the future, or the present cannot be, the superblock may have the wrong
   // era. An era too new costs time, one too old would lose writes.
-  void settle_era() {
+  void resolve_era() {
     const std::uint32_t told = sb_.current_era;
     bool contradicted =
         impossible_era_ || told > max_current_era || (told == 0 && !metadata_.writesets.empty());
@@ -226,12 +226,12 @@ class salvager {
       era = 1;
       assume("the current era is 1, since a lost part of the writeset tree may have had writesets");
     }
-    if (wishes_.current_era) {
-      if (*wishes_.current_era < era)
+    if (given_.current_era) {
+      if (*given_.current_era < era)
         throw cannot_salvage(
             fmt::format("{}: --current-era {} cannot be: the metadata goes on to era {}",
-                        device_.path(), *wishes_.current_era, era));
-      era = *wishes_.current_era;
+                        device_.path(), *given_.current_era, era));
+      era = *given_.current_era;
     }
     result_.current_era = {era};
     result_.last_possible = {told};
@@ -285,8 +285,8 @@ class salvager {
     if (!checked.snapshot || (lost_eras_.empty() && checked.suspects.unreached.empty()))
       return true;
     bool is_whole = true;
-    pd::block_ledger ledger(device_.nr_blocks(), pd::block_ledger::counting::no);
-    pd::btree_walk walk(queue_, ledger);
+    pd::reference_counter counter(device_.nr_blocks(), pd::reference_counter::counting::no);
+    pd::btree_walk walk(queue_, counter);
     metadata snapshot =
         map_metadata(walk, source::snapshot, checked.snapshot->location, checked.snapshot->sb,
                      [&](const finding& f) { is_whole = is_whole && is_of_array(f); });
@@ -303,12 +303,13 @@ class salvager {
   }
 
   // Returns whether all that the live metadata has lost hold of is among them.
-  bool take_orphans(const suspect_references& suspects) {
+  bool take_unreachable(const suspect_references& suspects) {
     if (suspects.unreached.empty()) return suspects.complete && suspects.contested.empty();
-    orphans found = find_orphans(queue_, device_.nr_blocks(), suspects.unreached, step_);
+    unreachable_metadata found =
+        find_unreachable(queue_, device_.nr_blocks(), suspects.unreached, step_);
     const std::uint32_t current = result_.current_era.value;
     std::uint32_t oldest = current, newest = 0;
-    for (orphaned_writeset& ws : found.writesets) {
+    for (unreachable_writeset& ws : found.writesets) {
       const bool known = ws.era != 0 && ws.era <= current;
       const auto era = known ? static_cast<std::uint32_t>(ws.era) : current;
       oldest = std::min(oldest, era);
@@ -323,7 +324,7 @@ class salvager {
     if (!found.bits.empty()) {
       assume(
           fmt::format("blocks in bitsets that nothing leads to were written in era {}", current));
-      result_.loose_bits = std::move(found.bits);
+      result_.stray_bits = std::move(found.bits);
     }
     if (found.too_many) lost_eras_.push_back({0, last_era_of_a_key + 1});
     return suspects.complete && suspects.contested.empty() && found.explained;
@@ -344,7 +345,7 @@ class salvager {
   }
 
   // Blocks whose era the array has lost count as written in the current one.
-  void settle_order() {
+  void resolve_order() {
     newest_in_array_.resize((result_.nr_blocks + bits_per_bitset_block - 1) /
                             std::uint64_t{bits_per_bitset_block});
     for (const pd::range& lost : lost_of_array_)
@@ -359,8 +360,8 @@ class salvager {
   }
 
   const pd::block_device& device_;
-  const salvage_wishes& wishes_;
-  const salvage_report& report_;
+  const repair_options& given_;
+  const repair_report& report_;
   const std::function<void()>& step_;
   pd::read_queue queue_;
   superblock sb_{};
@@ -377,9 +378,9 @@ class salvager {
 
 }  // namespace
 
-salvaged salvage_metadata(const pd::block_device& device, const salvage_wishes& wishes,
-                          const salvage_report& report, const std::function<void()>& step) {
-  return salvager(device, wishes, report, step).run();
+salvaged salvage_metadata(const pd::block_device& device, const repair_options& given,
+                          const repair_report& report, const std::function<void()>& step) {
+  return salvager(device, given, report, step).run();
 }
 
 }  // namespace era

@@ -9,15 +9,15 @@
 #include <stdexcept>
 #include <string>
 
+#include "era/damage/finding.h"
+#include "era/metadata/metadata.h"
 #include "era/repair/salvaged.h"
-#include "era/view/finding.h"
-#include "era/view/metadata.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era {
 
 // What only the user may know where the superblock is lost, or better than it.
-struct salvage_wishes {
+struct repair_options {
   std::optional<std::uint32_t> block_size;  // sectors
   std::optional<std::uint32_t> nr_blocks;   // of the origin
   std::optional<std::uint32_t> current_era;
@@ -31,14 +31,14 @@ class cannot_salvage : public std::runtime_error {
 };
 
 // Who is told what: damage as findings; what was assumed, in words.
-struct salvage_report {
+struct repair_report {
   finding_sink damage;
   std::function<void(std::string)> assumption;
 };
 
 // Reads all metadata. step: called now and then; what it throws ends it. Throws cannot_salvage,
 // no_snapshot, device_error. Nothing is ever written.
-salvaged salvage_metadata(const pd::block_device&, const salvage_wishes&, const salvage_report&,
+salvaged salvage_metadata(const pd::block_device&, const repair_options&, const repair_report&,
                           const std::function<void()>& step);
 
 }  // namespace era

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "era/format/writeset.h"
-#include "era/testing/metadata_builder.h"
+#include "era/testing/image_builder.h"
 #include "era/testing/round_trip.h"
 #include "persistent-data/format/btree_node.h"
 #include "persistent-data/testing/scratch_device.h"
@@ -40,13 +40,13 @@ struct repaired {
   std::string xml;
 };
 
-repaired repair(const built_metadata& from, const salvage_wishes& wishes = {}) {
+repaired repair(const built_metadata& from, const repair_options& given = {}) {
   pd::test::scratch_device output(4096);
   repaired result;
-  const salvage_report report{
-      [&](const finding& f) { result.said += in_words(f.where) + ": " + f.what.detail + '\n'; },
+  const repair_report report{
+      [&](const finding& f) { result.said += in_words(f.where) + ": " + f.error.text + '\n'; },
       [&](const std::string& text) { result.said += text + '\n'; }};
-  result.error = test::repair_to(from.path(), output.path(), wishes, report);
+  result.error = test::repair_to(from.path(), output.path(), given, report);
   if (!result.error.empty()) return result;
   EXPECT_EQ(test::findings_in(output.path()), "");
   result.xml = test::dump_of(output.path(), compact);
@@ -81,7 +81,7 @@ template <class Change>
 void change(built_metadata& m, const pd::block_kind& kind, std::uint64_t block, Change how) {
   pd::block b = m.read({block});
   how(b);
-  pd::seal(kind, b, {block});
+  pd::prepare_for_write(kind, b, {block});
   m.write({block}, b);
 }
 
@@ -233,9 +233,9 @@ TEST(Salvage, BlocksThatTheArrayLacksWereWrittenInTheCurrentEra) {
   built_metadata m(small());
   change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 5000; });
   EXPECT_THAT(repair(m).xml, HasSubstr(R"(<range block_begin="2036" len="2964" era="9"/>)"));
-  salvage_wishes wishes;
-  wishes.nr_blocks = 3000;
-  EXPECT_EQ(repair(m, wishes).xml, as_it_was);
+  repair_options given;
+  given.nr_blocks = 3000;
+  EXPECT_EQ(repair(m, given).xml, as_it_was);
 }
 
 TEST(Salvage, AnEraFromTheFutureMovesTheCurrentOne) {
@@ -264,9 +264,9 @@ TEST(Salvage, AsksForTheBlockSizeWhereItIsLost) {
   built_metadata m(small());
   change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().data_block_size = 0; });
   EXPECT_THAT(repair(m).error, HasSubstr("give it with --block-size SECTORS"));
-  salvage_wishes wishes;
-  wishes.block_size = 128;
-  EXPECT_EQ(repair(m, wishes).xml, as_it_was);
+  repair_options given;
+  given.block_size = 128;
+  EXPECT_EQ(repair(m, given).xml, as_it_was);
 }
 
 TEST(Salvage, AsksForTheNumberOfBlocksWhereItIsLost) {
@@ -274,18 +274,18 @@ TEST(Salvage, AsksForTheNumberOfBlocksWhereItIsLost) {
   lose(m, m.read_superblock().era_array_root);
   change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 0x7fffffff; });
   EXPECT_THAT(repair(m).error, HasSubstr("give it with --nr-blocks N"));
-  salvage_wishes wishes;
-  wishes.nr_blocks = 3000;
-  EXPECT_THAT(repair(m, wishes).xml, HasSubstr(R"(<range block_begin="0" len="3000" era="9"/>)"));
+  repair_options given;
+  given.nr_blocks = 3000;
+  EXPECT_THAT(repair(m, given).xml, HasSubstr(R"(<range block_begin="0" len="3000" era="9"/>)"));
 }
 
 TEST(Salvage, TheCurrentEraCanBeRaisedAndNotLowered) {
   const built_metadata m(small());
-  salvage_wishes wishes;
-  wishes.current_era = 8;
-  EXPECT_THAT(repair(m, wishes).error, HasSubstr("--current-era 8 cannot be"));
-  wishes.current_era = 20;
-  EXPECT_THAT(repair(m, wishes).xml, HasSubstr(R"(current_era="20")"));
+  repair_options given;
+  given.current_era = 8;
+  EXPECT_THAT(repair(m, given).error, HasSubstr("--current-era 8 cannot be"));
+  given.current_era = 20;
+  EXPECT_THAT(repair(m, given).xml, HasSubstr(R"(current_era="20")"));
 }
 
 TEST(Salvage, SearchesWithoutASuperblock) {
@@ -293,9 +293,9 @@ TEST(Salvage, SearchesWithoutASuperblock) {
   lose(m, 0);
   EXPECT_THAT(repair(m).error, HasSubstr("give it with --block-size SECTORS"));
   EXPECT_THAT(repair(m).error, HasSubstr("what is left of the superblock says 128"));
-  salvage_wishes wishes;
-  wishes.block_size = 128;
-  const repaired r = repair(m, wishes);
+  repair_options given;
+  given.block_size = 128;
+  const repaired r = repair(m, given);
   // Era 7 is the newest that is named; the current writeset is newer.
   EXPECT_EQ(r.error, "");
   EXPECT_THAT(r.said, HasSubstr("the current era is 8: 7 is the newest that any block names"));
@@ -312,12 +312,12 @@ TEST(Salvage, SearchesWithoutASuperblock) {
   </era_array>)";
   EXPECT_THAT(r.xml, HasSubstr(fmt::format(fmt::runtime(marked), 8)));
   EXPECT_THAT(r.xml, Not(HasSubstr("writeset")));
-  wishes.current_era = 9;
-  EXPECT_THAT(repair(m, wishes).xml, HasSubstr(fmt::format(fmt::runtime(marked), 9)));
+  given.current_era = 9;
+  EXPECT_THAT(repair(m, given).xml, HasSubstr(fmt::format(fmt::runtime(marked), 9)));
   // It cannot be the era of the newest archived writeset, or an older one.
   for (const std::uint32_t era : {6u, 7u}) {
-    wishes.current_era = era;
-    EXPECT_THAT(repair(m, wishes).error, HasSubstr("it has to be 8 or later"));
+    given.current_era = era;
+    EXPECT_THAT(repair(m, given).error, HasSubstr("it has to be 8 or later"));
   }
 }
 
@@ -330,12 +330,12 @@ TEST(Salvage, MarksAllBlocksWhereMoreThanTheSuperblockIsLost) {
       m.write({2}, pd::block{});
     else
       lose(m, 2);
-    salvage_wishes wishes;
-    wishes.block_size = 128;
-    EXPECT_THAT(repair(m, wishes).error, HasSubstr("give it with --nr-blocks N"));
-    EXPECT_THAT(repair(m, wishes).error, HasSubstr("the longest era array that is found has 3000"));
-    wishes.nr_blocks = 3000;
-    const repaired r = repair(m, wishes);
+    repair_options given;
+    given.block_size = 128;
+    EXPECT_THAT(repair(m, given).error, HasSubstr("give it with --nr-blocks N"));
+    EXPECT_THAT(repair(m, given).error, HasSubstr("the longest era array that is found has 3000"));
+    given.nr_blocks = 3000;
+    const repaired r = repair(m, given);
     EXPECT_THAT(r.said, HasSubstr("all blocks were written in era 8"));
     EXPECT_THAT(r.xml, HasSubstr(R"(<range block_begin="0" len="3000" era="8"/>)"));
     EXPECT_THAT(r.xml, Not(HasSubstr("writeset")));
@@ -374,25 +374,25 @@ TEST(Salvage, FoldsWritesetsThatALossOutdoes) {
 
 TEST(Salvage, ANumberOfBlocksBelowThatOfTheMetadataIsRefused) {
   built_metadata m(small());
-  salvage_wishes wishes;
-  wishes.nr_blocks = 2999;
+  repair_options given;
+  given.nr_blocks = 2999;
   EXPECT_THAT(
-      repair(m, wishes).error,
+      repair(m, given).error,
       HasSubstr("--nr-blocks 2999 cannot be: the superblock says 3000, and the era array has "
                 "3000; a number that is too large does no harm"));
-  wishes.nr_blocks = 3001;
-  const repaired r = repair(m, wishes);
+  given.nr_blocks = 3001;
+  const repaired r = repair(m, given);
   EXPECT_THAT(r.said, HasSubstr("3001 origin blocks, as told; the superblock says 3000"));
   EXPECT_THAT(r.xml, HasSubstr(R"(nr_blocks="3001")"));
   // The array cannot tell any more, and the superblock says what cannot be.
   lose(m, m.read_superblock().era_array_root);
-  wishes.nr_blocks = 2999;
-  EXPECT_THAT(repair(m, wishes).error, HasSubstr("the superblock says 3000"));
+  given.nr_blocks = 2999;
+  EXPECT_THAT(repair(m, given).error, HasSubstr("the superblock says 3000"));
   change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 2000000000; });
   EXPECT_THAT(repair(m).error,
               HasSubstr("how many blocks the origin has is lost (the superblock says 2000000000, "
                         "which does not fit into the metadata)"));
-  EXPECT_EQ(repair(m, wishes).error, "");
+  EXPECT_EQ(repair(m, given).error, "");
 }
 
 // The counter's second half, and the last era of which era_check does not complain.
@@ -408,9 +408,9 @@ TEST(Salvage, KeepsErasOfAnySize) {
     EXPECT_EQ(r.said, "");
     EXPECT_THAT(r.xml, HasSubstr(fmt::format("current_era=\"{}\"", current)));
   }
-  salvage_wishes wishes;
-  wishes.current_era = max_current_era;
-  EXPECT_EQ(repair(built_metadata(small()), wishes).error, "");
+  repair_options given;
+  given.current_era = max_current_era;
+  EXPECT_EQ(repair(built_metadata(small()), given).error, "");
 }
 
 // A device that was never activated, and one that was resized before its first era.
@@ -437,7 +437,7 @@ TEST(Salvage, ABlockSizeThatDoesNotFitIsNotBelieved) {
     sb.nr_blocks = nr_blocks;
     sb.data_block_size = 64;
     const std::uint64_t where = sb.space_map.nr_allocated;
-    pd::seal(superblock_kind, copy, {where});
+    pd::prepare_for_write(superblock_kind, copy, {where});
     m.write({where}, copy);
     lose(m, 0);
     const repaired r = repair(m);
@@ -462,30 +462,30 @@ TEST(Salvage, ABlockSizeIsNotBelievedIfTheArrayHasAnotherLength) {
   const pd::block_nr where{sb.space_map.nr_allocated}, shorter{where.value + 1};
   pd::block root = m.read({sb.era_array_root});
   root.as<pd::node_header>().nr_entries = 2;
-  pd::seal(pd::btree_node_kind, root, shorter);
+  pd::prepare_for_write(pd::btree_node_kind, root, shorter);
   m.write(shorter, root);
   sb.era_array_root = shorter.value;
-  pd::seal(superblock_kind, copy, where);
+  pd::prepare_for_write(superblock_kind, copy, where);
   m.write(where, copy);
   lose(m, 0);
   EXPECT_THAT(repair(m).error, HasSubstr("the block size is lost with the superblock"));
 }
 
 TEST(Salvage, RefusesWhatIsNoMetadata) {
-  salvage_wishes wishes;
-  wishes.block_size = 128;
-  wishes.nr_blocks = 3000;
+  repair_options given;
+  given.block_size = 128;
+  given.nr_blocks = 3000;
   built_metadata empty(small());
   for (std::uint64_t b = 0; b < empty.read_superblock().space_map.nr_blocks; ++b)
     if (b > 0) empty.write({b}, pd::block{});
   empty.write({0}, pd::block{});
-  EXPECT_THAT(repair(empty, wishes).error, HasSubstr("there is no era metadata here"));
+  EXPECT_THAT(repair(empty, given).error, HasSubstr("there is no era metadata here"));
 
   built_metadata pool(small());
   pd::block b{};
   b.as<superblock>().magic = 27022010;
   pool.write({0}, b);
-  EXPECT_THAT(repair(pool, wishes).error, HasSubstr("the metadata of a thin pool"));
+  EXPECT_THAT(repair(pool, given).error, HasSubstr("the metadata of a thin pool"));
 }
 
 }  // namespace

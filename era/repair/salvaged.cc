@@ -55,8 +55,8 @@ void raise(std::span<std::uint32_t> eras, std::span<const pd::le32> values) {
     eras[i] = std::max<std::uint32_t>(eras[i], values[i]);
 }
 
-// An array block that nothing places, as it was surveyed; it may have changed since.
-bool is_loose(const pd::block* b, pd::block_nr where, std::uint32_t value_size) {
+// An array block that nothing places, as it was scanned; it may have changed since.
+bool is_stray(const pd::block* b, pd::block_nr where, std::uint32_t value_size) {
   return b && pd::identify(*b, where) == &pd::array_block_kind &&
          pd::is_array_block_of(*b, value_size);
 }
@@ -67,7 +67,7 @@ bool any_past(std::span<const pd::le32> eras, era_nr last) {
 
 }  // namespace
 
-void salvaged::settle() {
+void salvaged::resolve() {
   std::uint32_t last = 0;
   bool ascending = true;
   for (const bitset_source& s : sources) {
@@ -80,7 +80,7 @@ void salvaged::settle() {
   if (!ascending)
     std::sort(sources.begin(), sources.end(),
               [](const bitset_source& a, const bitset_source& b) { return a.era < b.era; });
-  ranges.settle();
+  ranges.resolve();
   longest_first.resize(sources.size());
   std::iota(longest_first.begin(), longest_first.end(), 0u);
   std::sort(longest_first.begin(), longest_first.end(), [&](std::uint32_t a, std::uint32_t b) {
@@ -107,8 +107,8 @@ class salvaged_reader {
       take_for_fold(stripe, r, where, data, error);
     };
     want_array(stripe);
-    for (const auto& loose : s_.loose_bits.of({stripe, stripe + 1}))
-      want({loose.block}, {request::loose_bits});
+    for (const auto& stray : s_.stray_bits.of({stripe, stripe + 1}))
+      want({stray.block}, {request::stray_bits});
     read(take);
     for (const std::uint32_t i : s_.sources_at(stripe)) {
       if (!want_source(s_.sources[i], stripe)) lose_bits(s_.sources[i], stripe);
@@ -136,7 +136,7 @@ class salvaged_reader {
     read_array(stripe);
     bool found = false;
     const auto take = [&](const request& r, pd::block_nr, const pd::block* data, int error) {
-      found = found || (r.source->bits.examine_block(stripe, data, error)
+      found = found || (r.source->bits.validate_block(stripe, data, error)
                             ? has_newer(*r.source)
                             : has_newer(*r.source, pd::array_values<pd::le64>(*data)));
     };
@@ -156,8 +156,8 @@ class salvaged_reader {
                           std::uint64_t stripe) {
     bits_.fill(0);
     const auto take = [&](const request& r, pd::block_nr where, const pd::block* data, int error) {
-      if (r.source ? !r.source->bits.examine_block(stripe, data, error)
-                   : is_loose(data, where, sizeof(pd::le64)))
+      if (r.source ? !r.source->bits.validate_block(stripe, data, error)
+                   : is_stray(data, where, sizeof(pd::le64)))
         merge(*data);
       else if (r.source)
         set_all(*r.source, stripe);
@@ -168,8 +168,8 @@ class salvaged_reader {
       if (wanted_.size() == most_requests) read(take);
     }
     if (era == s_.current_era.value)
-      for (const auto& loose : s_.loose_bits.of({stripe, stripe + 1}))
-        want({loose.block}, {request::loose_bits});
+      for (const auto& stray : s_.stray_bits.of({stripe, stripe + 1}))
+        want({stray.block}, {request::stray_bits});
     read(take);
     for (const auto& e : s_.ranges.of_era(era)) set_in(stripe, {e.begin, e.end});
     return bits_;
@@ -177,7 +177,7 @@ class salvaged_reader {
 
  private:
   struct request {
-    enum kind { array, older_eras, source_bits, loose_bits } what;
+    enum kind { array, stray_eras, source_bits, stray_bits } what;
     std::uint64_t index = 0;                // of an array block, in the stripe
     const bitset_source* source = nullptr;  // of source_bits
   };
@@ -212,8 +212,8 @@ class salvaged_reader {
     for (std::uint64_t i = first; i < end; ++i)
       if (const auto where = s_.eras.block(i)) want(*where, {request::array, i - first});
     if (first < end)
-      for (const auto& loose : s_.older_eras.of({first, end}))
-        want({loose.block}, {request::older_eras, loose.index - first});
+      for (const auto& stray : s_.stray_eras.of({first, end}))
+        want({stray.block}, {request::stray_eras, stray.index - first});
   }
 
   void begin_eras(std::uint64_t stripe) {
@@ -235,14 +235,14 @@ class salvaged_reader {
     switch (r.what) {
       case request::array:
         return take_array(stripe * array_blocks_per_stripe + r.index, r.index, data, error);
-      case request::older_eras:
-        if (!is_loose(data, where, sizeof(pd::le32))) return;
+      case request::stray_eras:
+        if (!is_stray(data, where, sizeof(pd::le32))) return;
         if (const auto values = pd::array_values<pd::le32>(*data);
             !any_past(values, s_.last_possible))
           raise(part(assumed_, r.index), values);
         return;
-      case request::loose_bits:
-        if (is_loose(data, where, sizeof(pd::le64)))
+      case request::stray_bits:
+        if (is_stray(data, where, sizeof(pd::le64)))
           raise(assumed_, pd::array_values<pd::le64>(*data), s_.current_era.value);
         return;
       case request::source_bits: return take_bits(*r.source, stripe, data, error);
@@ -255,7 +255,7 @@ class salvaged_reader {
   }
 
   void take_array(std::uint64_t i, std::uint64_t in_stripe, const pd::block* data, int error) {
-    if (s_.eras.examine_block(i, data, error)) return;
+    if (s_.eras.validate_block(i, data, error)) return;
     const auto values = pd::array_values<pd::le32>(*data);
     if (any_past(values, s_.last_possible)) return;
     sound_[in_stripe] = true;
@@ -264,7 +264,7 @@ class salvaged_reader {
 
   void take_bits(const bitset_source& source, std::uint64_t stripe, const pd::block* data,
                  int error) {
-    if (source.bits.examine_block(stripe, data, error)) return lose_bits(source, stripe);
+    if (source.bits.validate_block(stripe, data, error)) return lose_bits(source, stripe);
     raise(source.era_is_assumed ? assumed_ : known_, pd::array_values<pd::le64>(*data), source.era);
   }
 
@@ -377,13 +377,13 @@ template <class Use>
 void each_writeset(const salvaged& s, Use use) {
   const auto& ranges = s.ranges.all();
   const std::uint32_t current = s.current_era.value, none = 0xffffffff;
-  std::uint64_t loose_stripes = s.loose_bits.end();
+  std::uint64_t stray_stripes = s.stray_bits.end();
   auto source = s.sources.begin();
   for (auto range = ranges.begin();;) {
     salvaged_writeset ws;
     const std::uint32_t of_sources = source == s.sources.end() ? none : source->era;
     const std::uint32_t of_ranges = range == ranges.end() ? none : range->era;
-    ws.era = std::min({of_sources, of_ranges, loose_stripes > 0 ? current : none});
+    ws.era = std::min({of_sources, of_ranges, stray_stripes > 0 ? current : none});
     if (ws.era == none) return;
     for (; source != s.sources.end() && source->era == ws.era; ++source) {
       ws.sources.push_back(&*source);
@@ -392,9 +392,9 @@ void each_writeset(const salvaged& s, Use use) {
     }
     for (; range != ranges.end() && range->era == ws.era; ++range)
       ws.nr_bits = std::max(ws.nr_bits, range->end);
-    if (ws.era == current && loose_stripes > 0) {
+    if (ws.era == current && stray_stripes > 0) {
       ws.nr_bits = std::max(ws.nr_bits, s.nr_blocks);
-      ws.known_stripes = std::max(ws.known_stripes, std::exchange(loose_stripes, 0));
+      ws.known_stripes = std::max(ws.known_stripes, std::exchange(stray_stripes, 0));
     }
     ws.known_stripes = std::min(ws.known_stripes, stripes_for(ws.nr_bits));
     use(ws);

@@ -10,9 +10,9 @@
 #include <span>
 #include <vector>
 
+#include "era/metadata/metadata.h"
 #include "era/repair/assumed_ranges.h"
-#include "era/repair/block_survey.h"
-#include "era/view/metadata.h"
+#include "era/repair/block_scan.h"
 #include "era/xml/reader.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/read/array_map.h"
@@ -35,14 +35,14 @@ struct salvaged {
   std::deque<bitset_source> sources;  // ascending by era
   assumed_ranges ranges;
   // Blocks of bitsets that nothing names: their bits count as written in the current era.
-  loose_blocks loose_bits;
+  stray_blocks stray_bits;
   // Origin blocks whose era it has lost were written in the current era. A block of it that has an
   // era past last_possible counts as lost.
   pd::array_map eras;
   era_nr last_possible;
   // The newest of the eras in any of these blocks counts, too; it is assumed that they were the
   // array's.
-  loose_blocks older_eras;
+  stray_blocks stray_eras;
   // The superblock is lost: what is read may be outdated or of another place, and too new as well.
   bool searched = false;
   // The array has eras that are newer than a writeset's. Digestion would replace them with the
@@ -53,7 +53,7 @@ struct salvaged {
   std::vector<std::uint32_t> longest_first;  // as metadata's, for sources
 
   // Must be called once, after all else is set.
-  void settle();
+  void resolve();
 
   std::span<const std::uint32_t> sources_at(std::uint64_t stripe) const noexcept;
 };

@@ -35,29 +35,29 @@ std::string in_words(const candidate& c) {
 
 class searcher {
  public:
-  searcher(const pd::block_device& device, const salvage_wishes& wishes,
-           const salvage_report& report, const std::function<void()>& step)
+  searcher(const pd::block_device& device, const repair_options& given, const repair_report& report,
+           const std::function<void()>& step)
       : device_(device),
-        wishes_(wishes),
+        given_(given),
         report_(report),
         step_(step),
         queue_(device.make_engine(), device.nr_blocks()),
-        survey_(queue_, device.nr_blocks()),
-        ledger_(device.nr_blocks(), pd::block_ledger::counting::no_but_forgets),
-        walk_(queue_, ledger_) {}
+        scan_(queue_, device.nr_blocks()),
+        counter_(device.nr_blocks(), pd::reference_counter::counting::no_but_forgets),
+        walk_(queue_, counter_) {}
 
   salvaged run() {
     result_.searched = result_.is_folded = true;
     read_first_block();
-    survey_.survey_all(step_);
-    if (survey_.all(block_class::array_leaf).empty())
+    scan_.scan_all(step_);
+    if (scan_.all(block_class::array_leaf).empty())
       fail("there is no era metadata here, and nothing that could be saved");
-    settle_era();
+    resolve_era();
     judge_candidates();
     const std::uint64_t gaps = count_gaps();
     const bool whole = gaps == 0 && !candidates_.empty() && candidates_.front().whole;
-    settle_nr_blocks(whole);
-    settle_block_size();
+    resolve_nr_blocks(whole);
+    resolve_block_size();
     if (!whole || !collect()) {
       assume(fmt::format(
           "all blocks were written in era {}, since not only the superblock is lost: {}",
@@ -67,11 +67,11 @@ class searcher {
                                  gaps)
                    : "no era array is whole"));
       result_.sources.clear();
-      result_.older_eras = {};
-      result_.loose_bits = {};
+      result_.stray_eras = {};
+      result_.stray_bits = {};
       result_.eras = pd::array_map(result_.nr_blocks, sizeof(pd::le32));
     }
-    result_.settle();
+    result_.resolve();
     return std::move(result_);
   }
 
@@ -87,23 +87,23 @@ class searcher {
       if (!data || pd::is_zero(*data)) return;
       first_ = data->as<superblock>();
       // A checksum that is salted as here tells more than a magic number.
-      const bool is_ours = !pd::verify(superblock_kind, *data, superblock_location);
+      const bool is_ours = !pd::validate(superblock_kind, *data, superblock_location);
       if (!is_ours && first_.magic != superblock_magic) foreign = recognize(*data);
     });
     if (foreign) fail(*foreign);
   }
 
-  void settle_era() {
-    const std::uint32_t newest = survey_.newest_era();
+  void resolve_era() {
+    const std::uint32_t newest = scan_.newest_era();
     // The current writeset is of a newer era than all that have a name.
-    if (wishes_.current_era && *wishes_.current_era <= newest)
+    if (given_.current_era && *given_.current_era <= newest)
       fail(
           fmt::format("--current-era {} cannot be: the metadata goes on to era {}, and what has no "
                       "era any more may be newer; it has to be {} or later",
-                      *wishes_.current_era, newest, newest + 1));
-    result_.current_era = {wishes_.current_era.value_or(newest + 1)};
+                      *given_.current_era, newest, newest + 1));
+    result_.current_era = {given_.current_era.value_or(newest + 1)};
     result_.last_possible = {newest};
-    if (wishes_.current_era) return;
+    if (given_.current_era) return;
     assume(fmt::format(
         "the current era is {}: {} is the newest that any block names; if it was a later one, give "
         "it with --current-era, or blocks written since will be missing from lists",
@@ -111,7 +111,7 @@ class searcher {
   }
 
   void judge_candidates() {
-    for (const pd::block_nr root : survey_.possible_array_roots()) {
+    for (const pd::block_nr root : scan_.possible_array_roots()) {
       step_();
       if (nr_judged_++ < most_candidates) judge(root);
     }
@@ -131,11 +131,11 @@ class searcher {
     std::vector<pd::block_nr> blocks;
     for (std::uint64_t i = 0; i < c.map.nr_blocks(); ++i) {
       const auto where = c.map.block(i);
-      c.whole = c.whole && where && survey_.class_of(*where) == block_class::eras;
+      c.whole = c.whole && where && scan_.class_of(*where) == block_class::eras;
       if (where) blocks.push_back(*where);
     }
     queue_.read(blocks, [&](std::size_t i, const pd::block* data, int) {
-      if (!data || survey_.class_of(blocks[i]) != block_class::eras) return;
+      if (!data || scan_.class_of(blocks[i]) != block_class::eras) return;
       for (const std::uint32_t era : pd::array_values<pd::le32>(*data)) {
         c.newest_era = std::max(c.newest_era, era);
         c.written += era != 0;
@@ -149,26 +149,26 @@ class searcher {
   }
 
   std::optional<pd::measured_array> measure(pd::block_nr root) {
-    ledger_.forget();
+    counter_.forget();
     return pd::measure_array(walk_, root);
   }
 
   pd::array_map map_of(pd::block_nr root, std::uint32_t nr_blocks) {
-    ledger_.forget();
+    counter_.forget();
     return pd::map_array(walk_, std::nullopt, root, nr_blocks, sizeof(pd::le32),
-                         [](const pd::damage&) {});
+                         [](const pd::block_error&) {});
   }
 
   // whole: nothing but the superblock is lost, so that the longest array is no outdated one.
-  void settle_nr_blocks(bool whole) {
+  void resolve_nr_blocks(bool whole) {
     const bool judged_all = nr_judged_ <= most_candidates;
     // The array may be of a time when the device was larger: only the user can know.
-    if (wishes_.nr_blocks && !candidates_.empty() &&
-        *wishes_.nr_blocks < candidates_.front().nr_blocks)
+    if (given_.nr_blocks && !candidates_.empty() &&
+        *given_.nr_blocks < candidates_.front().nr_blocks)
       assume(fmt::format("{} origin blocks, as told; there is an era array of {}, which is cut",
-                         *wishes_.nr_blocks, candidates_.front().nr_blocks));
-    if (wishes_.nr_blocks)
-      result_.nr_blocks = *wishes_.nr_blocks;
+                         *given_.nr_blocks, candidates_.front().nr_blocks));
+    if (given_.nr_blocks)
+      result_.nr_blocks = *given_.nr_blocks;
     else if (whole && judged_all)
       result_.nr_blocks = candidates_.front().nr_blocks;
     else
@@ -182,7 +182,7 @@ class searcher {
     assume(fmt::format("the era array is that of {}", in_words(candidates_.front())));
     for (std::size_t i = 1; i < std::min(candidates_.size(), reported); ++i)
       assume(fmt::format("it could also be that of {}", in_words(candidates_[i])));
-    if (!wishes_.nr_blocks)
+    if (!given_.nr_blocks)
       assume(fmt::format("{} origin blocks, the length of that array; --nr-blocks changes it",
                          result_.nr_blocks));
     result_.eras = map_of(candidates_.front().root, result_.nr_blocks);
@@ -190,17 +190,17 @@ class searcher {
 
   // A metadata snapshot's superblock has the block size. But one may also be left of another life
   // of the device, with another geometry.
-  void settle_block_size() {
+  void resolve_block_size() {
     const superblock* copy = nullptr;
     const superblock* other = nullptr;  // one that does not fit, or contradicts one that does
-    for (const superblock& sb : survey_.superblocks())
+    for (const superblock& sb : scan_.superblocks())
       if (fits(sb) && (!copy || copy->data_block_size == sb.data_block_size))
         copy = &sb;
       else
         other = &sb;
     if (other && fits(*other)) copy = nullptr;
-    if (wishes_.block_size) {
-      result_.block_size = *wishes_.block_size;
+    if (given_.block_size) {
+      result_.block_size = *given_.block_size;
     } else if (copy) {
       result_.block_size = copy->data_block_size;
       assume(fmt::format("the block size is that of a metadata snapshot of era {}, {} sectors",
@@ -225,7 +225,7 @@ class searcher {
     if (sb.nr_blocks != result_.nr_blocks) return false;
     if (!check_superblock(sb, device_.nr_blocks(), true).empty()) return false;
     const auto array = measure({sb.era_array_root});
-    const block_class tree = survey_.class_of({sb.writeset_tree_root});
+    const block_class tree = scan_.class_of({sb.writeset_tree_root});
     return array && array->nr_values == sb.nr_blocks &&
            (array->value_size == sizeof(pd::le32) || array->value_size == 0) &&
            (tree == block_class::writeset_leaf || tree == block_class::internal_node);
@@ -234,11 +234,11 @@ class searcher {
   // The kernel fills the device from its beginning: what it has never used lies behind all that it
   // has used, and is zeros where the device was new. Anything else may be a part that is lost.
   std::uint64_t count_gaps() const {
-    std::uint64_t used = survey_.nr_blocks(), gaps = 0;
-    while (used > 1 && survey_.class_of({used - 1}) == block_class::zero) --used;
+    std::uint64_t used = scan_.nr_blocks(), gaps = 0;
+    while (used > 1 && scan_.class_of({used - 1}) == block_class::zero) --used;
     for (std::uint64_t b = 1; b < used; ++b) {
-      const block_class what = survey_.class_of({b});
-      if (what == block_class::zero || what == block_class::junk) ++gaps;
+      const block_class what = scan_.class_of({b});
+      if (what == block_class::zero || what == block_class::invalid) ++gaps;
     }
     return gaps;
   }
@@ -247,12 +247,12 @@ class searcher {
   // tree are of no use: an outdated one may name a block that is part of the current writeset by
   // now, under an era that is too old. Returns false if there is too much.
   bool collect() {
-    if (!survey_.collect(result_.older_eras, result_.loose_bits)) return false;
-    std::vector<bool> placed(survey_.nr_blocks());
+    if (!scan_.collect(result_.stray_eras, result_.stray_bits)) return false;
+    std::vector<bool> placed(scan_.nr_blocks());
     for (std::uint64_t i = 0; i < result_.eras.nr_blocks(); ++i)
       if (const auto block = result_.eras.block(i)) placed[block->value] = true;
-    result_.older_eras.erase_blocks([&](pd::block_nr b) { return placed[b.value]; });
-    if (!result_.loose_bits.empty())
+    result_.stray_eras.erase_blocks([&](pd::block_nr b) { return placed[b.value]; });
+    if (!result_.stray_bits.empty())
       assume(
           fmt::format("all blocks in bitsets were written in era {}, since which is the current "
                       "writeset is unknown",
@@ -264,12 +264,12 @@ class searcher {
   static constexpr std::uint64_t most_candidates = 4096;
 
   const pd::block_device& device_;
-  const salvage_wishes& wishes_;
-  const salvage_report& report_;
+  const repair_options& given_;
+  const repair_report& report_;
   const std::function<void()>& step_;
   pd::read_queue queue_;
-  block_survey survey_;
-  pd::block_ledger ledger_;  // for one array at a time
+  block_scan scan_;
+  pd::reference_counter counter_;  // for one array at a time
   pd::btree_walk walk_;
   superblock first_{};
   std::vector<candidate> candidates_;
@@ -279,16 +279,16 @@ class searcher {
 
 }  // namespace
 
-salvaged search_metadata(const pd::block_device& device, const salvage_wishes& wishes,
-                         const salvage_report& report, const std::function<void()>& step) {
-  return searcher(device, wishes, report, step).run();
+salvaged search_metadata(const pd::block_device& device, const repair_options& given,
+                         const repair_report& report, const std::function<void()>& step) {
+  return searcher(device, given, report, step).run();
 }
 
 std::uint32_t newest_era_on(const pd::block_device& device, const std::function<void()>& step) {
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  block_survey survey(queue, device.nr_blocks());
-  survey.survey_all(step);
-  return survey.newest_era();
+  block_scan scan(queue, device.nr_blocks());
+  scan.scan_all(step);
+  return scan.newest_era();
 }
 
 }  // namespace era

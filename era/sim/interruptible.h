@@ -8,8 +8,8 @@
 #include <string>
 #include <utility>
 
+#include "era/dm_target/target.h"
 #include "era/format/superblock.h"
-#include "era/target/target.h"
 #include "persistent-data/io/block_store.h"
 
 namespace era::sim {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "era/target/target.h"
+#include "era/dm_target/target.h"
 #include "persistent-data/io/unique_fd.h"
 
 namespace era::sim {

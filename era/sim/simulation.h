@@ -9,10 +9,10 @@
 #include <string_view>
 #include <vector>
 
+#include "era/dm_target/target.h"
 #include "era/sim/interruptible.h"
 #include "era/sim/script.h"
 #include "era/sim/trace.h"
-#include "era/target/target.h"
 
 namespace era::sim {
 

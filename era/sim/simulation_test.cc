@@ -10,8 +10,8 @@
 #include <memory>
 #include <set>
 
+#include "era/metadata/stripe.h"
 #include "era/testing/round_trip.h"
-#include "era/view/stripe.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/testing/recording_store.h"
 

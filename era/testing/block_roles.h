@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "era/view/finding.h"
+#include "era/damage/finding.h"
 #include "persistent-data/format/block.h"
 
 namespace era::test {

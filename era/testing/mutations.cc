@@ -70,7 +70,7 @@ void mutator::resealed(std::string_view kind, std::string detail, const change& 
   if (one_of_many && field_cases_++ % 3 != nr_ % 3) return;
   pd::block b = original_;
   how(b);
-  pd::seal(kind_of(use_.what), b, {nr_});
+  pd::prepare_for_write(kind_of(use_.what), b, {nr_});
   emit({kind, std::move(detail), o.expected, o.in_snapshot_alone, o.dump_refuses, false, {}}, b);
 }
 
@@ -156,7 +156,7 @@ void mutator::fields() {
 void mutator::location() {
   for (const std::uint64_t nr : {nr_ + 1, std::uint64_t{1} << 63}) {
     pd::block b = original_;
-    pd::seal(kind_of(use_.what), b, {nr});
+    pd::prepare_for_write(kind_of(use_.what), b, {nr});
     destroy("wrong place", fmt::format("sealed for block {}", nr), b);
   }
 }

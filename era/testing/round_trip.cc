@@ -9,13 +9,14 @@
 
 #include "era/check/check.h"
 #include "era/commands/finding_text.h"
-#include "era/restore/restore.h"
+#include "era/metadata/metadata_builder.h"
 #include "persistent-data/io/output_device.h"
 
 namespace era::test {
 namespace {
 
-restorer::open_target opener(const std::string& path, std::optional<pd::output_device>& device) {
+metadata_builder::open_target opener(const std::string& path,
+                                     std::optional<pd::output_device>& device) {
   return [&path, &device](std::uint64_t suggested) {
     device.emplace(path, suggested);
     return output_target{
@@ -45,13 +46,13 @@ std::string findings_in(const std::string& path) {
   return text;
 }
 
-std::string repair_to(const std::string& from, const std::string& to, const salvage_wishes& wishes,
-                      const salvage_report& report) {
+std::string repair_to(const std::string& from, const std::string& to, const repair_options& given,
+                      const repair_report& report) {
   std::optional<pd::output_device> output;
-  restorer builder(opener(to, output), [] {});
+  metadata_builder builder(opener(to, output), [] {});
   try {
     const pd::block_device device(from, pd::access::shared);
-    const salvaged saved = salvage_metadata(device, wishes, report, [] {});
+    const salvaged saved = salvage_metadata(device, given, report, [] {});
     write_document(saved, device, false, builder, [](std::uint64_t) {});
     builder.commit();
     return "";
@@ -63,7 +64,7 @@ std::string repair_to(const std::string& from, const std::string& to, const salv
 
 std::string restore_to(const std::string& path, const std::string& xml, std::size_t piece) {
   std::optional<pd::output_device> device;
-  restorer builder(opener(path, device), [] {});
+  metadata_builder builder(opener(path, device), [] {});
   std::size_t at = 0;
   const auto read = [&](char* to, std::size_t size) {
     const std::size_t now = std::min({size, piece, xml.size() - at});

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "era/dump/dump.h"
+#include "era/metadata/metadata.h"
 #include "era/repair/salvage.h"
-#include "era/view/metadata.h"
 
 namespace era::test {
 
@@ -23,7 +23,7 @@ std::string restore_to(const std::string& path, const std::string& xml,
                        std::size_t piece = std::size_t{1} << 20);
 
 // Repairs the metadata at one path onto the file at another. The message where that fails.
-std::string repair_to(const std::string& from, const std::string& to, const salvage_wishes&,
-                      const salvage_report&);
+std::string repair_to(const std::string& from, const std::string& to, const repair_options&,
+                      const repair_report&);
 
 }  // namespace era::test

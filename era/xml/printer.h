@@ -6,9 +6,9 @@
 #include <optional>
 #include <string_view>
 
+#include "era/text/text_buffer.h"
 #include "era/xml/reader.h"
 #include "era/xml/run_joiner.h"
-#include "era/xml/text_buffer.h"
 
 namespace era::xml {
 

@@ -39,7 +39,7 @@ uuid_bytes parse_uuid(std::string_view text) {
   const bool is_hex = digits.size() == 2 * uuid.size() &&
                       digits.find_first_not_of("0123456789abcdefABCDEF") == digits.npos;
   if (!is_hex && text.size() > uuid.size())
-    throw rejected(
+    throw invalid_input(
         fmt::format("uuid=\"{}\" is neither a UUID nor up to 16 bytes", printable(text)));
   if (is_hex)
     for (std::size_t i = 0; i < uuid.size(); ++i)
@@ -63,7 +63,7 @@ class attribute_list {
   std::string_view text(std::string_view name) {
     for (std::size_t i = 0; attributes_[i]; i += 2)
       if (name == attributes_[i]) return attributes_[i + 1];
-    throw rejected(fmt::format("attribute '{}' is missing", name));
+    throw invalid_input(fmt::format("attribute '{}' is missing", name));
   }
 
   std::uint64_t number(std::string_view name, std::uint64_t max) {
@@ -71,10 +71,10 @@ class attribute_list {
     std::uint64_t value = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     if (error == std::errc::result_out_of_range || (error == std::errc() && value > max))
-      throw rejected(
+      throw invalid_input(
           fmt::format("{}=\"{}\" is too large; it can be {}", name, printable(digits), max));
     if (error != std::errc() || end != digits.data() + digits.size())
-      throw rejected(fmt::format("{}=\"{}\" is not a number", name, printable(digits)));
+      throw invalid_input(fmt::format("{}=\"{}\" is not a number", name, printable(digits)));
     return value;
   }
 
@@ -87,14 +87,14 @@ class attribute_list {
     const std::string_view word = text(name);
     if (word == "true") return true;
     if (word == "false") return false;
-    throw rejected(fmt::format("{}=\"{}\" is neither true nor false", name, printable(word)));
+    throw invalid_input(fmt::format("{}=\"{}\" is neither true nor false", name, printable(word)));
   }
 
   // Expat refuses repeated ones.
   void nothing_but(std::initializer_list<std::string_view> known) const {
     for (std::size_t i = 0; attributes_[i]; i += 2)
       if (std::find(known.begin(), known.end(), attributes_[i]) == known.end())
-        throw rejected(fmt::format(
+        throw invalid_input(fmt::format(
             "attribute '{}' is not known; known here: {}", printable(attributes_[i]),
             known.size() == 0 ? "none"
                               : fmt::format("{}", fmt::join(known.begin(), known.end(), ", "))));
@@ -138,7 +138,7 @@ class parser {
         expat_.get(), [](void* self, const XML_Char*, const XML_Char*, const XML_Char*, int) {
           static_cast<parser*>(self)->guarded([](parser& p) {
             p.element_ = "DOCTYPE";
-            throw rejected("document type declarations and entities are not accepted");
+            throw invalid_input("document type declarations and entities are not accepted");
           });
         });
   }
@@ -219,7 +219,7 @@ class parser {
         for (; lines.of_writeset(line); ++plain_lines_) out_.bits(line.blocks, line.value != 0);
       else
         for (; lines.of_era_array(line); ++plain_lines_) out_.eras(line.blocks, {line.value});
-    } catch (const rejected& e) {
+    } catch (const invalid_input& e) {
       throw input_error(fmt::format("{}:{}: {}: {}", name_, fed_lines_ + plain_lines_ + 1,
                                     line.element, e.what()));
     }
@@ -235,7 +235,7 @@ class parser {
     last_event_ = static_cast<std::uint64_t>(XML_GetCurrentByteIndex(expat_.get()));
     try {
       std::invoke(step, *this);
-    } catch (const rejected& e) {
+    } catch (const invalid_input& e) {
       stop(std::make_exception_ptr(
           input_error(fmt::format("{}: {}: {}", position(), printable(element_), e.what()))));
     } catch (...) {
@@ -280,8 +280,8 @@ class parser {
       case inside::superblock: return in_superblock(list);
       case inside::writeset: return in_writeset(list);
       case inside::era_array: return in_era_array(list);
-      case inside::leaf: throw rejected("it stands inside an element that is empty");
-      case inside::end: throw rejected("it comes after the superblock");
+      case inside::leaf: throw invalid_input("it stands inside an element that is empty");
+      case inside::end: throw invalid_input("it comes after the superblock");
     }
   }
 
@@ -346,13 +346,13 @@ class parser {
   pd::range run(attribute_list& list) const {
     const std::uint64_t begin = list.number("block_begin", max_origin_blocks);
     const std::uint64_t len = list.number("len", max_origin_blocks);
-    if (len == 0) throw rejected("len=\"0\" is no run of blocks");
+    if (len == 0) throw invalid_input("len=\"0\" is no run of blocks");
     return {begin, begin + len};
   }
 
   void expect(std::string_view element, std::string_view expected) const {
     if (element_ != element)
-      throw rejected(fmt::format("this element is not known here; expected {}", expected));
+      throw invalid_input(fmt::format("this element is not known here; expected {}", expected));
   }
 
   void open_leaf() {
@@ -383,7 +383,7 @@ class parser {
   void text(std::string_view text) {
     if (text.find_first_not_of(" \t\r\n") == text.npos) return;
     element_ = "text";
-    throw rejected("there is text between the elements");
+    throw invalid_input("there is text between the elements");
   }
 
   const std::string& name_;

@@ -19,7 +19,8 @@ struct superblock_element {
   uuid_bytes uuid{};
 };
 
-// Takes the elements as they come. Each function may throw rejected, and the reader says where.
+// Takes the elements as they come. Each function may throw invalid_input, and the reader says
+// where.
 class document {
  public:
   virtual ~document() = default;
@@ -35,7 +36,7 @@ class document {
   virtual void end_superblock() = 0;
 };
 
-class rejected : public std::runtime_error {
+class invalid_input : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
@@ -61,7 +62,7 @@ struct read_options {
 };
 
 // Reads to the end; name is the file's for messages. Throws input_error, and all that source and
-// document throw except rejected.
+// document throw except invalid_input.
 void read(const byte_source&, const std::string& name, document&, const read_options& = {});
 
 }  // namespace era::xml

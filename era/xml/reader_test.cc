@@ -19,7 +19,7 @@ struct recorder : document {
     text += fmt::format("writeset {} {}\n", era, nr_bits);
   }
   void bits(pd::range b, bool value) override {
-    if (b.begin == refused) throw rejected("no such thing");
+    if (b.begin == refused) throw invalid_input("no such thing");
     text += fmt::format("bits {} {} {}\n", b.begin, b.end, value);
   }
   void end_writeset() override { text += "end writeset\n"; }

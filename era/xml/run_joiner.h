@@ -6,7 +6,7 @@
 #include <functional>
 #include <optional>
 
-#include "era/xml/text_buffer.h"
+#include "era/text/text_buffer.h"
 #include "persistent-data/format/strong.h"
 
 namespace era {

@@ -14,7 +14,7 @@
 #include <random>
 
 #include "config.h"
-#include "era/testing/metadata_builder.h"
+#include "era/testing/image_builder.h"
 
 #ifdef HAVE_LZMA
 #include <lzma.h>

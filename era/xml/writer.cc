@@ -6,7 +6,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "era/xml/put.h"
+#include "era/text/format_fast.h"
 
 namespace era::xml {
 namespace {

@@ -12,7 +12,7 @@
 #include <span>
 
 #include "era/format/superblock.h"
-#include "era/xml/text_buffer.h"
+#include "era/text/text_buffer.h"
 #include "persistent-data/format/le.h"
 
 namespace era::xml {

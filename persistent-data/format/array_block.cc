@@ -4,12 +4,12 @@
 
 namespace persistent_data {
 
-std::optional<flaw> check_array_block(const block& b, std::uint32_t value_size,
-                                      std::uint32_t nr_entries) {
+std::optional<error_detail> check_array_block(const block& b, std::uint32_t value_size,
+                                              std::uint32_t nr_entries) {
   const auto& header = b.as<array_header>();
   const auto differs = [](const char* what, std::uint32_t is, std::uint32_t should_be) {
-    return flaw{fault::bad_shape,
-                fmt::format("the array block's {} is {}, not {}", what, is, should_be)};
+    return error_detail{error_class::bad_shape,
+                        fmt::format("the array block's {} is {}, not {}", what, is, should_be)};
   };
   if (header.value_size != value_size) return differs("value size", header.value_size, value_size);
   if (header.max_entries != max_array_entries(value_size))

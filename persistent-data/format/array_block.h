@@ -38,8 +38,8 @@ constexpr std::uint64_t array_blocks_for(std::uint64_t nr_values,
 
 // The shape of an array block whose checksum holds. nr_entries is how many values the block has to
 // have: all blocks of an array but the last are full.
-std::optional<flaw> check_array_block(const block&, std::uint32_t value_size,
-                                      std::uint32_t nr_entries);
+std::optional<error_detail> check_array_block(const block&, std::uint32_t value_size,
+                                              std::uint32_t nr_entries);
 
 // The same for any number of values, where it is not known how many the block has to have.
 inline bool is_array_block_of(const block& b, std::uint32_t value_size) {

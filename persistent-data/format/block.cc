@@ -25,43 +25,44 @@ std::uint64_t stored_number(const block_kind& kind, const block& b) noexcept {
 }
 
 // A checksum that fails for one kind may hold for another: its salt tells which.
-flaw explain_bad_checksum(const block& b, std::uint32_t salt) {
-  if (is_zero(b)) return {fault::bad_checksum, "the block holds only zeros"};
+error_detail explain_bad_checksum(const block& b, std::uint32_t salt) {
+  if (is_zero(b)) return {error_class::bad_checksum, "the block holds only zeros"};
   for (const block_kind* kind : known_kinds)
     if (kind->salt == salt)
-      return {fault::wrong_kind, fmt::format("the block holds {} (written for block {})",
-                                             kind->name, stored_number(*kind, b))};
-  return {fault::bad_checksum, "the checksum does not match the content"};
+      return {error_class::wrong_kind, fmt::format("the block holds {} (written for block {})",
+                                                   kind->name, stored_number(*kind, b))};
+  return {error_class::bad_checksum, "the checksum does not match the content"};
 }
 
 }  // namespace
 
-std::string_view name(fault what) noexcept {
+std::string_view name(error_class what) noexcept {
   switch (what) {
-    case fault::io_error: return "io-error";
-    case fault::bad_checksum: return "bad-checksum";
-    case fault::wrong_kind: return "wrong-kind";
-    case fault::wrong_place: return "wrong-place";
-    case fault::bad_shape: return "bad-shape";
-    case fault::bad_pointer: return "bad-pointer";
-    case fault::cross_linked: return "cross-linked";
-    case fault::in_doubt: return "in-doubt";
-    case fault::missing: return "missing";
-    case fault::bad_value: return "bad-value";
-    case fault::out_of_order: return "out-of-order";
-    case fault::count_too_low: return "count-too-low";
-    case fault::count_too_high: return "count-too-high";
+    case error_class::io_error: return "io-error";
+    case error_class::bad_checksum: return "bad-checksum";
+    case error_class::wrong_kind: return "wrong-kind";
+    case error_class::wrong_place: return "wrong-place";
+    case error_class::bad_shape: return "bad-shape";
+    case error_class::bad_pointer: return "bad-pointer";
+    case error_class::cross_linked: return "cross-linked";
+    case error_class::in_doubt: return "in-doubt";
+    case error_class::missing: return "missing";
+    case error_class::bad_value: return "bad-value";
+    case error_class::out_of_order: return "out-of-order";
+    case error_class::count_too_low: return "count-too-low";
+    case error_class::count_too_high: return "count-too-high";
   }
   return "unknown";
 }
 
-std::optional<flaw> verify(const block_kind& kind, const block& b, block_nr where) {
+std::optional<error_detail> validate(const block_kind& kind, const block& b, block_nr where) {
   const std::uint32_t salt = unsalted_checksum(b) ^ b.as<le32>();
   if (salt != kind.salt) return explain_bad_checksum(b, salt);
   const std::uint64_t number = stored_number(kind, b);
   if (number != where.value)
-    return flaw{fault::wrong_place,
-                fmt::format("the block holds {} that was written for block {}", kind.name, number)};
+    return error_detail{
+        error_class::wrong_place,
+        fmt::format("the block holds {} that was written for block {}", kind.name, number)};
   return {};
 }
 
@@ -72,7 +73,7 @@ const block_kind* identify(const block& b, block_nr where) noexcept {
   return nullptr;
 }
 
-void seal(const block_kind& kind, block& b, block_nr where) noexcept {
+void prepare_for_write(const block_kind& kind, block& b, block_nr where) noexcept {
   assert(kind.blocknr_offset + sizeof(le64) <= block_size);
   const le64 number = where.value;
   std::memcpy(b.bytes.data() + kind.blocknr_offset, &number, sizeof number);

@@ -52,7 +52,7 @@ inline constexpr block_kind space_map_index_kind{"a space map index", 160478, 8}
 inline constexpr block_kind space_map_bitmap_kind{"a space map bitmap", 240779, 8};
 
 // The classes of what can be wrong. name() gives the word that programs can rely on.
-enum class fault {
+enum class error_class {
   io_error,       // could not be read
   bad_checksum,   // the checksum does not match the content
   wrong_kind,     // intact, but a block of another kind
@@ -67,21 +67,21 @@ enum class fault {
   count_too_low,  // the space map counts fewer references than there are
   count_too_high  // the space map counts more references than there are: a leak
 };
-std::string_view name(fault) noexcept;
+std::string_view name(error_class) noexcept;
 
-struct flaw {
-  fault what;
-  std::string detail;  // in words, without the block's number: "the checksum is wrong"
+struct error_detail {
+  error_class type;
+  std::string text;  // without the block's number: "the checksum is wrong"
 };
 
 // Checksum, kind and location, before any other field is trusted. Nothing: the block is intact.
-std::optional<flaw> verify(const block_kind&, const block&, block_nr);
+std::optional<error_detail> validate(const block_kind&, const block&, block_nr);
 
 // Which of the kinds above an intact block is that was written for this place; nullptr: none.
 const block_kind* identify(const block&, block_nr) noexcept;
 
 // Writes the block's number and its checksum: the last thing before it is written to disk.
-void seal(const block_kind&, block&, block_nr) noexcept;
+void prepare_for_write(const block_kind&, block&, block_nr) noexcept;
 
 bool is_zero(const block&) noexcept;
 

@@ -40,7 +40,7 @@ TEST(Block, SealWritesTheNumberAndTheChecksumAndNothingElse) {
   for (const known_kind& k : kinds) {
     const block before = random_block(seed);
     block after = before;
-    seal(k.kind, after, here);
+    prepare_for_write(k.kind, after, here);
     for (std::size_t i = 0; i < 8; ++i)
       EXPECT_EQ(after.bytes[k.blocknr_offset + i], std::byte(8 - i)) << k.kind.name;
     const std::uint32_t checksum = crc32c(std::span(after.bytes).subspan(4)) ^ k.salt;
@@ -60,11 +60,11 @@ TEST(Block, WhatIsSealedIsIntact) {
     for (const block_nr where :
          {block_nr{0}, {1}, here, {std::numeric_limits<std::uint64_t>::max()}}) {
       block b = random_block(seed);
-      seal(k.kind, b, where);
-      EXPECT_FALSE(verify(k.kind, b, where)) << k.kind.name;
+      prepare_for_write(k.kind, b, where);
+      EXPECT_FALSE(validate(k.kind, b, where)) << k.kind.name;
       block zeros{};
-      seal(k.kind, zeros, where);
-      EXPECT_FALSE(verify(k.kind, zeros, where)) << k.kind.name;
+      prepare_for_write(k.kind, zeros, where);
+      EXPECT_FALSE(validate(k.kind, zeros, where)) << k.kind.name;
     }
 }
 
@@ -73,24 +73,24 @@ TEST(Block, OneBitAnywhereIsFound) {
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   for (const known_kind& k : kinds) {
     block b = random_block(seed);
-    seal(k.kind, b, here);
+    prepare_for_write(k.kind, b, here);
     for (std::size_t bit = 0; bit < 8 * block_size; ++bit) {
       flip(b, bit);
-      const auto wrong = verify(k.kind, b, here);
+      const auto wrong = validate(k.kind, b, here);
       flip(b, bit);
       ASSERT_TRUE(wrong) << k.kind.name << " bit " << bit;
-      ASSERT_EQ(wrong->what, fault::bad_checksum) << k.kind.name << " bit " << bit;
-      ASSERT_EQ(wrong->detail, "the checksum does not match the content");
+      ASSERT_EQ(wrong->type, error_class::bad_checksum) << k.kind.name << " bit " << bit;
+      ASSERT_EQ(wrong->text, "the checksum does not match the content");
     }
   }
 }
 
 TEST(Block, ZerosAreNothing) {
   for (const known_kind& k : kinds) {
-    const auto wrong = verify(k.kind, block{}, {0});
+    const auto wrong = validate(k.kind, block{}, {0});
     ASSERT_TRUE(wrong);
-    EXPECT_EQ(wrong->what, fault::bad_checksum);
-    EXPECT_EQ(wrong->detail, "the block holds only zeros");
+    EXPECT_EQ(wrong->type, error_class::bad_checksum);
+    EXPECT_EQ(wrong->text, "the block holds only zeros");
   }
 }
 
@@ -99,11 +99,11 @@ TEST(Block, AnotherKindIsNamed) {
     for (const known_kind& wanted : kinds) {
       if (written.salt == wanted.salt) continue;
       block b = random_block(4);
-      seal(written.kind, b, {77});
-      const auto wrong = verify(wanted.kind, b, {77});
+      prepare_for_write(written.kind, b, {77});
+      const auto wrong = validate(wanted.kind, b, {77});
       ASSERT_TRUE(wrong);
-      EXPECT_EQ(wrong->what, fault::wrong_kind);
-      EXPECT_EQ(wrong->detail,
+      EXPECT_EQ(wrong->type, error_class::wrong_kind);
+      EXPECT_EQ(wrong->text,
                 fmt::format("the block holds {} (written for block 77)", written.kind.name));
     }
 }
@@ -112,11 +112,11 @@ TEST(Block, AnotherPlaceIsNamed) {
   for (const known_kind& k : kinds)
     for (const std::uint64_t bit : {0u, 1u, 31u, 32u, 63u}) {
       block b = random_block(5);
-      seal(k.kind, b, here);
-      const auto wrong = verify(k.kind, b, {here.value ^ std::uint64_t{1} << bit});
+      prepare_for_write(k.kind, b, here);
+      const auto wrong = validate(k.kind, b, {here.value ^ std::uint64_t{1} << bit});
       ASSERT_TRUE(wrong) << bit;
-      EXPECT_EQ(wrong->what, fault::wrong_place);
-      EXPECT_EQ(wrong->detail,
+      EXPECT_EQ(wrong->type, error_class::wrong_place);
+      EXPECT_EQ(wrong->text,
                 fmt::format("the block holds {} that was written for block {}", k.kind.name, here));
     }
 }
@@ -133,17 +133,18 @@ TEST(Block, IsZeroSeesEveryByte) {
 
 // Programs read them.
 TEST(Fault, HasANameForEach) {
-  const std::pair<fault, std::string_view> names[] = {{fault::io_error, "io-error"},
-                                                      {fault::bad_checksum, "bad-checksum"},
-                                                      {fault::wrong_kind, "wrong-kind"},
-                                                      {fault::wrong_place, "wrong-place"},
-                                                      {fault::bad_shape, "bad-shape"},
-                                                      {fault::bad_pointer, "bad-pointer"},
-                                                      {fault::cross_linked, "cross-linked"},
-                                                      {fault::missing, "missing"},
-                                                      {fault::bad_value, "bad-value"},
-                                                      {fault::count_too_low, "count-too-low"},
-                                                      {fault::count_too_high, "count-too-high"}};
+  const std::pair<error_class, std::string_view> names[] = {
+      {error_class::io_error, "io-error"},
+      {error_class::bad_checksum, "bad-checksum"},
+      {error_class::wrong_kind, "wrong-kind"},
+      {error_class::wrong_place, "wrong-place"},
+      {error_class::bad_shape, "bad-shape"},
+      {error_class::bad_pointer, "bad-pointer"},
+      {error_class::cross_linked, "cross-linked"},
+      {error_class::missing, "missing"},
+      {error_class::bad_value, "bad-value"},
+      {error_class::count_too_low, "count-too-low"},
+      {error_class::count_too_high, "count-too-high"}};
   for (const auto& [what, word] : names) EXPECT_EQ(name(what), word);
 }
 

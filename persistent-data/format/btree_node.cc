@@ -4,8 +4,10 @@
 
 namespace persistent_data {
 
-std::optional<flaw> check_node(const block& b, std::uint32_t leaf_value_size) {
-  const auto wrong = [](std::string detail) { return flaw{fault::bad_shape, std::move(detail)}; };
+std::optional<error_detail> validate_node(const block& b, std::uint32_t leaf_value_size) {
+  const auto wrong = [](std::string detail) {
+    return error_detail{error_class::bad_shape, std::move(detail)};
+  };
   const auto& header = b.as<node_header>();
   const std::uint32_t flags = header.flags, nr_entries = header.nr_entries;
   if (flags != internal_node && flags != leaf_node)

@@ -47,9 +47,9 @@ static_assert(max_node_entries(4) == 336 && max_node_entries(8) == 252 &&
 inline constexpr unsigned max_btree_depth = 16;
 
 // The shape of a node whose checksum holds: flags, sizes, counts and the order of its keys.
-std::optional<flaw> check_node(const block&, std::uint32_t leaf_value_size);
+std::optional<error_detail> validate_node(const block&, std::uint32_t leaf_value_size);
 
-// Read access to a node that check_node has accepted; borrows the block.
+// Read access to a node that validate_node has accepted; borrows the block.
 class node_view {
  public:
   explicit node_view(const block& b) noexcept : bytes_(b.bytes.data()) {}

@@ -26,12 +26,12 @@ block node_of(std::uint32_t n) {
   return test::make_internal({1}, keys_up_to(n), std::vector<block_nr>(n, block_nr{9}));
 }
 
-// What check_node says; empty: the node is sound.
+// What validate_node says; empty: the node is sound.
 std::string flaw_of(const block& b, std::uint32_t leaf_value_size = 8) {
-  const auto wrong = check_node(b, leaf_value_size);
+  const auto wrong = validate_node(b, leaf_value_size);
   if (!wrong) return "";
-  EXPECT_EQ(wrong->what, fault::bad_shape);
-  return wrong->detail;
+  EXPECT_EQ(wrong->type, error_class::bad_shape);
+  return wrong->text;
 }
 
 template <class Change>

@@ -58,7 +58,7 @@ TEST(SpaceMapCount, IsSetWithoutItsNeighbours) {
   }
   for (std::uint32_t i = 0; i < counts_per_bitmap; ++i) ASSERT_EQ(count_at(bitmap, i), counts[i]);
   // And as the tests' own blocks are made.
-  seal(space_map_bitmap_kind, b, {6});
+  prepare_for_write(space_map_bitmap_kind, b, {6});
   EXPECT_EQ(test::make_bitmap({6}, counts).bytes, b.bytes);
 }
 

@@ -7,18 +7,20 @@
 
 namespace persistent_data {
 
-std::optional<flaw> array_map::examine_block(std::uint64_t i, const persistent_data::block* data,
-                                             int error) const {
+std::optional<error_detail> array_map::validate_block(std::uint64_t i,
+                                                      const persistent_data::block* data,
+                                                      int error) const {
   assert(block(i));
-  if (auto wrong = examine(array_block_kind, data, error, *block(i))) return wrong;
+  if (auto wrong = validate(array_block_kind, data, error, *block(i))) return wrong;
   return check_array_block(*data, value_size_, static_cast<std::uint32_t>(values_of(i).size()));
 }
 
 // The tree's keys have to be 0, 1, 2, ...: what comes next is known all the time.
 class array_mapper {
  public:
-  array_mapper(array_map& map, block_ledger& ledger, block_nr root, const damage_sink& sink)
-      : map_(map), ledger_(ledger), root_(root), sink_(sink) {}
+  array_mapper(array_map& map, reference_counter& counter, block_nr root,
+               const block_error_sink& sink)
+      : map_(map), counter_(counter), root_(root), sink_(sink) {}
 
   void leaf(block_nr where, const node_view& node) {
     for (std::uint32_t i = 0; i < node.size(); ++i) {
@@ -35,8 +37,8 @@ class array_mapper {
     skip_to(std::min(keys.end, map_.nr_blocks()));
   }
 
-  void damaged(const damage& d) const {
-    sink_({d.block, d.what, values({d.hidden.begin, std::min(d.hidden.end, map_.nr_blocks())})});
+  void damaged(const block_error& d) const {
+    sink_({d.block, d.error, values({d.hidden.begin, std::min(d.hidden.end, map_.nr_blocks())})});
   }
 
   void finish() {
@@ -55,7 +57,7 @@ class array_mapper {
 
   void add(block_nr where, std::uint64_t pointer) {
     const block_nr block{pointer};
-    if (auto wrong = examine(ledger_.reach(where, block), block)) {
+    if (auto wrong = validate(counter_.reach(where, block), block)) {
       sink_({where, std::move(*wrong), values({next_, next_ + 1})});
     } else {
       blocks_.resize(next_);  // if a gap comes before it
@@ -68,50 +70,54 @@ class array_mapper {
     const range gap{next_, key};
     if (gap.empty()) return;
     sink_({where,
-           {fault::missing, fmt::format("the array has {} blocks, and {} of them from index {} are "
-                                        "not in its tree",
-                                        map_.nr_blocks(), gap.size(), gap.begin)},
+           {error_class::missing,
+            fmt::format("the array has {} blocks, and {} of them from index {} are "
+                        "not in its tree",
+                        map_.nr_blocks(), gap.size(), gap.begin)},
            values(gap)});
     skip_to(key);
   }
 
   // Blocks behind the array's end; referred to all the same.
   void surplus(block_nr where, const node_view& node, std::uint32_t first) const {
-    for (std::uint32_t i = first; i < node.size(); ++i) ledger_.reach(where, {node.value<le64>(i)});
+    for (std::uint32_t i = first; i < node.size(); ++i)
+      counter_.reach(where, {node.value<le64>(i)});
     sink_({where,
-           {fault::bad_shape, fmt::format("the array's tree has a block of index {}, and {} values "
-                                          "need only {}",
-                                          node.key(first), map_.nr_values(), map_.nr_blocks())},
+           {error_class::bad_shape,
+            fmt::format("the array's tree has a block of index {}, and {} values "
+                        "need only {}",
+                        node.key(first), map_.nr_values(), map_.nr_blocks())},
            {}});
   }
 
   void skip_to(std::uint64_t key) { next_ = std::max(next_, key); }
 
   array_map& map_;
-  block_ledger& ledger_;
+  reference_counter& counter_;
   block_nr root_;
-  const damage_sink& sink_;
+  const block_error_sink& sink_;
   std::uint64_t next_ = 0;
   std::vector<std::uint32_t> blocks_;
 };
 
 array_map map_array(btree_walk& walk, std::optional<block_nr> from, block_nr root,
-                    std::uint64_t nr_values, std::uint32_t value_size, const damage_sink& sink) {
+                    std::uint64_t nr_values, std::uint32_t value_size,
+                    const block_error_sink& sink) {
   array_map map(nr_values, value_size);
   // Nothing may be sized by a count that the device cannot hold.
-  if (map.nr_blocks() > walk.ledger().nr_blocks()) {
+  if (map.nr_blocks() > walk.counter().nr_blocks()) {
     sink({from.value_or(block_nr{0}),
-          {fault::bad_value,
+          {error_class::bad_value,
            fmt::format("an array of {} values needs {} blocks, and the metadata has {}", nr_values,
-                       map.nr_blocks(), walk.ledger().nr_blocks())},
+                       map.nr_blocks(), walk.counter().nr_blocks())},
           {0, nr_values}});
     return map;
   }
-  array_mapper mapper(map, walk.ledger(), root, sink);
+  array_mapper mapper(map, walk.counter(), root, sink);
   btree_events events;
   events.leaf = [&](block_nr where, const node_view& node) { mapper.leaf(where, node); };
   events.lost = [&](range keys) { mapper.lost(keys); };
-  events.damaged = [&](const damage& d) { mapper.damaged(d); };
+  events.damaged = [&](const block_error& d) { mapper.damaged(d); };
   walk.walk(from, root, sizeof(le64), events);
   mapper.finish();
   return map;
@@ -126,18 +132,18 @@ std::optional<measured_array> measure_array(btree_walk& walk, block_nr root) {
     for (std::uint32_t i = 0; i < node.size(); ++i) {
       last = {node.value<le64>(i)};
       sound = sound && node.key(i) == blocks++ &&
-              walk.ledger().reach(std::nullopt, last) == reach_result::first;
+              walk.counter().reach(std::nullopt, last) == reach_result::first;
     }
   };
   events.lost = [&](range) { sound = false; };
-  events.damaged = [&](const damage&) { sound = false; };
+  events.damaged = [&](const block_error&) { sound = false; };
   walk.walk(std::nullopt, root, sizeof(le64), events);
   if (!sound) return {};
   if (blocks == 0) return measured_array{};
 
   std::optional<measured_array> result;
   walk.queue().read(std::span(&last, 1), [&](std::size_t, const block* data, int error) {
-    if (examine(array_block_kind, data, error, last)) return;
+    if (validate(array_block_kind, data, error, last)) return;
     const auto& header = data->as<array_header>();
     const std::uint32_t size = header.value_size, entries = header.nr_entries;
     if ((size != sizeof(le32) && size != sizeof(le64)) || entries == 0 ||

@@ -9,7 +9,7 @@
 
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/format/block.h"
-#include "persistent-data/format/damage.h"
+#include "persistent-data/format/block_error.h"
 #include "persistent-data/read/btree_walk.h"
 
 namespace persistent_data {
@@ -44,8 +44,8 @@ class array_map {
   }
 
   // What is wrong with the array's block i, as a read queue delivered it.
-  std::optional<flaw> examine_block(std::uint64_t i, const persistent_data::block* data,
-                                    int error) const;
+  std::optional<error_detail> validate_block(std::uint64_t i, const persistent_data::block* data,
+                                             int error) const;
 
  private:
   friend class array_mapper;  // fills it
@@ -57,9 +57,9 @@ class array_map {
 static_assert(sizeof(array_map) == 24);
 
 // Reads the tree of an array of nr_values values of value_size bytes. Each damage goes to the sink
-// once (hidden: values); the array's own blocks are noted in the ledger and not read.
+// once (hidden: values); the array's own blocks are noted in the counter and not read.
 array_map map_array(btree_walk&, std::optional<block_nr> from, block_nr root,
-                    std::uint64_t nr_values, std::uint32_t value_size, const damage_sink&);
+                    std::uint64_t nr_values, std::uint32_t value_size, const block_error_sink&);
 
 // An array as it presents itself, for who does not know its size.
 struct measured_array {
@@ -68,7 +68,7 @@ struct measured_array {
 };
 
 // Reads the tree of an array and its last block. Nothing: they are damaged, or are no array. Values
-// in between may be damaged. The ledger is used up.
+// in between may be damaged. The counter is used up.
 std::optional<measured_array> measure_array(btree_walk&, block_nr root);
 
 }  // namespace persistent_data

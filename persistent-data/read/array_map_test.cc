@@ -53,12 +53,12 @@ TEST(ArrayMap, AWholeArray) {
       for (std::uint64_t i = 0; i < map.nr_blocks(); ++i) {
         ASSERT_EQ(map.block(i), laid.blocks[i]);
         EXPECT_EQ(map.values_of(i), (range{i * 1018, std::min((i + 1) * 1018, n)}));
-        EXPECT_FALSE(map.examine_block(i, &device[laid.blocks[i]], 0));
+        EXPECT_FALSE(map.validate_block(i, &device[laid.blocks[i]], 0));
       }
       EXPECT_EQ(map.block(map.nr_blocks()), std::nullopt);
       // Block 1 is nobody's; each other has one owner.
-      EXPECT_EQ(r.ledger.references({1}), 0u);
-      for (std::uint64_t b = 2; b < lay.nr_taken(); ++b) EXPECT_EQ(r.ledger.references({b}), 1u);
+      EXPECT_EQ(r.counter.references({1}), 0u);
+      for (std::uint64_t b = 2; b < lay.nr_taken(); ++b) EXPECT_EQ(r.counter.references({b}), 1u);
     }
   }
 }
@@ -93,7 +93,7 @@ class SmallArray : public testing::Test {
     reader_.emplace(device);
     mapped = map_array(reader_->walk, {}, {1}, nr_values, sizeof(le32), damages.sink());
   }
-  std::uint32_t references(std::uint64_t b) const { return reader_->ledger.references({b}); }
+  std::uint32_t references(std::uint64_t b) const { return reader_->counter.references({b}); }
 
   scratch_device device{100};
   std::optional<reader> reader_;
@@ -152,8 +152,8 @@ TEST_F(SmallArray, SurplusAndAGap) {
   map({{0, 50}, {5, 55}}, 2 * 1018);
   EXPECT_EQ(list(mapped), (numbers{50, 0}));
   ASSERT_EQ(damages.all.size(), 2u);
-  EXPECT_EQ(damages.all[0].what.what, fault::bad_shape);
-  EXPECT_EQ(damages.all[1].what.what, fault::missing);
+  EXPECT_EQ(damages.all[0].error.type, error_class::bad_shape);
+  EXPECT_EQ(damages.all[1].error.type, error_class::missing);
   EXPECT_EQ(damages.all[1].hidden, (range{1018, 2036}));
 }
 
@@ -185,7 +185,7 @@ TEST_F(SmallArray, AnImplausibleLength) {
     map({{0, 50}}, n);
     ASSERT_EQ(damages.all.size(), 1u) << n;
     EXPECT_EQ(damages.all[0].block, block_nr{0});
-    EXPECT_EQ(damages.all[0].what.what, fault::bad_value);
+    EXPECT_EQ(damages.all[0].error.type, error_class::bad_value);
     EXPECT_EQ(damages.all[0].hidden, (range{0, n}));
     EXPECT_EQ(mapped.nr_values(), n);
     EXPECT_EQ(mapped.block(0), std::nullopt);
@@ -193,7 +193,7 @@ TEST_F(SmallArray, AnImplausibleLength) {
   }
   damages.all.clear();
   map({{0, 50}}, 100 * 1018);
-  EXPECT_EQ(damages.all.at(0).what.what, fault::missing);
+  EXPECT_EQ(damages.all.at(0).error.type, error_class::missing);
 }
 
 TEST_F(SmallArray, AnImplausibleLengthIsToldWhereItWasFound) {
@@ -206,16 +206,19 @@ TEST_F(SmallArray, ExaminesABlockAsItArrives) {
   map({{0, 50}, {1, 51}}, 1018 + 3);
   const block full = test::make_array_block({50}, eras(1018)),
               end = test::make_array_block({51}, eras(3));
-  const auto what = [&](std::uint64_t i, const block& b) { return mapped.examine_block(i, &b, 0); };
+  const auto what = [&](std::uint64_t i, const block& b) {
+    return mapped.validate_block(i, &b, 0);
+  };
   EXPECT_FALSE(what(0, full));
   EXPECT_FALSE(what(1, end));
-  EXPECT_EQ(what(1, full)->what, fault::wrong_place);
-  EXPECT_EQ(what(0, test::make_array_block({50}, eras(1017)))->what, fault::bad_shape);
-  EXPECT_EQ(what(1, test::make_array_block({51}, eras(1018)))->what, fault::bad_shape);
-  EXPECT_EQ(what(0, test::make_array_block({50}, std::vector<le64>(509)))->what, fault::bad_shape);
-  EXPECT_EQ(what(0, test::make_leaf<le64>({50}, {}, {}))->what, fault::wrong_kind);
-  EXPECT_EQ(what(0, block{})->what, fault::bad_checksum);
-  EXPECT_EQ(mapped.examine_block(0, nullptr, EIO)->what, fault::io_error);
+  EXPECT_EQ(what(1, full)->type, error_class::wrong_place);
+  EXPECT_EQ(what(0, test::make_array_block({50}, eras(1017)))->type, error_class::bad_shape);
+  EXPECT_EQ(what(1, test::make_array_block({51}, eras(1018)))->type, error_class::bad_shape);
+  EXPECT_EQ(what(0, test::make_array_block({50}, std::vector<le64>(509)))->type,
+            error_class::bad_shape);
+  EXPECT_EQ(what(0, test::make_leaf<le64>({50}, {}, {}))->type, error_class::wrong_kind);
+  EXPECT_EQ(what(0, block{})->type, error_class::bad_checksum);
+  EXPECT_EQ(mapped.validate_block(0, nullptr, EIO)->type, error_class::io_error);
 }
 
 // 27 array blocks in blocks 1 to 27, the last with 10 values; leaves of three in 28 to 36, nodes of
@@ -291,9 +294,9 @@ TEST_F(DamagedArray, AGapBeforeALostLeaf) {
   const array_map map = map_array(r.walk, {}, laid.root(), nr_values, sizeof(le32), damages.sink());
   for (std::uint64_t i = 0; i < 27; ++i) EXPECT_EQ(map.block(i).has_value(), i < 6 || i >= 9) << i;
   ASSERT_EQ(damages.all.size(), 2u) << damages.text();
-  EXPECT_EQ(damages.all[0].what.what, fault::bad_checksum);
+  EXPECT_EQ(damages.all[0].error.type, error_class::bad_checksum);
   EXPECT_EQ(damages.all[0].hidden, (range{7 * 1018, 9 * 1018}));
-  EXPECT_EQ(damages.all[1].what.what, fault::missing);
+  EXPECT_EQ(damages.all[1].error.type, error_class::missing);
   EXPECT_EQ(damages.all[1].hidden, (range{6 * 1018, 7 * 1018}));
 }
 

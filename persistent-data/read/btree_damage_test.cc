@@ -155,8 +155,8 @@ TEST_P(DamagedBtree, EverySetOfLostBlocks) {
         else
           expected.leaf(l);
     }
-    block_ledger ledger(device.nr_blocks(), block_ledger::counting::no);
-    btree_walk w(r.queue, ledger);
+    reference_counter counter(device.nr_blocks(), reference_counter::counting::no);
+    btree_walk w(r.queue, counter);
     const outcome o = walk(w, {13});
     ASSERT_EQ(o.events, expected.lines()) << set;
     ASSERT_EQ(o.damages.all.size(), found) << set;
@@ -218,8 +218,8 @@ TEST_P(WrongPointer, IsCountedAsAReference) {
   device[{11}] = make_internal({11}, {60, 80, 100}, {{4}, {4}, {6}});
   reader r(device, GetParam());
   walk(r.walk, {13});
-  EXPECT_EQ(r.ledger.references({4}), 2u);
-  EXPECT_EQ(r.ledger.references({5}), 0u);
+  EXPECT_EQ(r.counter.references({4}), 2u);
+  EXPECT_EQ(r.counter.references({5}), 0u);
 }
 
 TEST_P(DamagedBtree, AKeyBelowTheParents) {

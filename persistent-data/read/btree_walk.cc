@@ -13,27 +13,31 @@ constexpr std::size_t batch_size = 256;
 constexpr range all_keys{0, std::numeric_limits<std::uint64_t>::max()};
 }  // namespace
 
-std::optional<flaw> examine(const block_kind& kind, const block* data, int error, block_nr where) {
+std::optional<error_detail> validate(const block_kind& kind, const block* data, int error,
+                                     block_nr where) {
   if (!data)
-    return flaw{fault::io_error, fmt::format("the block cannot be read: {}", std::strerror(error))};
-  return verify(kind, *data, where);
+    return error_detail{error_class::io_error,
+                        fmt::format("the block cannot be read: {}", std::strerror(error))};
+  return validate(kind, *data, where);
 }
 
-std::optional<flaw> examine(reach_result reached, block_nr pointer) {
+std::optional<error_detail> validate(reach_result reached, block_nr pointer) {
   switch (reached) {
     case reach_result::first: return {};
     case reach_result::again:
-      return flaw{fault::cross_linked,
-                  fmt::format("it points to block {}, which something else owns", pointer)};
-    case reach_result::doubtful:
-      return flaw{fault::in_doubt, fmt::format("it points to block {}, whose references contradict "
-                                               "the space map's count or each other",
-                                               pointer)};
+      return error_detail{error_class::cross_linked,
+                          fmt::format("it points to block {}, which something else owns", pointer)};
+    case reach_result::excluded:
+      return error_detail{error_class::in_doubt,
+                          fmt::format("it points to block {}, whose references contradict "
+                                      "the space map's count or each other",
+                                      pointer)};
     case reach_result::outside: break;
   }
-  if (pointer.value == 0) return flaw{fault::bad_pointer, "it points to the superblock"};
-  return flaw{fault::bad_pointer,
-              fmt::format("it points to block {}, past the metadata's end", pointer)};
+  if (pointer.value == 0)
+    return error_detail{error_class::bad_pointer, "it points to the superblock"};
+  return error_detail{error_class::bad_pointer,
+                      fmt::format("it points to block {}, past the metadata's end", pointer)};
 }
 
 // A node to be read, or, without a block, a gap where one was lost.
@@ -42,7 +46,8 @@ struct btree_walk::child {
   range keys;
 };
 
-btree_walk::btree_walk(read_queue& queue, block_ledger& ledger) : queue_(queue), ledger_(ledger) {}
+btree_walk::btree_walk(read_queue& queue, reference_counter& counter)
+    : queue_(queue), counter_(counter) {}
 btree_walk::~btree_walk() = default;
 
 void btree_walk::walk(std::optional<block_nr> from, block_nr root, std::uint32_t leaf_value_size,
@@ -50,7 +55,7 @@ void btree_walk::walk(std::optional<block_nr> from, block_nr root, std::uint32_t
   events_ = &events;
   leaf_value_size_ = leaf_value_size;
   level_.clear();
-  if (auto wrong = examine(ledger_.reach(from, root), root)) {
+  if (auto wrong = validate(counter_.reach(from, root), root)) {
     events.damaged({from.value_or(block_nr{0}), std::move(*wrong), all_keys});
     events.lost(all_keys);
     return;
@@ -80,7 +85,7 @@ void btree_walk::read_batch(std::size_t begin, std::size_t end) {
     batch_room_ = std::min(batch_size, std::max(end - begin, 2 * batch_room_));
     batch_.reset(new block[batch_room_]);
   }
-  flaws_.assign(end - begin, {});
+  errors_.assign(end - begin, {});
   wanted_.clear();
   slots_.clear();
   for (std::size_t i = begin; i < end; ++i)
@@ -90,9 +95,9 @@ void btree_walk::read_batch(std::size_t begin, std::size_t end) {
     }
   queue_.read(wanted_, [&](std::size_t index, const block* data, int error) {
     const std::size_t slot = slots_[index];
-    flaws_[slot] = examine(btree_node_kind, data, error, wanted_[index]);
-    if (!flaws_[slot]) flaws_[slot] = check_node(*data, leaf_value_size_);
-    if (!flaws_[slot]) batch_[slot] = *data;
+    errors_[slot] = validate(btree_node_kind, data, error, wanted_[index]);
+    if (!errors_[slot]) errors_[slot] = validate_node(*data, leaf_value_size_);
+    if (!errors_[slot]) batch_[slot] = *data;
   });
 }
 
@@ -100,7 +105,7 @@ void btree_walk::read_batch(std::size_t begin, std::size_t end) {
 void btree_walk::decide_kind(std::size_t begin, std::size_t end) {
   std::size_t leaves = 0, internal = 0;
   for (std::size_t i = begin; i < end; ++i)
-    if (level_[i].block && !flaws_[i - begin])
+    if (level_[i].block && !errors_[i - begin])
       ++(node_view(batch_[i - begin]).is_leaf() ? leaves : internal);
   if (leaves + internal == 0) return;
   kind_ = leaves > internal ? level_kind::leaves : level_kind::internal;
@@ -112,9 +117,9 @@ void btree_walk::decide_kind(std::size_t begin, std::size_t end) {
 
 void btree_walk::visit(const child& from, std::size_t slot, unsigned depth) {
   if (!from.block) return lose(from.keys);
-  if (flaws_[slot]) return damaged(from, std::move(*flaws_[slot]));
+  if (errors_[slot]) return damaged(from, std::move(*errors_[slot]));
   const node_view node(batch_[slot]);
-  if (auto wrong = examine_place(from, node, depth)) return damaged(from, std::move(*wrong));
+  if (auto wrong = validate_place(from, node, depth)) return damaged(from, std::move(*wrong));
   if (kind_ == level_kind::leaves)
     events_->leaf(*from.block, node);
   else
@@ -122,9 +127,11 @@ void btree_walk::visit(const child& from, std::size_t slot, unsigned depth) {
 }
 
 // Does a sound node fit where it was found?
-std::optional<flaw> btree_walk::examine_place(const child& from, const node_view& node,
-                                              unsigned depth) const {
-  const auto wrong = [](std::string detail) { return flaw{fault::bad_shape, std::move(detail)}; };
+std::optional<error_detail> btree_walk::validate_place(const child& from, const node_view& node,
+                                                       unsigned depth) const {
+  const auto wrong = [](std::string detail) {
+    return error_detail{error_class::bad_shape, std::move(detail)};
+  };
   if (node.is_leaf() != (kind_ == level_kind::leaves))
     return wrong(node.is_leaf() ? "a leaf on a level of internal nodes"
                                 : "an internal node on a level of leaves");
@@ -143,14 +150,14 @@ void btree_walk::add_children(const child& parent, const node_view& node) {
   for (std::uint32_t i = 0; i < node.size(); ++i) {
     const range keys{node.key(i), i + 1 < node.size() ? node.key(i + 1) : parent.keys.end};
     const block_nr block = node.child(i);
-    if (auto wrong = examine(ledger_.reach(parent.block, block), block))
+    if (auto wrong = validate(counter_.reach(parent.block, block), block))
       damaged({parent.block, keys}, std::move(*wrong));
     else
       next_level_.push_back({block, keys});
   }
 }
 
-void btree_walk::damaged(const child& where, flaw what) {
+void btree_walk::damaged(const child& where, error_detail what) {
   events_->damaged({*where.block, std::move(what), where.keys});
   lose(where.keys);
 }

@@ -10,18 +10,18 @@
 #include <vector>
 
 #include "persistent-data/format/block.h"
+#include "persistent-data/format/block_error.h"
 #include "persistent-data/format/btree_node.h"
-#include "persistent-data/format/damage.h"
 #include "persistent-data/io/read_queue.h"
-#include "persistent-data/read/block_ledger.h"
+#include "persistent-data/read/reference_counter.h"
 
 namespace persistent_data {
 
 // What is wrong with a block that a read queue delivered, before its kind's fields are looked at.
-std::optional<flaw> examine(const block_kind&, const block* data, int error, block_nr);
+std::optional<error_detail> validate(const block_kind&, const block* data, int error, block_nr);
 
-// What is wrong with a pointer, by what the ledger says of it; nothing for the first one.
-std::optional<flaw> examine(reach_result, block_nr pointer);
+// What is wrong with a pointer, by what the counter says of it; nothing for the first one.
+std::optional<error_detail> validate(reach_result, block_nr pointer);
 
 struct btree_events {
   // A leaf that is sound; in the order of keys. The view is valid during the call.
@@ -29,23 +29,23 @@ struct btree_events {
   // Keys that damage hides; in order with the leaves. The last range may end at 2^64 - 1.
   std::function<void(range keys)> lost;
   // Each damage once, as it is found; hidden: keys.
-  damage_sink damaged;
+  block_error_sink damaged;
 };
 
 // Serves any number of walks, one after the other; memory: a batch of nodes, 1 MiB, and the block
 // numbers of a level.
 class btree_walk {
  public:
-  btree_walk(read_queue&, block_ledger&);
+  btree_walk(read_queue&, reference_counter&);
   ~btree_walk();
 
   // from: the block that holds the pointer to the root, nothing for a superblock. Every reference
-  // is noted in the ledger, and no block is entered twice, so that a walk ends whatever is on the
+  // is noted in the counter, and no block is entered twice, so that a walk ends whatever is on the
   // disk.
   void walk(std::optional<block_nr> from, block_nr root, std::uint32_t leaf_value_size,
             const btree_events&);
 
-  block_ledger& ledger() const noexcept { return ledger_; }
+  reference_counter& counter() const noexcept { return counter_; }
   read_queue& queue() const noexcept { return queue_; }
 
  private:
@@ -56,13 +56,13 @@ class btree_walk {
   void read_batch(std::size_t begin, std::size_t end);
   void decide_kind(std::size_t begin, std::size_t end);
   void visit(const child&, std::size_t slot, unsigned depth);
-  std::optional<flaw> examine_place(const child&, const node_view&, unsigned depth) const;
+  std::optional<error_detail> validate_place(const child&, const node_view&, unsigned depth) const;
   void add_children(const child&, const node_view&);
-  void damaged(const child&, flaw);
+  void damaged(const child&, error_detail);
   void lose(range keys);
 
   read_queue& queue_;
-  block_ledger& ledger_;
+  reference_counter& counter_;
 
   // Of the walk under way.
   const btree_events* events_ = nullptr;
@@ -73,7 +73,7 @@ class btree_walk {
   // Of the batch under way: level_[begin, begin + batch_size).
   std::unique_ptr<block[]> batch_;
   std::size_t batch_room_ = 0;
-  std::vector<std::optional<flaw>> flaws_;
+  std::vector<std::optional<error_detail>> errors_;
   std::vector<block_nr> wanted_;
   std::vector<std::size_t> slots_;
 };

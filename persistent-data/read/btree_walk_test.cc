@@ -68,7 +68,7 @@ class BtreeWalk : public testing::TestWithParam<engine_choice> {
     EXPECT_EQ(s.leaves, numbers(tree.levels.back()));
     EXPECT_EQ(s.entries, decltype(s.entries)(wanted.begin(), wanted.end()));
     for (std::uint64_t b = 0; b < device.nr_blocks(); ++b)
-      ASSERT_EQ(r.ledger.references({b}), b < lay.nr_taken() ? 1u : 0u) << b;
+      ASSERT_EQ(r.counter.references({b}), b < lay.nr_taken() ? 1u : 0u) << b;
   }
 };
 
@@ -148,32 +148,32 @@ TEST_P(BtreeWalk, OneAfterTheOther) {
   std::uint32_t sum = 0;
   r.walk.walk({}, counts.root, sizeof(le32),
               {[&](block_nr, const node_view& node) { sum += node.value<le32>(0); },
-               [](range) { FAIL(); }, [](const damage& d) { FAIL() << d.what.detail; }});
+               [](range) { FAIL(); }, [](const block_error& d) { FAIL() << d.error.text; }});
   EXPECT_EQ(sum, 17u);
 }
 
 TEST(Examine, ABlockThatCannotBeRead) {
-  const auto wrong = examine(btree_node_kind, nullptr, EIO, {4});
+  const auto wrong = validate(btree_node_kind, nullptr, EIO, {4});
   ASSERT_TRUE(wrong);
-  EXPECT_EQ(wrong->what, fault::io_error);
-  EXPECT_EQ(wrong->detail, "the block cannot be read: Input/output error");
+  EXPECT_EQ(wrong->type, error_class::io_error);
+  EXPECT_EQ(wrong->text, "the block cannot be read: Input/output error");
 }
 
 TEST(Examine, ABlockThatIsRead) {
   const block b = test::make_leaf<le64>({4}, {}, {});
-  EXPECT_FALSE(examine(btree_node_kind, &b, 0, {4}));
-  EXPECT_EQ(examine(btree_node_kind, &b, 0, {5})->what, fault::wrong_place);
+  EXPECT_FALSE(validate(btree_node_kind, &b, 0, {4}));
+  EXPECT_EQ(validate(btree_node_kind, &b, 0, {5})->type, error_class::wrong_place);
 }
 
 TEST(Examine, APointer) {
-  EXPECT_FALSE(examine(reach_result::first, {7}));
-  EXPECT_EQ(examine(reach_result::again, {7})->what, fault::cross_linked);
-  const auto past = examine(reach_result::outside, {7});
-  EXPECT_EQ(past->what, fault::bad_pointer);
-  EXPECT_EQ(past->detail, "it points to block 7, past the metadata's end");
-  const auto superblock = examine(reach_result::outside, {0});
-  EXPECT_EQ(superblock->what, fault::bad_pointer);
-  EXPECT_EQ(superblock->detail, "it points to the superblock");
+  EXPECT_FALSE(validate(reach_result::first, {7}));
+  EXPECT_EQ(validate(reach_result::again, {7})->type, error_class::cross_linked);
+  const auto past = validate(reach_result::outside, {7});
+  EXPECT_EQ(past->type, error_class::bad_pointer);
+  EXPECT_EQ(past->text, "it points to block 7, past the metadata's end");
+  const auto superblock = validate(reach_result::outside, {0});
+  EXPECT_EQ(superblock->type, error_class::bad_pointer);
+  EXPECT_EQ(superblock->text, "it points to the superblock");
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ std::optional<std::uint32_t> space_map::large_count(block_nr where) const {
 
 class space_map_reader {
  public:
-  space_map_reader(btree_walk& walk, const damage_sink& sink) : walk_(walk), sink_(sink) {}
+  space_map_reader(btree_walk& walk, const block_error_sink& sink) : walk_(walk), sink_(sink) {}
 
   space_map read(const disk_sm_root& root) {
     if (!plausible(root)) return {};
@@ -44,24 +44,24 @@ class space_map_reader {
                         {0, map_.nr_blocks_});
   }
 
-  void report(block_nr where, fault what, std::string detail, range hidden = {}) {
+  void report(block_nr where, error_class what, std::string detail, range hidden = {}) {
     sink_({where, {what, std::move(detail)}, hidden});
   }
 
   bool plausible(const disk_sm_root& root) {
-    const std::uint64_t nr_blocks = root.nr_blocks, room = walk_.ledger().nr_blocks();
+    const std::uint64_t nr_blocks = root.nr_blocks, room = walk_.counter().nr_blocks();
     if (nr_blocks > 0 && nr_blocks <= room) return true;
-    report({0}, fault::bad_value,
+    report({0}, error_class::bad_value,
            fmt::format("the space map counts {} blocks, and there are {}", nr_blocks, room),
            {0, room});
     return false;
   }
 
   void read_index(block_nr where) {
-    auto wrong = examine(walk_.ledger().reach(std::nullopt, where), where);
+    auto wrong = validate(walk_.counter().reach(std::nullopt, where), where);
     const block_nr reported = wrong ? block_nr{0} : where;
     const auto take = [&](std::size_t, const block* data, int error) {
-      wrong = examine(space_map_index_kind, data, error, where);
+      wrong = validate(space_map_index_kind, data, error, where);
       if (wrong) return;
       const auto* entries = data->as<index_block>().entries;
       index_.assign(entries, entries + map_.bitmaps_.size());
@@ -76,7 +76,7 @@ class space_map_reader {
     std::vector<std::size_t> numbers;
     for (std::size_t i = 0; i < index_.size(); ++i) {
       const block_nr where{index_[i].blocknr};
-      if (auto wrong = examine(walk_.ledger().reach(index_block_, where), where)) {
+      if (auto wrong = validate(walk_.counter().reach(index_block_, where), where)) {
         sink_({index_block_, std::move(*wrong), blocks_of(i)});
         continue;
       }
@@ -85,7 +85,7 @@ class space_map_reader {
     }
     walk_.queue().read(wanted, [&](std::size_t index, const block* data, int error) {
       const std::size_t i = numbers[index];
-      if (auto wrong = examine(space_map_bitmap_kind, data, error, wanted[index]))
+      if (auto wrong = validate(space_map_bitmap_kind, data, error, wanted[index]))
         return sink_({wanted[index], std::move(*wrong), blocks_of(i)});
       map_.bitmaps_[i] = data->as<bitmap_block>();
     });
@@ -111,7 +111,7 @@ class space_map_reader {
     }
     allocated_ += used;
     if (behind_end > 0)
-      report(where, fault::bad_value,
+      report(where, error_class::bad_value,
              fmt::format("the bitmap counts references of {} blocks past the metadata's end",
                          behind_end));
     check_entry(i, used, real, first_free);
@@ -122,11 +122,11 @@ class space_map_reader {
                    std::uint32_t first_free) {
     const std::uint32_t nr_free = index_[i].nr_free, bound = index_[i].none_free_before;
     if (nr_free != real - used && nr_free != counts_per_bitmap - used)
-      report(index_block_, fault::bad_value,
+      report(index_block_, error_class::bad_value,
              fmt::format("the index says that bitmap {} has {} free blocks, and it has {}", i,
                          nr_free, real - used));
     if (bound > first_free)
-      report(index_block_, fault::bad_value,
+      report(index_block_, error_class::bad_value,
              fmt::format("the index says that bitmap {} has nothing free before entry {}, and "
                          "entry {} is",
                          i, bound, first_free));
@@ -143,7 +143,7 @@ class space_map_reader {
     while (next_lost_ < map_.large_lost_.size() && map_.large_lost_[next_lost_].end <= where)
       ++next_lost_;
     if (next_lost_ < map_.large_lost_.size() && map_.large_lost_[next_lost_].begin <= where) return;
-    report(bitmap, fault::missing,
+    report(bitmap, error_class::missing,
            fmt::format("the bitmap says that the count of block {} is in the tree of large counts, "
                        "and it is not",
                        where),
@@ -153,7 +153,7 @@ class space_map_reader {
   void stray_large(std::pair<std::uint32_t, std::uint32_t> entry) {
     const auto& bitmap = map_.bitmaps_[entry.first / counts_per_bitmap];
     if (!bitmap) return;
-    report(ref_count_root_, fault::bad_value,
+    report(ref_count_root_, error_class::bad_value,
            fmt::format("the tree of large counts has block {}, whose bitmap says {}", entry.first,
                        count_at(*bitmap, entry.first % counts_per_bitmap)));
   }
@@ -167,10 +167,10 @@ class space_map_reader {
         const std::uint32_t count = node.value<le32>(i);
         if (key >= map_.nr_blocks_)
           return report(
-              where, fault::bad_value,
+              where, error_class::bad_value,
               fmt::format("the tree of large counts has block {}, past the metadata's end", key));
         if (count < count_in_tree)
-          report(where, fault::bad_value,
+          report(where, error_class::bad_value,
                  fmt::format("the tree of large counts says {} for block {}; it holds counts of {} "
                              "and more",
                              count, key, count_in_tree));
@@ -178,8 +178,8 @@ class space_map_reader {
       }
     };
     events.lost = [&](range keys) { map_.large_lost_.push_back(keys); };
-    events.damaged = [&](const damage& d) {
-      sink_({d.block, d.what, intersection(d.hidden, {0, map_.nr_blocks_})});
+    events.damaged = [&](const block_error& d) {
+      sink_({d.block, d.error, intersection(d.hidden, {0, map_.nr_blocks_})});
     };
     walk_.walk(std::nullopt, root, sizeof(le32), events);
   }
@@ -190,13 +190,13 @@ class space_map_reader {
       if (!bitmap) return;
     if (nr_allocated != allocated_)
       report(
-          {0}, fault::bad_value,
+          {0}, error_class::bad_value,
           fmt::format("the superblock says that {} blocks are in use, and the space map counts {}",
                       nr_allocated, allocated_));
   }
 
   btree_walk& walk_;
-  const damage_sink& sink_;
+  const block_error_sink& sink_;
   space_map map_;
   std::vector<index_entry> index_;
   block_nr index_block_, ref_count_root_;
@@ -204,7 +204,7 @@ class space_map_reader {
   std::uint64_t allocated_ = 0;
 };
 
-space_map read_space_map(btree_walk& walk, const disk_sm_root& root, const damage_sink& sink) {
+space_map read_space_map(btree_walk& walk, const disk_sm_root& root, const block_error_sink& sink) {
   return space_map_reader(walk, sink).read(root);
 }
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "persistent-data/format/block.h"
-#include "persistent-data/format/damage.h"
+#include "persistent-data/format/block_error.h"
 #include "persistent-data/format/space_map.h"
 #include "persistent-data/read/btree_walk.h"
 
@@ -37,7 +37,7 @@ class space_map {
 // Reads the space map that a superblock's root describes and checks it against itself: the free
 // counts, the lower bounds, nr_allocated, the counts that are in the tree and those that are said
 // to be. Damage goes to the sink (hidden: metadata blocks whose counts are lost); the space map's
-// own blocks are noted in the ledger.
-space_map read_space_map(btree_walk&, const disk_sm_root&, const damage_sink&);
+// own blocks are noted in the counter.
+space_map read_space_map(btree_walk&, const disk_sm_root&, const block_error_sink&);
 
 }  // namespace persistent_data

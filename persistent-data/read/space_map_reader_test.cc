@@ -87,7 +87,7 @@ TEST_F(SpaceMap, IsReadWhole) {
 TEST_F(SpaceMap, NotesItsOwnBlocks) {
   read();
   for (std::uint64_t b = 1; b < used - 6; ++b)
-    EXPECT_EQ(reader_->ledger.references({b}), b < 40 ? 0u : 1u) << b;
+    EXPECT_EQ(reader_->counter.references({b}), b < 40 ? 0u : 1u) << b;
 }
 
 // The kernel takes what lies past the end for free; other writers count only what there is.
@@ -295,7 +295,7 @@ TEST_F(SpaceMap, APointerToAnIndexThatIsNone) {
     const space_map map = read();
     ASSERT_EQ(damages.all.size(), 1u);
     EXPECT_EQ(damages.all[0].block, block_nr{0});
-    EXPECT_EQ(damages.all[0].what.what, fault::bad_pointer);
+    EXPECT_EQ(damages.all[0].error.type, error_class::bad_pointer);
     EXPECT_EQ(damages.all[0].hidden, (range{0, nr_blocks}));
     EXPECT_EQ(map.count({0}), std::nullopt);
   }
@@ -351,11 +351,11 @@ TEST_F(SpaceMap, EveryOtherLeafOfTheTreeIsLost) {
   device[laid.large.root] = test::make_internal(laid.large.root, keys, leaves);
   const space_map map = read();
   std::size_t missing = 0, lost = 0;
-  for (const damage& d : damages.all)
-    if (d.what.what == fault::missing) {
+  for (const block_error& d : damages.all)
+    if (d.error.type == error_class::missing) {
       EXPECT_EQ(d.hidden, (range{300 * missing + 10, 300 * missing + 11}));
       ++missing;
-    } else if (d.what.what == fault::bad_checksum) {
+    } else if (d.error.type == error_class::bad_checksum) {
       EXPECT_EQ(d.hidden.begin, 300 * lost + 150);
       ++lost;
     }

@@ -24,7 +24,7 @@ block make_node(block_nr where, node_flag flags, const std::vector<std::uint64_t
   std::copy(
       values.begin(), values.end(),
       b.bytes.begin() + static_cast<std::ptrdiff_t>(sizeof(node_header) + room * sizeof(le64)));
-  seal(btree_node_kind, b, where);
+  prepare_for_write(btree_node_kind, b, where);
   return b;
 }
 
@@ -44,7 +44,7 @@ block make_array_block(block_nr where, std::span<const std::byte> values,
   header.nr_entries = static_cast<std::uint32_t>(values.size() / value_size);
   header.value_size = value_size;
   std::copy(values.begin(), values.end(), b.bytes.begin() + sizeof(array_header));
-  seal(array_block_kind, b, where);
+  prepare_for_write(array_block_kind, b, where);
   return b;
 }
 
@@ -52,7 +52,7 @@ block make_index(block_nr where, const std::vector<index_entry>& entries) {
   assert(entries.size() <= max_bitmaps);
   block b{};
   std::copy(entries.begin(), entries.end(), b.as<index_block>().entries);
-  seal(space_map_index_kind, b, where);
+  prepare_for_write(space_map_index_kind, b, where);
   return b;
 }
 
@@ -64,7 +64,7 @@ block make_bitmap(block_nr where, const std::vector<std::uint32_t>& counts) {
     const unsigned pair = (counts[i] & 1u) << 1 | counts[i] >> 1;
     b.as<bitmap_block>().counts[i / 4] |= static_cast<unsigned char>(pair << i % 4 * 2);
   }
-  seal(space_map_bitmap_kind, b, where);
+  prepare_for_write(space_map_bitmap_kind, b, where);
   return b;
 }
 

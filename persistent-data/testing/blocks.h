@@ -51,7 +51,7 @@ block make_bitmap(block_nr where, const std::vector<std::uint32_t>& counts);
 template <class Layout, class Change>
 void reseal(const block_kind& kind, block& b, block_nr where, Change change) {
   change(b.as<Layout>());
-  seal(kind, b, where);
+  prepare_for_write(kind, b, where);
 }
 
 }  // namespace persistent_data::test

@@ -161,9 +161,9 @@ laid_space_map layout::space_map() {
 
 std::string damage_log::text() const {
   std::string text;
-  for (const damage& d : all)
-    text += fmt::format("{}: {} [{}, {}) {}\n", d.block, name(d.what.what), d.hidden.begin,
-                        d.hidden.end, d.what.detail);
+  for (const block_error& d : all)
+    text += fmt::format("{}: {} [{}, {}) {}\n", d.block, name(d.error.type), d.hidden.begin,
+                        d.hidden.end, d.error.text);
   return text;
 }
 

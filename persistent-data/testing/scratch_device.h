@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "persistent-data/format/block.h"
-#include "persistent-data/format/damage.h"
+#include "persistent-data/format/block_error.h"
 #include "persistent-data/format/space_map.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/io/read_queue.h"
-#include "persistent-data/read/block_ledger.h"
 #include "persistent-data/read/btree_walk.h"
+#include "persistent-data/read/reference_counter.h"
 
 namespace persistent_data::test {
 
@@ -128,10 +128,10 @@ class layout {
 
 // Everything it is told, in order.
 struct damage_log {
-  std::vector<damage> all;
+  std::vector<block_error> all;
 
-  damage_sink sink() {
-    return [this](const damage& d) { all.push_back(d); };
+  block_error_sink sink() {
+    return [this](const block_error& d) { all.push_back(d); };
   }
   // A line for each, as "block: fault [begin, end) detail", for EXPECT_EQ's messages.
   std::string text() const;
@@ -142,12 +142,12 @@ struct reader {
   explicit reader(const scratch_device& scratch, engine_choice engine = engine_choice::automatic)
       : device(scratch.path(), access::shared, engine),
         queue(device.make_engine(), device.nr_blocks()),
-        ledger(device.nr_blocks(), block_ledger::counting::yes),
-        walk(queue, ledger) {}
+        counter(device.nr_blocks(), reference_counter::counting::yes),
+        walk(queue, counter) {}
 
   block_device device;
   read_queue queue;
-  block_ledger ledger;
+  reference_counter counter;
   btree_walk walk;
 };
 

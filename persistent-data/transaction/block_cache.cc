@@ -28,9 +28,9 @@ block_ptr block_cache::read(const block_kind& kind, block_nr where) {
   block->where = where;
   block->kind = &kind;
   store_.read(where, block->content);
-  if (const auto wrong = verify(kind, block->content, where))
+  if (const auto wrong = validate(kind, block->content, where))
     throw damaged_block(
-        fmt::format("{}: metadata block {}: {}", store_.name(), where, wrong->detail));
+        fmt::format("{}: metadata block {}: {}", store_.name(), where, wrong->text));
   return insert(std::move(block));
 }
 
@@ -78,7 +78,7 @@ void block_cache::write_dirty(in_use those) {
   for (cached_block* block : dirty) {
     // In a copy: its user may go on looking at it, or changing it.
     persistent_data::block sealed = block->content;
-    seal(*block->kind, sealed, block->where);
+    prepare_for_write(*block->kind, sealed, block->where);
     store_.write(block->where, sealed);
     block->dirty = those == in_use::stay_dirty && blocks_[block->where.value].block.use_count() > 1;
   }

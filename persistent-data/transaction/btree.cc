@@ -104,7 +104,7 @@ void untyped_btree::fail(block_nr where, const std::string& why) const {
 
 untyped_btree::node untyped_btree::read(block_nr where) const {
   block_ptr block = tx_.read(btree_node_kind, where);
-  if (const auto wrong = check_node(block->content, value_size_)) fail(where, wrong->detail);
+  if (const auto wrong = validate_node(block->content, value_size_)) fail(where, wrong->text);
   return node(std::move(block));
 }
 

@@ -61,8 +61,9 @@ void counted_blocks::load_bitmaps(const disk_sm_root& root) {
 
 void counted_blocks::load_large_counts(block_nr where, unsigned depth) {
   const auto block = cache_->read(btree_node_kind, where);
-  if (const auto wrong = check_node(block->content, sizeof(le32)); wrong || depth > max_btree_depth)
-    fail(fmt::format("metadata block {}: {}", where, wrong ? wrong->detail : "too deep"));
+  if (const auto wrong = validate_node(block->content, sizeof(le32));
+      wrong || depth > max_btree_depth)
+    fail(fmt::format("metadata block {}: {}", where, wrong ? wrong->text : "too deep"));
   tree_nodes_.push_back(where);
   if (tree_nodes_.size() > counts_.size()) fail("the tree of large counts has no end");
   const node_view node(block->content);

@@ -35,7 +35,7 @@ void transaction::commit(const block_kind& superblock_kind,
   cache_.store().flush();
   block superblock{};
   fill(root, superblock);
-  seal(superblock_kind, superblock, {0});
+  prepare_for_write(superblock_kind, superblock, {0});
   cache_.store().write({0}, superblock);
   cache_.store().flush();
   counts_.committed();

@@ -55,19 +55,19 @@ class Transaction : public ::testing::Test {
   }
 
   // The committed trees (of so many bytes a value) and arrays, as the reading half sees them.
-  void verify(std::vector<std::pair<block_nr, std::uint32_t>> trees,
-              std::vector<std::pair<block_nr, std::uint64_t>> arrays = {}) {
+  void validate(std::vector<std::pair<block_nr, std::uint32_t>> trees,
+                std::vector<std::pair<block_nr, std::uint64_t>> arrays = {}) {
     const block_device device = disk_.open();
     read_queue queue(device.make_engine(), device.nr_blocks());
-    block_ledger ledger(device.nr_blocks(), block_ledger::counting::yes);
-    btree_walk walk(queue, ledger);
-    const damage_sink sink = [](const damage& d) {
-      ADD_FAILURE() << "block " << d.block.value << ": " << d.what.detail;
+    reference_counter counter(device.nr_blocks(), reference_counter::counting::yes);
+    btree_walk walk(queue, counter);
+    const block_error_sink sink = [](const block_error& d) {
+      ADD_FAILURE() << "block " << d.block.value << ": " << d.error.text;
     };
     btree_events events{[](block_nr, const node_view&) {}, [](range) {}, sink};
     bool first = true;
     const auto next = [&] {
-      if (!first) ledger.next_view();
+      if (!first) counter.next_view();
       first = false;
     };
     for (const auto& [root, value_size] : trees) next(), walk.walk({}, root, value_size, events);
@@ -75,7 +75,7 @@ class Transaction : public ::testing::Test {
     next();
     const space_map counts = read_space_map(walk, disk_[{0}].as<roots>().counts, sink);
     for (std::uint64_t b = 0; b < device.nr_blocks(); ++b)
-      ASSERT_EQ(*counts.count({b}), ledger.references({b})) << "block " << b;
+      ASSERT_EQ(*counts.count({b}), counter.references({b})) << "block " << b;
   }
 
   scratch_device disk_;
@@ -85,12 +85,12 @@ class Transaction : public ::testing::Test {
 
 TEST_F(Transaction, OfNothingIsASpaceMap) {
   commit();
-  verify({});
+  validate({});
   EXPECT_EQ(tx_->counts().nr_used(), 4u);  // superblock, bitmap, index, tree of large counts
   reopen();
   EXPECT_EQ(tx_->counts().nr_used(), 4u);
   commit();
-  verify({});
+  validate({});
 }
 
 TEST_F(Transaction, ABtreeIsAMap) {
@@ -113,7 +113,7 @@ TEST_F(Transaction, ABtreeIsAMap) {
         }
       }
       commit({root});
-      verify({{root, 8}});
+      validate({{root, 8}});
       std::map<std::uint64_t, std::uint64_t> all;
       tree.each(root, [&](std::uint64_t key, le64 value) { all[key] = value; });
       ASSERT_EQ(all, model);
@@ -133,7 +133,7 @@ TEST_F(Transaction, ABtreeIsAMap) {
     model.erase(model.begin());
   }
   commit({root});
-  verify({{root, 8}});
+  validate({{root, 8}});
   EXPECT_EQ(tx_->counts().nr_used(), 5u);
 }
 
@@ -182,7 +182,7 @@ TEST_F(Transaction, ASharedTreeKeepsWhatItWas) {
       if (i == 200) commit({root, held});
     }
     commit({root, held});
-    verify({}, {{root, model.size()}, {held, model.size()}});
+    validate({}, {{root, model.size()}, {held, model.size()}});
     for (int i = 0; i < 2000; ++i) {
       const std::uint64_t at = random() % model.size();
       ASSERT_EQ(values.get(root, at), model[at]);
@@ -190,7 +190,7 @@ TEST_F(Transaction, ASharedTreeKeepsWhatItWas) {
     }
     values.release(held);
     commit({root});
-    verify({}, {{root, model.size()}});
+    validate({}, {{root, model.size()}});
   }
 }
 
@@ -204,7 +204,7 @@ TEST_F(Transaction, AnArrayIsResizedBothWays) {
     root = values.resize(root, model.size(), size, le32(++fill));
     model.resize(size, fill);
     commit({root});
-    verify({}, {{root, size}});
+    validate({}, {{root, size}});
     for (std::size_t i = 0; i < size; i += 1 + i % 97) ASSERT_EQ(values.get(root, i), model[i]);
     if (size > 0) {
       ASSERT_EQ(values.get(root, size - 1), model[size - 1]);
@@ -231,7 +231,7 @@ TEST_F(Transaction, ABitsetIsASet) {
   for (std::uint64_t i = 0; i < size; ++i) ASSERT_EQ(again.test(root, i), model[i]) << i;
   again.release(root);
   commit();
-  verify({});
+  validate({});
 }
 
 // Ranges within a word, of whole words, and over several blocks; each block is copied once.
@@ -288,12 +288,12 @@ TEST_F(Transaction, CountsOfThreeAndMoreAreInATree) {
   commit();
   reopen();
   for (std::size_t i = 0; i < blocks.size(); ++i) ASSERT_EQ(tx_->counts().count(blocks[i]), i + 1);
-  const auto damaged = [](const damage& d) { ADD_FAILURE() << d.what.detail; };
+  const auto damaged = [](const block_error& d) { ADD_FAILURE() << d.error.text; };
   {
     const block_device device = disk_.open();
     read_queue queue(device.make_engine(), device.nr_blocks());
-    block_ledger ledger(device.nr_blocks(), block_ledger::counting::yes);
-    btree_walk walk(queue, ledger);
+    reference_counter counter(device.nr_blocks(), reference_counter::counting::yes);
+    btree_walk walk(queue, counter);
     const space_map counts = read_space_map(walk, disk_[{0}].as<roots>().counts, damaged);
     for (std::size_t i = 0; i < blocks.size(); ++i) EXPECT_EQ(counts.count(blocks[i]), i + 1);
   }
@@ -301,7 +301,7 @@ TEST_F(Transaction, CountsOfThreeAndMoreAreInATree) {
     while (tx_->counts().decrement(blocks[i]) > 0) {
     }
   commit();
-  verify({});
+  validate({});
   EXPECT_EQ(tx_->counts().nr_used(), 4u);
 }
 
@@ -362,7 +362,7 @@ TEST_F(FullTransaction, NoSpaceLeavesTheLastCommit) {
       ++failures;
     }
     reopen();
-    verify({}, {{root, 20'000}});
+    validate({}, {{root, 20'000}});
   }
   EXPECT_GT(successes, 5);
   EXPECT_GT(failures, 5);

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See repair_reporter.h.
+#include "era/commands/repair_reporter.h"
+
+#include <utility>
+
+#include "era/commands/finding_text.h"
+
+namespace era {
+
+void add_salvage_options(option_list& options, repair_options& given,
+                         std::optional<option_list::option_id> repair) {
+  const auto block_size =
+      options.add_number("--block-size", given.block_size, {8, 0xffffffff, 8}, "SECTORS",
+                         "Sectors of an origin block, if the superblock is lost");
+  const auto nr_blocks = options.add_number("--nr-blocks", given.nr_blocks, {0, max_origin_blocks},
+                                            "N", "Blocks of the origin, if that is lost");
+  const auto current_era =
+      options.add_number("--current-era", given.current_era, {0, max_current_era}, "ERA",
+                         "The current era, if it is newer than what is found");
+  if (repair)
+    for (const auto id : {block_size, nr_blocks, current_era}) options.only_with(id, *repair);
+}
+
+repair_reporter::repair_reporter(const command_line& line, const pd::block_device& device,
+                                 bool quiet)
+    : line_(line), device_(device), quiet_(quiet), groups_([this](const finding& f) {
+        if (!quiet_) line_.say(in_words(device_.path(), f));
+      }) {
+  report_.damage = [this](finding f) {
+    anything_ = true;
+    groups_.add(std::move(f));
+  };
+  report_.assumption = [this](const std::string& text) {
+    anything_ = true;
+    groups_.flush();
+    say("assumed: " + text);
+  };
+}
+
+void repair_reporter::say(const std::string& text) const {
+  if (!quiet_) line_.say(fmt::format("{}: {}", device_.path(), text));
+}
+
+salvaged repair_reporter::salvage(const repair_options& given, const std::function<void()>& step) {
+  try {
+    salvaged saved = salvage_metadata(device_, given, report_, step);
+    groups_.flush();
+    return saved;
+  } catch (const std::exception&) {
+    groups_.flush();
+    throw;
+  }
+}
+
+void repair_reporter::sum_up(const salvaged& s) const {
+  if (quiet_) return;
+  if (!anything_) return say("nothing is wrong, and nothing had to be assumed");
+  const std::uint64_t assumed = count_assumed(s, device_);
+  if (assumed == 0) return say("the era of every origin block is known");
+  say(
+      fmt::format("{} of {} origin blocks are marked as written only because it is unknown when "
+                  "they were",
+                  assumed, s.nr_blocks));
+}
+
+}  // namespace era

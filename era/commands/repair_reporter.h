@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the commands that salvage have in common: the options by which the user helps, and the
+// report of what was lost and what was assumed.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "era/commands/command_line.h"
+#include "era/damage/finding_groups.h"
+#include "era/repair/salvage.h"
+
+namespace era {
+
+// repair: the option without which these have no effect, if the command has one.
+void add_salvage_options(option_list&, repair_options&,
+                         std::optional<option_list::option_id> repair = {});
+
+class repair_reporter {
+ public:
+  // quiet: nothing is said.
+  repair_reporter(const command_line&, const pd::block_device&, bool quiet);
+
+  // As salvage_metadata; says what it reports.
+  salvaged salvage(const repair_options&, const std::function<void()>& step);
+  // How much had to be assumed.
+  void sum_up(const salvaged&) const;
+
+ private:
+  void say(const std::string& text) const;
+
+  const command_line& line_;
+  const pd::block_device& device_;
+  bool quiet_, anything_ = false;
+  finding_groups groups_;
+  repair_report report_;
+};
+
+}  // namespace era

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Findings in words.
+#include "era/damage/finding.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace era {
+namespace {
+
+// "origin block 5", "origin blocks 5 to 7"
+std::string span_of(const char* singular, pd::range r) {
+  if (r.size() == 1) return fmt::format("{} {}", singular, r.begin);
+  return fmt::format("{}s {} to {}", singular, r.begin, r.end - 1);
+}
+
+std::string eras_of(pd::range eras) {
+  if (eras.begin == 0 && eras.end > std::numeric_limits<std::uint32_t>::max()) return "any era";
+  if (eras.end > std::numeric_limits<std::uint32_t>::max())
+    return fmt::format("era {} and later ones", eras.begin);
+  return span_of("era", eras);
+}
+
+}  // namespace
+
+std::string in_words(const place& where) {
+  const auto name = [&]() -> std::string {
+    switch (where.what) {
+      case part::superblock: return "superblock";
+      case part::writeset_tree: return "writeset tree";
+      case part::writeset: return fmt::format("writeset of era {}", where.era);
+      case part::current_writeset: return fmt::format("current writeset (era {})", where.era);
+      case part::era_array: return "era array";
+      case part::space_map: return "space map";
+      case part::reference_counts: return "reference counts";
+    }
+    return "unknown";
+  };
+  return where.snapshot ? name() + " of the metadata snapshot" : name();
+}
+
+bool is_no_metadata(const finding& f) {
+  return f.where.what == part::superblock && f.error.type == pd::error_class::wrong_kind &&
+         !is_unformatted(f.error);
+}
+
+std::string meaning(const finding& f) {
+  switch (f.error.type) {
+    case pd::error_class::count_too_high: return "space is wasted; no era is affected";
+    case pd::error_class::count_too_low:
+      return "the kernel may overwrite metadata that is in use: do not activate the device";
+    case pd::error_class::out_of_order:
+      return "digestion would give these blocks the older era: do not activate the device";
+    default: break;
+  }
+  if (f.where.what == part::superblock && f.error.type == pd::error_class::wrong_kind)
+    return "there is no era metadata here";
+  if (f.where.what == part::superblock)
+    return f.hidden.empty() ? "what the metadata says of the device cannot be trusted"
+                            : "which blocks were written, and when, is unknown";
+  if (f.hidden.empty() && f.where.what == part::space_map)
+    return "the kernel may misjudge its free space; no era is affected";
+  if (f.hidden.empty()) return "no origin block's era is affected";
+  switch (f.where.what) {
+    case part::superblock: break;
+    case part::writeset_tree:
+      return fmt::format("which blocks were written in {} is unknown", eras_of(f.hidden));
+    case part::writeset:
+    case part::current_writeset:
+      return fmt::format("which of {} were written in era {} is unknown",
+                         span_of("origin block", f.hidden), f.where.era);
+    case part::era_array:
+      return fmt::format("when {} {} last written is unknown", span_of("origin block", f.hidden),
+                         f.hidden.size() == 1 ? "was" : "were");
+    case part::space_map:
+    case part::reference_counts:
+      return fmt::format("whether {} {} free is unknown; no era is affected",
+                         span_of("metadata block", f.hidden), f.hidden.size() == 1 ? "is" : "are");
+  }
+  return "";
+}
+
+pd::block_error_sink sink_of(const place& where, const finding_sink& sink, std::uint64_t per_value,
+                             std::uint64_t limit) {
+  const auto scaled = [per_value, limit](std::uint64_t value) {
+    return value > limit / per_value ? limit : value * per_value;
+  };
+  return [=, &sink](const pd::block_error& d) {
+    sink({where,
+          {d.block.value, d.block.value + 1},
+          d.error,
+          {scaled(d.hidden.begin), scaled(d.hidden.end)}});
+  };
+}
+
+}  // namespace era

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Damage in the terms of era metadata: which part of it, and which origin blocks or eras it
+// touches.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "era/format/superblock.h"
+#include "persistent-data/format/block_error.h"
+
+namespace era {
+
+enum class part {
+  superblock,
+  writeset_tree,
+  writeset,  // an archived one
+  current_writeset,
+  era_array,
+  space_map,
+  reference_counts
+};
+
+struct place {
+  part what = part::superblock;
+  era_nr era{};           // of a writeset
+  bool snapshot = false;  // in the metadata snapshot, not in the live metadata
+
+  friend bool operator==(const place&, const place&) = default;
+};
+
+// "era array", "writeset of era 3 of the metadata snapshot"
+std::string in_words(const place&);
+
+struct finding {
+  place where;
+  pd::range blocks;  // metadata blocks
+  pd::error_detail error;
+  // What cannot be known because of it: origin blocks for the superblock, writesets and the era
+  // array, eras for the writeset tree, metadata blocks for the space map. Empty: nothing.
+  pd::range hidden;
+
+  // All but a leak is fatal.
+  bool fatal() const noexcept { return error.type != pd::error_class::count_too_high; }
+};
+
+// Does it say that the device holds something else than era metadata? Then there is nothing to be
+// repaired.
+bool is_no_metadata(const finding&);
+
+// What the finding means for the user.
+std::string meaning(const finding&);
+
+// Called by one thread at a time.
+using finding_sink = std::function<void(finding)>;
+
+// For readers of persistent-data: a sink that says of which part the damage is. per_value: origin
+// blocks in one hidden unit (64 for a bitset's words); limit: the end of what can be hidden.
+pd::block_error_sink sink_of(const place&, const finding_sink&, std::uint64_t per_value,
+                             std::uint64_t limit);
+
+}  // namespace era

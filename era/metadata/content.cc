@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See content.h.
+#include "era/metadata/content.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace era {
+
+// A loop of fixed length without a branch, for the vectoriser.
+era_nr newest_era(std::span<const pd::le32> eras) {
+  constexpr std::size_t at_once = 8;
+  std::uint32_t newest[at_once] = {};
+  const auto look = [&](std::size_t i) { newest[i] = std::max<std::uint32_t>(newest[i], eras[i]); };
+  for (; eras.size() >= at_once; eras = eras.subspan(at_once))
+    for (std::size_t i = 0; i < at_once; ++i) look(i);
+  for (std::size_t i = 0; i < eras.size(); ++i) look(i);
+  return {*std::max_element(std::begin(newest), std::end(newest))};
+}
+
+pd::range array_position::origin_blocks() const noexcept {
+  const pd::range values = map->values_of(index);
+  if (where.what == part::era_array) return values;
+  return pd::intersection({values.begin * bits_per_word, values.end * bits_per_word}, {0, nr_bits});
+}
+
+std::optional<finding> find_future_eras(const array_position& at, const pd::block& b,
+                                        era_nr current) {
+  const auto eras = pd::array_values<pd::le32>(b);
+  if (newest_era(eras) <= current) return {};
+
+  std::uint64_t count = 0, first = 0, last = 0;
+  std::uint32_t highest = 0;
+  for (std::size_t i = 0; i < eras.size(); ++i) {
+    if (eras[i] <= current.value) continue;
+    if (count++ == 0) first = i;
+    last = i;
+    highest = std::max<std::uint32_t>(highest, eras[i]);
+  }
+  const std::uint64_t begin = at.map->values_of(at.index).begin;
+  const pd::block_nr where = *at.map->block(at.index);
+  return finding{at.where,
+                 {where.value, where.value + 1},
+                 {pd::error_class::bad_value,
+                  fmt::format("{} of its eras are past the current era {}; the highest is {}",
+                              count, current, highest)},
+                 {begin + first, begin + last + 1}};
+}
+
+content_reader::content_reader(const pd::block_device& device)
+    : queue_(device.make_engine(), device.nr_blocks()) {}
+
+void content_reader::read(std::span<const array_position> positions, const visitor& look,
+                          std::vector<finding>& findings) {
+  wanted_.clear();
+  places_.clear();
+  for (std::size_t k = 0; k < positions.size(); ++k)
+    if (const auto block = positions[k].map->block(positions[k].index)) {
+      wanted_.push_back(*block);
+      places_.push_back(k);
+    }
+  found_.clear();
+  queue_.read(wanted_, [&](std::size_t w, const pd::block* data, int error) {
+    const std::size_t k = places_[w];
+    const array_position& at = positions[k];
+    if (auto wrong = at.map->validate_block(at.index, data, error))
+      found_.push_back({k,
+                        {at.where,
+                         {wanted_[w].value, wanted_[w].value + 1},
+                         std::move(*wrong),
+                         at.origin_blocks()}});
+    else if (auto content = look(k, *data))
+      found_.push_back({k, std::move(*content)});
+  });
+  std::sort(found_.begin(), found_.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (auto& [k, f] : found_) findings.push_back(std::move(f));
+}
+
+}  // namespace era

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Reads what the arrays of opened metadata hold, block by block, and turns what is wrong with them
+// into findings.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "era/damage/finding.h"
+#include "era/metadata/metadata.h"
+#include "persistent-data/io/block_device.h"
+#include "persistent-data/io/read_queue.h"
+
+namespace era {
+
+// A block of an array: of the era array, or of a writeset's bitset.
+struct array_position {
+  const pd::array_map* map;
+  place where;
+  std::uint64_t index;
+  std::uint32_t nr_bits = 0;  // of a writeset
+
+  // The origin blocks that it covers: a bitset counts its words in bits.
+  pd::range origin_blocks() const noexcept;
+};
+
+// The newest of the eras; 0 if there are none.
+era_nr newest_era(std::span<const pd::le32> eras);
+
+// What is wrong with a sound block of the era array: eras that have not been yet. Nothing can be
+// said of when those origin blocks were written.
+std::optional<finding> find_future_eras(const array_position&, const pd::block&, era_nr current);
+
+// Positions that a caller reads at once if there may be millions of writesets.
+inline constexpr std::size_t most_positions = 4096;
+
+// For one thread: it has a read queue of its own.
+class content_reader {
+ public:
+  explicit content_reader(const pd::block_device&);
+
+  // Reads the blocks at the positions as one batch. look: called for each block whose shape is
+  // sound, with its place in positions, in the order of arrival; it may return what is wrong with
+  // the content. That and all damage is added to findings in the order of positions. Blocks that
+  // their array's map has lost are passed over: their damage was reported with the map.
+  using visitor = std::function<std::optional<finding>(std::size_t k, const pd::block&)>;
+  void read(std::span<const array_position> positions, const visitor& look,
+            std::vector<finding>& findings);
+
+ private:
+  pd::read_queue queue_;
+  std::vector<pd::block_nr> wanted_;
+  std::vector<std::size_t> places_;  // of the wanted, in positions
+  std::vector<std::pair<std::size_t, finding>> found_;
+};
+
+}  // namespace era

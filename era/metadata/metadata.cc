@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// From a superblock to the lists of what it reaches.
+#include "era/metadata/metadata.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <numeric>
+#include <thread>
+#include <utility>
+
+namespace era {
+namespace {
+
+using pd::error_class;
+
+// A torn superblock is whole again as soon as the kernel's write has ended.
+constexpr int torn_reads = 10;
+constexpr auto torn_pause = std::chrono::milliseconds(20);
+
+constexpr pd::range every_origin_block{0, max_origin_blocks};
+
+pd::range at(pd::block_nr where) { return {where.value, where.value + 1}; }
+
+struct superblock_read {
+  superblock sb;
+  std::optional<pd::error_detail> wrong;
+};
+
+superblock_read read_once(pd::read_queue& queue, pd::block_nr where) {
+  superblock_read result{};
+  queue.read(std::span(&where, 1), [&](std::size_t, const pd::block* data, int error) {
+    if (data) {
+      result.sb = data->as<superblock>();
+      result.wrong = validate_superblock(*data, where);
+    } else {
+      result.wrong = pd::validate(superblock_kind, data, error, where);
+    }
+  });
+  return result;
+}
+
+// The writeset tree, entry by entry. The bitsets are mapped after the walk: a walk is not entered
+// twice.
+class writeset_mapper {
+ public:
+  writeset_mapper(pd::btree_walk& walk, metadata& m, const finding_sink& sink)
+      : walk_(walk), m_(m), sink_(sink) {}
+
+  void map_archived() {
+    pd::btree_events events;
+    events.leaf = [&](pd::block_nr where, const pd::node_view& node) { leaf(where, node); };
+    events.lost = [](pd::range) {};  // the damage itself says what it hides
+    events.damaged = sink_of(tree_, sink_, 1, std::numeric_limits<std::uint64_t>::max());
+    walk_.walk(std::nullopt, {m_.sb.writeset_tree_root}, sizeof(writeset_value), events);
+    for (; !entries_.empty(); entries_.pop_front()) {
+      const entry& e = entries_.front();
+      map(pd::block_nr{e.leaf}, part::writeset, e.era, e.nr_bits, {e.root});
+    }
+  }
+
+  void map_current() {
+    if (m_.in_snapshot() || m_.sb.current_root == 0) return;
+    map(std::nullopt, part::current_writeset, {m_.sb.current_era}, m_.sb.current_nr_bits,
+        {m_.sb.current_root});
+  }
+
+ private:
+  struct entry {
+    std::uint64_t root;
+    std::uint32_t leaf;
+    era_nr era;
+    std::uint32_t nr_bits;
+  };
+
+  void leaf(pd::block_nr where, const pd::node_view& node) {
+    for (std::uint32_t i = 0; i < node.size(); ++i) {
+      const auto& value = node.value<writeset_value>(i);
+      if (!plausible_era(where, node.key(i))) continue;
+      const era_nr era{static_cast<std::uint32_t>(node.key(i))};
+      // Each has a bitset of its own: there cannot be more of them than blocks.
+      if (entries_.size() == walk_.counter().nr_blocks()) {
+        sink_({tree_,
+               at(where),
+               {error_class::bad_shape, "there are more writesets than blocks"},
+               {node.key(i), std::uint64_t{m_.sb.current_era} + 1}});
+        return;
+      }
+      entries_.push_back({value.root, static_cast<std::uint32_t>(where.value), era, value.nr_bits});
+    }
+  }
+
+  // The current writeset is archived under current_era; while there is one (and in a snapshot,
+  // which was taken with one) the tree holds only older eras. Writesets are kept whatever is wrong:
+  // what they list was written.
+  bool plausible_era(pd::block_nr where, std::uint64_t era) {
+    const std::uint64_t current = m_.sb.current_era;
+    if (era == 0) {
+      sink_({tree_,
+             at(where),
+             {error_class::bad_value, "there is a writeset of era 0; the first era is 1"},
+             {0, 1}});
+    } else if (era > current) {
+      sink_(
+          {tree_,
+           at(where),
+           {error_class::bad_value,
+            fmt::format("there is a writeset of era {}, and the current era is {}", era, current)},
+           {era, era + 1}});
+    } else if (era == current && (m_.in_snapshot() || m_.sb.current_root != 0)) {
+      sink_({tree_,
+             at(where),
+             {error_class::bad_value,
+              fmt::format("there is an archived writeset of era {}, which is still the current one",
+                          era)},
+             {era, era + 1}});
+    }
+    return era <= std::numeric_limits<std::uint32_t>::max();
+  }
+
+  void map(std::optional<pd::block_nr> from, part what, era_nr era, std::uint32_t nr_bits,
+           pd::block_nr root) {
+    const place where{what, era, m_.in_snapshot()};
+    if (nr_bits > max_origin_blocks)
+      sink_({where,
+             at(from.value_or(m_.location)),
+             {error_class::bad_value,
+              fmt::format("it has {} bits; there can be {}", nr_bits, max_origin_blocks)},
+             {0, m_.sb.nr_blocks}});
+    const std::uint64_t nr_words = bitset_words(nr_bits);
+    pd::array_map bits(nr_words, sizeof(pd::le64));
+    if (has_room_for(bits)) {
+      bits = pd::map_array(walk_, from, root, nr_words, sizeof(pd::le64),
+                           sink_of(where, sink_, bits_per_word, nr_bits));
+      mapped_ += bits.known_end();
+    } else {
+      sink_({where,
+             at(from.value_or(m_.location)),
+             {error_class::bad_shape,
+              fmt::format("its bitset needs {} blocks, and the metadata has {}, of "
+                          "which other writesets own {}",
+                          bits.nr_blocks(), walk_.counter().nr_blocks(), mapped_)},
+             {0, nr_bits}});
+    }
+    m_.writesets.push_back({where, nr_bits, std::move(bits)});
+  }
+
+  // Whether it fits at all is told by map_array; here it has to fit beside the others. Without
+  // this, thousands of writesets that claim the whole device each, and are mostly holes, would take
+  // memory for it each.
+  bool has_room_for(const pd::array_map& bits) const {
+    const std::uint64_t all = walk_.counter().nr_blocks();
+    return bits.nr_blocks() > all || bits.nr_blocks() <= all - mapped_;
+  }
+
+  pd::btree_walk& walk_;
+  metadata& m_;
+  const finding_sink& sink_;
+  const place tree_ = m_.place_of(part::writeset_tree);
+  std::deque<entry> entries_;
+  std::uint64_t mapped_ = 0;  // blocks of the lists so far
+};
+
+// Writesets of the same length stay in order.
+std::vector<std::uint32_t> order_by_length(const std::deque<writeset>& writesets) {
+  std::vector<std::uint32_t> order(writesets.size());
+  std::iota(order.begin(), order.end(), 0u);
+  const auto blocks = [&](std::uint32_t i) { return writesets[i].bits.known_end(); };
+  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return blocks(a) != blocks(b) ? blocks(a) > blocks(b) : a < b;
+  });
+  return order;
+}
+
+}  // namespace
+
+std::span<const std::uint32_t> metadata::writesets_at(std::uint64_t stripe) const noexcept {
+  const auto end =
+      std::partition_point(longest_first.begin(), longest_first.end(),
+                           [&](std::uint32_t i) { return writesets[i].bits.known_end() > stripe; });
+  return {longest_first.begin(), end};
+}
+
+std::optional<superblock> read_superblock(pd::read_queue& queue, std::uint64_t nr_metadata_blocks,
+                                          pd::block_nr where, bool may_be_torn,
+                                          const finding_sink& sink) {
+  const bool is_copy = where != superblock_location;
+  const place here{part::superblock, {}, is_copy};
+  superblock_read read = read_once(queue, where);
+  for (int i = 1; may_be_torn && read.wrong && i < torn_reads; ++i) {
+    std::this_thread::sleep_for(torn_pause);
+    read = read_once(queue, where);
+  }
+  if (read.wrong) {
+    sink({here, at(where), std::move(*read.wrong), every_origin_block});
+    return {};
+  }
+  for (pd::error_detail& wrong : check_superblock(read.sb, nr_metadata_blocks, is_copy))
+    sink({here, at(where), std::move(wrong), {}});
+  return read.sb;
+}
+
+std::optional<superblock> read_snapshot_superblock(pd::read_queue& queue,
+                                                   std::uint64_t nr_metadata_blocks,
+                                                   const superblock& live,
+                                                   const finding_sink& sink) {
+  const pd::block_nr where{live.metadata_snap};
+  const place here{part::superblock, {}, true};
+  if (where.value >= nr_metadata_blocks) return {};  // reported with the live superblock
+  auto snap = read_superblock(queue, nr_metadata_blocks, where, false, sink);
+  if (!snap) return {};
+  const auto implausible = [&](std::string detail) {
+    sink({here, at(where), {error_class::bad_value, std::move(detail)}, {}});
+  };
+  if (snap->current_era > live.current_era)
+    implausible(fmt::format("its era {} is past the live era {}", std::uint32_t{snap->current_era},
+                            std::uint32_t{live.current_era}));
+  if (snap->data_block_size != live.data_block_size)
+    implausible(fmt::format("its block size is {} sectors, and the live one {}",
+                            std::uint32_t{snap->data_block_size},
+                            std::uint32_t{live.data_block_size}));
+  return snap;
+}
+
+metadata map_metadata(pd::btree_walk& walk, source from, pd::block_nr location,
+                      const superblock& sb, const finding_sink& sink) {
+  metadata m{from, sb, location, {}, {}, {}};
+  writeset_mapper writesets(walk, m, sink);
+  writesets.map_archived();
+  writesets.map_current();
+  m.longest_first = order_by_length(m.writesets);
+  m.eras = pd::map_array(walk, std::nullopt, {sb.era_array_root}, sb.nr_blocks, sizeof(pd::le32),
+                         sink_of(m.place_of(part::era_array), sink, 1, sb.nr_blocks));
+  return m;
+}
+
+std::optional<metadata> open_metadata(pd::read_queue& queue, const pd::block_device& device,
+                                      source from, const finding_sink& sink) {
+  const bool live = from == source::live;
+  auto sb = read_superblock(queue, device.nr_blocks(), superblock_location, !live, sink);
+  pd::block_nr location = superblock_location;
+  if (sb && !live) {
+    require_snapshot(device, *sb);
+    location = {sb->metadata_snap};
+    sb = read_snapshot_superblock(queue, device.nr_blocks(), *sb, sink);
+  }
+  if (!sb) return {};
+  pd::reference_counter counter(device.nr_blocks(), pd::reference_counter::counting::no);
+  pd::btree_walk walk(queue, counter);
+  return map_metadata(walk, from, location, *sb, sink);
+}
+
+void require_snapshot(const pd::block_device& device, const superblock& live) {
+  if (live.metadata_snap == 0)
+    throw no_snapshot(
+        fmt::format("{}: holds no metadata snapshot; take one with: dmsetup message "
+                    "DEVICE 0 take_metadata_snap",
+                    device.path()));
+}
+
+void require_still_held(pd::read_queue& queue, const pd::block_device& device, const metadata& m) {
+  if (!m.in_snapshot()) return;
+  const finding_sink ignore = [](const finding&) {};
+  const auto live = read_superblock(queue, device.nr_blocks(), superblock_location, true, ignore);
+  if (live && live->metadata_snap == m.location.value) {
+    const auto snap = read_superblock(queue, device.nr_blocks(), m.location, false, ignore);
+    if (snap && snap->csum == m.sb.csum) return;
+  }
+  throw no_snapshot(fmt::format(
+      "{}: the metadata snapshot was dropped while it was read: what was found does not count",
+      device.path()));
+}
+
+}  // namespace era

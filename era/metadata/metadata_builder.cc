@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The order of building, and what is refused.
+#include "era/metadata/metadata_builder.h"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "era/check/check_content.h"
+#include "era/format/writeset.h"
+#include "era/metadata/metadata.h"
+#include "persistent-data/io/output_device.h"
+#include "persistent-data/write/array_builder.h"
+#include "persistent-data/write/bitset_builder.h"
+#include "persistent-data/write/btree_builder.h"
+#include "persistent-data/write/space_map_builder.h"
+
+namespace era {
+
+using xml::invalid_input;
+
+namespace {
+
+// Runs are built in pieces of so many blocks, with a step before each.
+constexpr std::uint64_t blocks_per_piece = 1 << 20;
+
+std::uint64_t array_space(std::uint32_t nr_blocks) {
+  return pd::array_space_for(nr_blocks, sizeof(pd::le32));
+}
+
+std::uint64_t bitset_space(std::uint32_t nr_bits) {
+  return pd::array_space_for(bitset_words(nr_bits), sizeof(pd::le64));
+}
+
+std::uint64_t tree_space(std::uint64_t writesets) {
+  return pd::btree_nodes_for(writesets, sizeof(writeset_value));
+}
+
+std::string in_words(std::uint64_t blocks) {
+  return fmt::format("{} metadata blocks ({} bytes)", blocks, blocks * pd::block_size);
+}
+
+// Where a list of blocks is: they ascend, none comes twice, and they end at end.
+class list_position {
+ public:
+  list_position() = default;
+  // end_name: whose value end is, for messages.
+  list_position(std::uint64_t end, const char* end_name) : end_(end), end_name_(end_name) {}
+
+  // The first block that has not been listed or passed over.
+  std::uint64_t next() const noexcept { return last_.end; }
+
+  void advance(pd::range blocks) {
+    if (blocks.begin < last_.end) not_ascending(blocks.begin);
+    if (blocks.end > end_)
+      throw invalid_input(fmt::format("block {} is past the end; {} is {}",
+                                      std::max(blocks.begin, end_), end_name_, end_));
+    last_ = blocks;
+  }
+
+ private:
+  [[noreturn]] void not_ascending(std::uint64_t block) const {
+    if (block >= last_.begin) throw invalid_input(fmt::format("block {} is listed twice", block));
+    throw invalid_input(
+        fmt::format("block {} comes after block {}; blocks must ascend", block, last_.end - 1));
+  }
+
+  pd::range last_;
+  std::uint64_t end_ = 0;
+  const char* end_name_ = "";
+};
+
+}  // namespace
+
+std::uint64_t blocks_needed(std::uint32_t nr_blocks, std::uint64_t nr_metadata_blocks) noexcept {
+  constexpr std::uint64_t superblock = 1;
+  return superblock + array_space(nr_blocks) + tree_space(0) +
+         pd::space_map_space_for(nr_metadata_blocks);
+}
+
+std::uint64_t blocks_suggested(std::uint32_t nr_blocks) noexcept {
+  constexpr std::uint64_t writesets = 4, mebibyte = 256;
+  const std::uint64_t content = array_space(nr_blocks) + writesets * bitset_space(nr_blocks);
+  const std::uint64_t all = 2 * content + blocks_needed(0, 2 * content);
+  return std::min((all + mebibyte - 1) / mebibyte * mebibyte, pd::max_metadata_blocks);
+}
+
+struct metadata_builder::state {
+  state(open_target o, std::function<void()> s) : open(std::move(o)), step(std::move(s)) {}
+
+  // With what was written so far, what is still to come for certain, and more blocks of what.
+  void require_room(std::uint64_t more, const std::string& what) const {
+    const std::uint64_t have = writer->nr_blocks();
+    std::uint64_t need = writer->nr_used() + more + pd::space_map_space_for(have);
+    if (!array_root) need += array_space(sb.nr_blocks);
+    if (need <= have) return;
+    const std::uint64_t suggested = std::max(blocks_suggested(sb.nr_blocks), need);
+    throw pd::device_error(fmt::format(
+        "{}: is too small: it has {}, and {} needs {} at least; {}", target.name, in_words(have),
+        what, in_words(need), pd::how_to_enlarge(target.name, target.is_block_device, suggested)));
+  }
+
+  void require_order(const superblock& built);
+
+  template <class Piece>
+  void in_pieces(pd::range blocks, Piece piece) const {
+    for (std::uint64_t at = blocks.begin; at < blocks.end; at += blocks_per_piece) {
+      if (blocks.size() > blocks_per_piece) step();
+      piece(pd::range{at, std::min(at + blocks_per_piece, blocks.end)});
+    }
+  }
+
+  open_target open;
+  std::function<void()> step;
+  output_target target;
+  std::optional<atomic_metadata_output> output;
+  std::optional<pd::block_writer> writer;
+
+  xml::superblock_element sb;
+  list_position position;
+
+  std::optional<pd::bitset_builder> bitset;
+  era_nr writeset_era;
+  std::uint32_t nr_bits = 0;
+  // There may be millions. Those that ascend are kept in little memory.
+  struct entry {
+    std::uint32_t key;  // the era
+    writeset_value value;
+  };
+  std::deque<entry> writesets;
+  std::map<std::uint32_t, writeset_value> out_of_order;
+
+  std::uint64_t nr_writesets() const { return writesets.size() + out_of_order.size(); }
+
+  bool has_writeset(std::uint32_t era) const {
+    return out_of_order.contains(era) ||
+           std::binary_search(writesets.begin(), writesets.end(), entry{era, {}},
+                              [](const entry& a, const entry& b) { return a.key < b.key; });
+  }
+
+  void add_writeset(std::uint32_t era, const writeset_value& value) {
+    if (writesets.empty() || writesets.back().key < era)
+      writesets.push_back({era, value});
+    else
+      out_of_order.emplace(era, value);
+  }
+
+  void sort_writesets() {
+    for (; !out_of_order.empty(); out_of_order.erase(out_of_order.begin()))
+      writesets.push_back({out_of_order.begin()->first, out_of_order.begin()->second});
+    std::sort(writesets.begin(), writesets.end(),
+              [](const entry& a, const entry& b) { return a.key < b.key; });
+  }
+
+  std::optional<pd::array_builder<pd::le32>> array;
+  std::optional<pd::block_nr> array_root;
+
+  // Digestion writes the era of a writeset over the array's. Only if the array has an era that is
+  // newer than some writeset can that be an older one.
+  std::optional<era_nr> oldest_writeset;
+  era_nr newest_in_array;
+};
+
+metadata_builder::metadata_builder(open_target open, std::function<void()> step)
+    : state_(std::make_unique<state>(std::move(open), std::move(step))) {}
+metadata_builder::~metadata_builder() = default;
+
+void metadata_builder::begin_superblock(const xml::superblock_element& sb) {
+  if (sb.block_size == 0 || sb.block_size % 8 != 0)
+    throw invalid_input(fmt::format(
+        "block_size=\"{}\" cannot be; it is a multiple of 8 sectors above 0", sb.block_size));
+  if (sb.current_era.value > max_current_era)
+    throw invalid_input(fmt::format("current_era=\"{}\" cannot be; the last one is {}",
+                                    sb.current_era, max_current_era));
+  state& s = *state_;
+  s.sb = sb;
+  s.target = s.open(blocks_suggested(sb.nr_blocks));
+  s.output.emplace(s.target);
+  s.writer.emplace(s.output->queue(), s.target.nr_blocks);
+  s.require_room(tree_space(0), fmt::format("metadata of {} origin blocks", sb.nr_blocks));
+  s.output->wipe();
+}
+
+void metadata_builder::begin_writeset(era_nr era, std::uint32_t nr_bits) {
+  state& s = *state_;
+  if (era.value == 0) throw invalid_input("era=\"0\" cannot be; the first era is 1");
+  if (era > s.sb.current_era)
+    throw invalid_input(
+        fmt::format("era=\"{}\" is past the current era {}", era, s.sb.current_era));
+  if (s.has_writeset(era.value))
+    throw invalid_input(fmt::format("there are two writesets of era {}", era));
+  s.require_room(bitset_space(nr_bits) + tree_space(s.nr_writesets() + 1),
+                 fmt::format("what was read up to the writeset of era {}", era));
+  s.writeset_era = era;
+  s.oldest_writeset = std::min(s.oldest_writeset.value_or(era), era);
+  s.nr_bits = nr_bits;
+  s.position = {nr_bits, "the writeset's nr_bits"};
+  s.bitset.emplace(*s.writer);
+}
+
+void metadata_builder::bits(pd::range blocks, bool value) {
+  state_->position.advance(blocks);
+  if (value) state_->in_pieces(blocks, [&](pd::range piece) { state_->bitset->set(piece); });
+}
+
+void metadata_builder::end_writeset() {
+  const pd::block_nr root = state_->bitset->finish(state_->nr_bits);
+  state_->add_writeset(state_->writeset_era.value, {state_->nr_bits, root.value});
+  state_->bitset.reset();
+}
+
+void metadata_builder::begin_era_array() {
+  if (state_->array_root) throw invalid_input("there are two era arrays");
+  state_->position = {state_->sb.nr_blocks, "nr_blocks"};
+  state_->array.emplace(*state_->writer);
+}
+
+void metadata_builder::eras(pd::range blocks, era_nr era) {
+  const std::uint64_t expected = state_->position.next();
+  state_->position.advance(blocks);
+  if (blocks.begin != expected)
+    throw invalid_input(fmt::format(
+        "block {} is missing before block {}; every block needs its era", expected, blocks.begin));
+  if (era > state_->sb.current_era)
+    throw invalid_input(
+        fmt::format("era=\"{}\" is past the current era {}", era, state_->sb.current_era));
+  state_->newest_in_array = std::max(state_->newest_in_array, era);
+  state_->in_pieces(blocks,
+                    [&](pd::range piece) { state_->array->append(piece.size(), era.value); });
+}
+
+void metadata_builder::end_era_array() {
+  const std::uint64_t next = state_->position.next(), nr_blocks = state_->sb.nr_blocks;
+  if (next + 1 == nr_blocks)
+    throw invalid_input(fmt::format("block {} is missing; every block needs its era", next));
+  if (next != nr_blocks)
+    throw invalid_input(
+        fmt::format("blocks {} to {} are missing; every block needs its era", next, nr_blocks - 1));
+  state_->array_root = state_->array->finish();
+  state_->array.reset();
+}
+
+void metadata_builder::end_superblock() {
+  if (!state_->array_root) throw invalid_input("it has no era_array");
+}
+
+void metadata_builder::commit() {
+  state& s = *state_;
+  s.sort_writesets();
+  pd::block b{};
+  auto& sb = b.as<superblock>();
+  sb.uuid = s.sb.uuid;
+  sb.magic = superblock_magic;
+  sb.version = superblock_version;
+  sb.data_block_size = s.sb.block_size;
+  sb.metadata_block_size = sectors_per_metadata_block;
+  sb.nr_blocks = s.sb.nr_blocks;
+  sb.current_era = s.sb.current_era.value;
+  sb.era_array_root = s.array_root->value;
+  sb.writeset_tree_root = pd::build_btree<writeset_value>(*s.writer, s.writesets).value;
+  sb.space_map = pd::build_space_map(*s.writer);
+  s.step();
+  if (s.oldest_writeset && s.newest_in_array > *s.oldest_writeset) s.require_order(sb);
+  s.output->finish(b);
+}
+
+// Reads back what was built: writesets come before the array, and are not kept in memory.
+void metadata_builder::state::require_order(const superblock& built) {
+  output->queue().drain_and_flush();
+  const auto device = target.open_for_reading();
+  pd::read_queue queue(device->make_engine(), device->nr_blocks());
+  pd::reference_counter counter(device->nr_blocks(), pd::reference_counter::counting::no);
+  pd::btree_walk walk(queue, counter);
+  const finding_sink reject = [this](const finding& f) {
+    step();
+    throw invalid_input(fmt::format(
+        "{}: {}; digestion would give them the older era: restore what era_dump --logical prints",
+        in_words(f.where), f.error.text));
+  };
+  const metadata m = map_metadata(walk, source::live, superblock_location, built, reject);
+  check_content(m, *device, reject);
+}
+
+metadata_builder::work metadata_builder::progress() const noexcept {
+  const state& s = *state_;
+  if (!s.writer) return {};
+  const auto blocks_left = [](std::uint64_t values, std::uint64_t done, std::uint32_t value_size) {
+    return pd::array_blocks_for(values - std::min(values, done), value_size);
+  };
+  std::uint64_t rest = 0;
+  if (!s.array_root)
+    rest += blocks_left(s.sb.nr_blocks, s.array ? s.array->size() : 0, sizeof(pd::le32));
+  if (s.bitset)
+    rest += blocks_left(bitset_words(s.nr_bits), s.bitset->nr_words(), sizeof(pd::le64));
+  return {s.writer->nr_used() * pd::block_size, rest * pd::block_size};
+}
+
+output_state metadata_builder::abandon() noexcept {
+  return state_->output ? state_->output->abandon() : output_state::as_before;
+}
+
+}  // namespace era

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Builds metadata from XML: from a stream of elements to a device, in one pass.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "era/metadata/atomic_metadata_output.h"
+#include "era/xml/reader.h"
+
+namespace era {
+
+// The metadata blocks that metadata of so many origin blocks takes without writesets, on a device
+// of nr_metadata_blocks: the space map grows with that.
+std::uint64_t blocks_needed(std::uint32_t nr_blocks, std::uint64_t nr_metadata_blocks) noexcept;
+
+// A good size for the metadata device: room for some writesets, and all of it twice, since the
+// kernel changes copies of blocks.
+std::uint64_t blocks_suggested(std::uint32_t nr_blocks) noexcept;
+
+// A document that becomes metadata. The output is opened when the superblock's element is known to
+// be good, and wiped when it is known to be large enough.
+//
+// Throws xml::invalid_input where the input cannot be; pd::device_error, also where the output is
+// too small; and what open and step throw.
+class metadata_builder final : public xml::document {
+ public:
+  using open_target = std::function<output_target(std::uint64_t suggested_blocks)>;
+
+  // step: called at least once for every few megabytes that are written; what it throws ends the
+  // restore.
+  metadata_builder(open_target, std::function<void()> step);
+  ~metadata_builder() override;
+
+  void begin_superblock(const xml::superblock_element&) override;
+  void begin_writeset(era_nr, std::uint32_t nr_bits) override;
+  void bits(pd::range blocks, bool value) override;
+  void end_writeset() override;
+  void begin_era_array() override;
+  void eras(pd::range blocks, era_nr) override;
+  void end_era_array() override;
+  void end_superblock() override;
+
+  // Must be called after the document was read to its very end: afterwards the metadata is on the
+  // device. Throws xml::invalid_input if digestion would replace eras of the array with older ones.
+  void commit();
+
+  // The bytes that were written, and that are still to be written of what has begun: the era array,
+  // and a writeset.
+  struct work {
+    std::uint64_t done = 0, known_rest = 0;
+  };
+  work progress() const noexcept;
+
+  // After any failure, and instead of all else: what is in the output now.
+  output_state abandon() noexcept;
+
+ private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+}  // namespace era

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See block_scan.h.
+#include "era/repair/block_scan.h"
+
+#include <algorithm>
+
+#include "persistent-data/format/btree_node.h"
+
+namespace era {
+namespace {
+
+constexpr std::size_t blocks_per_batch = 4096;
+
+}  // namespace
+
+bool stray_blocks::add(std::uint64_t index, pd::block_nr where) {
+  if (entries_.size() == most) resolve();
+  if (entries_.size() == most || index >= max_origin_blocks) return false;
+  entries_.push_back({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(where.value)});
+  // Neighbouring versions of a leaf name the same blocks: sorted out before they take memory.
+  if (entries_.size() >= 2 * resolved_ + (1 << 16)) resolve();
+  return true;
+}
+
+void stray_blocks::resolve() {
+  std::sort(entries_.begin(), entries_.end());
+  entries_.erase(std::unique(entries_.begin(), entries_.end()), entries_.end());
+  resolved_ = entries_.size();
+}
+
+std::span<const stray_blocks::entry> stray_blocks::of(pd::range indices) const noexcept {
+  const auto at = [&](std::uint64_t index) {
+    return std::lower_bound(entries_.begin(), entries_.end(), index,
+                            [](const entry& e, auto i) { return e.index < i; });
+  };
+  return {at(indices.begin), at(indices.end)};
+}
+
+void stray_blocks::erase_blocks(const std::function<bool(pd::block_nr)>& which) {
+  std::erase_if(entries_, [&](const entry& e) { return which({e.block}); });
+}
+
+block_scan::block_scan(pd::read_queue& queue, std::uint64_t nr_blocks)
+    : queue_(queue), classes_(std::min(nr_blocks, pd::max_metadata_blocks)) {}
+
+void block_scan::scan(std::span<const pd::block_nr> blocks, const std::function<void()>& step) {
+  for (std::size_t at = 0; at < blocks.size(); at += blocks_per_batch) {
+    step();
+    const auto batch = blocks.subspan(at, std::min(blocks_per_batch, blocks.size() - at));
+    queue_.read(batch, [&](std::size_t i, const pd::block* data, int) {
+      if (batch[i].value < classes_.size())
+        classes_[batch[i].value] = data ? classify(*data, batch[i]) : block_class::invalid;
+    });
+  }
+}
+
+void block_scan::scan_all(const std::function<void()>& step) {
+  std::vector<pd::block_nr> batch;
+  for (std::uint64_t b = 1; b < classes_.size(); ++b) {
+    batch.push_back({b});
+    if (batch.size() < blocks_per_batch && b + 1 < classes_.size()) continue;
+    scan(batch, step);
+    batch.clear();
+  }
+}
+
+block_class block_scan::classify(const pd::block& b, pd::block_nr where) {
+  const auto note = [&](std::uint64_t era) {
+    if (era < max_current_era) newest_era_ = std::max(newest_era_, static_cast<std::uint32_t>(era));
+  };
+  const pd::block_kind* kind = pd::identify(b, where);
+  if (!kind) {
+    if (pd::is_zero(b)) return block_class::zero;
+    if (validate_superblock(b, where)) return block_class::invalid;
+    superblocks_.push_back(b.as<superblock>());
+    note(superblocks_.back().current_era);
+    return block_class::superblock;
+  }
+  if (kind == &pd::btree_node_kind) {
+    if (!pd::validate_node(b, sizeof(writeset_value)) && pd::node_view(b).is_leaf()) {
+      const pd::node_view node(b);
+      for (std::uint32_t i = 0; i < node.size(); ++i) note(node.key(i));
+      return block_class::writeset_leaf;
+    }
+    if (!pd::validate_node(b, sizeof(pd::le64)))
+      return pd::node_view(b).is_leaf() ? block_class::array_leaf : block_class::internal_node;
+    return pd::validate_node(b, sizeof(pd::le32)) ? block_class::invalid : block_class::other_leaf;
+  }
+  if (kind != &pd::array_block_kind) return block_class::other;
+  if (pd::is_array_block_of(b, sizeof(pd::le64))) return block_class::bits;
+  if (!pd::is_array_block_of(b, sizeof(pd::le32))) return block_class::invalid;
+  for (const std::uint32_t era : pd::array_values<pd::le32>(b)) note(era);
+  return block_class::eras;
+}
+
+std::vector<pd::block_nr> block_scan::all(block_class wanted) const {
+  std::vector<pd::block_nr> found;
+  for (std::size_t i = 0; i < classes_.size(); ++i)
+    if (classes_[i] == wanted) found.push_back({i});
+  return found;
+}
+
+template <class Visit>
+void block_scan::each_node(block_class wanted, Visit visit) {
+  const auto nodes = all(wanted);
+  queue_.read(nodes, [&](std::size_t i, const pd::block* data, int) {
+    // It may have changed since, if somebody writes meanwhile.
+    const std::uint32_t size =
+        wanted == block_class::writeset_leaf ? sizeof(writeset_value) : sizeof(pd::le64);
+    if (data && pd::identify(*data, nodes[i]) == &pd::btree_node_kind &&
+        !pd::validate_node(*data, size))
+      visit(nodes[i], pd::node_view(*data));
+  });
+}
+
+std::vector<pd::block_nr> block_scan::possible_array_roots() {
+  std::vector<pd::block_nr> roots;
+  for (const block_class what : {block_class::array_leaf, block_class::internal_node})
+    each_node(what, [&](pd::block_nr where, const pd::node_view& node) {
+      if (node.size() > 0 && node.key(0) == 0) roots.push_back(where);
+    });
+  std::sort(roots.begin(), roots.end());
+  return roots;
+}
+
+bool block_scan::collect(std::vector<named_writeset>& found) {
+  bool all = true;
+  const auto resolve = [&] {
+    std::sort(found.begin(), found.end());
+    found.erase(std::unique(found.begin(), found.end()), found.end());
+  };
+  std::size_t resolved = 0;
+  each_node(block_class::writeset_leaf, [&](pd::block_nr, const pd::node_view& node) {
+    for (std::uint32_t i = 0; i < node.size(); ++i) {
+      const auto& value = node.value<writeset_value>(i);
+      if (value.nr_bits == 0) continue;
+      // Each of the others has a bitset of at least two blocks.
+      if (resolved > nr_blocks() / 2) return void(all = false);
+      found.push_back({node.key(i), value.nr_bits, value.root});
+    }
+    if (found.size() < resolved + (1 << 16)) return;
+    resolve();
+    resolved = found.size();
+  });
+  resolve();
+  return all;
+}
+
+bool block_scan::collect(stray_blocks& eras, stray_blocks& bits) {
+  bool all = true;
+  each_node(block_class::array_leaf, [&](pd::block_nr, const pd::node_view& node) {
+    for (std::uint32_t i = 0; i < node.size(); ++i) {
+      const pd::block_nr block = node.child(i);
+      const block_class what = class_of(block);
+      if (what == block_class::eras) all = eras.add(node.key(i), block) && all;
+      if (what == block_class::bits) all = bits.add(node.key(i), block) && all;
+    }
+  });
+  eras.resolve();
+  bits.resolve();
+  return all;
+}
+
+}  // namespace era

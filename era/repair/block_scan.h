@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What blocks hold that nothing leads to: each is judged by itself, and what leaves and array
+// blocks say of each other is put together again.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "era/format/writeset.h"
+#include "era/metadata/metadata.h"
+#include "persistent-data/io/read_queue.h"
+
+namespace era {
+
+enum class block_class : std::uint8_t {
+  not_scanned,
+  zero,
+  invalid,  // cannot be read, or is no intact block of this place
+  internal_node,
+  writeset_leaf,  // of the writeset tree
+  array_leaf,     // of the tree of an array
+  other_leaf,
+  eras,  // a block of an era array
+  bits,  // a block of a bitset
+  superblock,
+  other  // of the space map
+};
+
+// Blocks of arrays whose trees need not be whole: what stands for the array's block `index`, any
+// number of them, since outdated ones are among them. Sorted by index.
+class stray_blocks {
+ public:
+  struct entry {
+    std::uint32_t index, block;
+    friend auto operator<=>(const entry&, const entry&) = default;
+  };
+
+  // False where there are more than memory is to be had for; it is incomplete then.
+  bool add(std::uint64_t index, pd::block_nr);
+  void resolve();  // after all have been added
+
+  bool empty() const noexcept { return entries_.empty(); }
+  // One past the highest index; 0 if there are none.
+  std::uint64_t end() const noexcept {
+    return empty() ? 0 : entries_.back().index + std::uint64_t{1};
+  }
+  // The entries of array blocks [begin, end).
+  std::span<const entry> of(pd::range indices) const noexcept;
+  void erase_blocks(const std::function<bool(pd::block_nr)>& which);
+
+ private:
+  static constexpr std::size_t most = std::size_t{16} << 20;
+
+  std::vector<entry> entries_;
+  std::size_t resolved_ = 0;
+};
+
+// A writeset as a leaf of the writeset tree names it.
+struct named_writeset {
+  std::uint64_t era = 0;
+  std::uint32_t nr_bits = 0;
+  std::uint64_t root = 0;
+  friend auto operator<=>(const named_writeset&, const named_writeset&) = default;
+};
+
+class block_scan {
+ public:
+  // nr_blocks: the device's size. Memory: a byte a block.
+  block_scan(pd::read_queue&, std::uint64_t nr_blocks);
+
+  // Reads and classifies. step is called now and then.
+  void scan(std::span<const pd::block_nr>, const std::function<void()>& step);
+  // All blocks but the superblock.
+  void scan_all(const std::function<void()>& step);
+
+  std::uint64_t nr_blocks() const noexcept { return classes_.size(); }
+  block_class class_of(pd::block_nr where) const noexcept {
+    return where.value < classes_.size() ? classes_[where.value] : block_class::not_scanned;
+  }
+
+  // The newest era below max_current_era that any of the scanned blocks names; 0: none.
+  std::uint32_t newest_era() const noexcept { return newest_era_; }
+  // Superblocks that were met, such as a metadata snapshot's.
+  const std::vector<superblock>& superblocks() const noexcept { return superblocks_; }
+
+  // All scanned blocks of a class.
+  std::vector<pd::block_nr> all(block_class) const;
+
+  // Nodes that may be the root of an array's tree: their keys begin with 0.
+  std::vector<pd::block_nr> possible_array_roots();
+
+  // Collects the writesets that the scanned leaves name, each once, without those that have no
+  // bits. Here and below, returns false if there are more than sound metadata has: the rest is left
+  // out.
+  bool collect(std::vector<named_writeset>&);
+
+  // The array blocks that the scanned array leaves lead to, of those that were scanned.
+  bool collect(stray_blocks& eras, stray_blocks& bits);
+
+ private:
+  block_class classify(const pd::block&, pd::block_nr);
+  template <class Visit>
+  void each_node(block_class, Visit);
+
+  pd::read_queue& queue_;
+  std::vector<block_class> classes_;
+  std::vector<superblock> superblocks_;
+  std::uint32_t newest_era_ = 0;
+};
+
+}  // namespace era

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See unreachable_metadata.h.
+#include "era/repair/unreachable.h"
+
+#include <algorithm>
+
+namespace era {
+
+unreachable_metadata find_unreachable(pd::read_queue& queue, std::uint64_t nr_metadata_blocks,
+                                      std::span<const pd::block_nr> unreached,
+                                      const std::function<void()>& step) {
+  unreachable_metadata found;
+  block_scan scan(queue, nr_metadata_blocks);
+  scan.scan(unreached, step);
+  std::vector<named_writeset> named;
+  stray_blocks eras;
+  const bool all_named = scan.collect(named), all_bits = scan.collect(eras, found.bits);
+  found.too_many = !all_named || !all_bits;
+  found.explained = !found.too_many;
+
+  std::vector<bool> placed(scan.nr_blocks());
+  pd::reference_counter counter(scan.nr_blocks(), pd::reference_counter::counting::no);
+  pd::btree_walk walk(queue, counter);
+  std::uint64_t mapped = 0;
+  for (const named_writeset& ws : named) {
+    step();
+    const std::uint64_t blocks = pd::array_blocks_for(bitset_words(ws.nr_bits), sizeof(pd::le64));
+    bool whole = ws.nr_bits <= max_origin_blocks && blocks <= unreached.size();
+    // Each has a bitset of its own: together they are not more than there are blocks.
+    mapped += blocks;
+    if (mapped > unreached.size()) {
+      found.too_many = true;
+      found.explained = false;
+      break;
+    }
+    if (whole) {
+      unreachable_writeset ws_found{
+          ws.era, ws.nr_bits,
+          pd::map_array(walk, std::nullopt, {ws.root}, bitset_words(ws.nr_bits), sizeof(pd::le64),
+                        [&](const pd::block_error&) { whole = false; })};
+      for (std::uint64_t i = 0; i < ws_found.bits.known_end(); ++i)
+        if (const auto block = ws_found.bits.block(i)) placed[block->value] = true;
+      found.writesets.push_back(std::move(ws_found));
+    }
+    found.explained = found.explained && whole;
+  }
+  found.bits.erase_blocks([&](pd::block_nr b) { return placed[b.value]; });
+  for (const auto& entry : found.bits.of({0, max_origin_blocks})) placed[entry.block] = true;
+  for (const pd::block_nr b : unreached) {
+    const block_class what = scan.class_of(b);
+    if (what == block_class::invalid || what == block_class::zero ||
+        (what == block_class::bits && !placed[b.value]))
+      found.explained = false;
+  }
+  return found;
+}
+
+}  // namespace era

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Writesets that the live metadata has lost hold of: they are in blocks that the space map counts
+// and that nothing leads to.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "era/repair/block_scan.h"
+#include "persistent-data/read/array_map.h"
+
+namespace era {
+
+struct unreachable_writeset {
+  std::uint64_t era = 0;  // as its leaf says
+  std::uint32_t nr_bits = 0;
+  pd::array_map bits;
+};
+
+struct unreachable_metadata {
+  std::vector<unreachable_writeset> writesets;  // those whose leaf of the writeset tree is there
+  stray_blocks bits;                            // of others, whose era is unknown
+  bool explained = false;  // each of the blocks is intact, and what it was for is known
+  bool too_many = false;   // more than sound metadata can have: the rest is left out
+};
+
+// unreached: counted blocks that the live metadata does not reach.
+unreachable_metadata find_unreachable(pd::read_queue&, std::uint64_t nr_metadata_blocks,
+                                      std::span<const pd::block_nr> unreached,
+                                      const std::function<void()>& step);
+
+}  // namespace era

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The formats, byte for byte.
+#include "era/text/list_writer.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace era {
+namespace {
+
+using persistent_data::range;
+
+std::string list(list_format format, std::uint64_t scale, const std::vector<range>& blocks,
+                 std::uint64_t limit = ~std::uint64_t{0}) {
+  const list_writer list(format, scale, limit);
+  text_buffer text;
+  list.begin(text, "");
+  list.lines(text, blocks);
+  list.end(text);
+  return std::string(text.view());
+}
+
+TEST(ListWriter, IsXml) {
+  EXPECT_EQ(
+      list(list_format::xml, 1, {{5, 6}, {7, 18446744073709551615u}, {1000, 1001}, {1002, 1004}}),
+      "<blocks>\n"
+      "  <block block=\"5\"/>\n"
+      "  <range begin=\"7\" end=\"18446744073709551615\"/>\n"
+      "  <block block=\"1000\"/>\n"
+      "  <range begin=\"1002\" end=\"1004\"/>\n"
+      "</blocks>\n");
+  EXPECT_EQ(list(list_format::xml, 1, {}), "<blocks>\n</blocks>\n");
+}
+
+TEST(ListWriter, IsText) {
+  EXPECT_EQ(list(list_format::text, 1, {{5, 6}, {999, 1000}, {1000, 2147483647}}),
+            "5 6\n999 1000\n1000 2147483647\n");
+  EXPECT_EQ(list(list_format::text, 1, {}), "");
+}
+
+TEST(ListWriter, IsJsonExceptForTheFirstComma) {
+  EXPECT_EQ(list(list_format::json, 1, {{5, 6}, {7, 10000}}),
+            "{\"ranges\":[,\n{\"begin\":5,\"end\":6},\n{\"begin\":7,\"end\":10000}\n]}\n");
+  EXPECT_EQ(list(list_format::json, 1, {}), "{\"ranges\":[\n]}\n");
+  text_buffer text;
+  list_writer(list_format::json, 1).begin(text, "\"count\":3");
+  EXPECT_EQ(text.view(), "{\"count\":3,\n\"ranges\":[");
+}
+
+TEST(ListWriter, CutsTheLastBlockAtTheLimit) {
+  EXPECT_EQ(list(list_format::text, 128, {{0, 1}, {3, 5}}, 600), "0 128\n384 600\n");
+  EXPECT_EQ(list(list_format::xml, 128, {{3, 5}}, 600),
+            "<blocks>\n  <range begin=\"384\" end=\"600\"/>\n</blocks>\n");
+}
+
+TEST(ListWriter, CountsInOtherUnits) {
+  const std::vector<range> blocks{{0, 1}, {3, 5}};
+  EXPECT_EQ(list(list_format::text, 65536, blocks), "0 65536\n196608 327680\n");
+  EXPECT_EQ(list(list_format::json, 128, blocks),
+            "{\"ranges\":[,\n{\"begin\":0,\"end\":128},\n{\"begin\":384,\"end\":640}\n]}\n");
+  EXPECT_EQ(list(list_format::xml, 128, blocks),
+            "<blocks>\n"
+            "  <range begin=\"0\" end=\"128\"/>\n"
+            "  <range begin=\"384\" end=\"640\"/>\n"
+            "</blocks>\n");
+}
+
+TEST(ListWriter, TakesMoreLinesThanItHadRoomFor) {
+  std::vector<range> blocks;
+  std::string expected;
+  for (std::uint64_t i = 0; i < 20000; ++i) {
+    blocks.push_back({7 * i, 7 * i + 1 + i % 3});
+    expected += std::to_string(7 * i) + ' ' + std::to_string(7 * i + 1 + i % 3) + '\n';
+  }
+  EXPECT_EQ(list(list_format::text, 1, blocks), expected);
+}
+
+}  // namespace
+}  // namespace era

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The text buffer's room, and numbers that count up as text.
+#include "era/text/text_buffer.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <string>
+
+namespace era {
+namespace {
+
+TEST(TextBuffer, KeepsItsTextWhileItGrows) {
+  text_buffer text;
+  std::string expected;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string piece(static_cast<std::size_t>(i), static_cast<char>('a' + i % 26));
+    text.append(piece);
+    expected += piece;
+  }
+  EXPECT_EQ(text.view(), expected);
+  text.clear();
+  EXPECT_EQ(text.size(), 0u);
+}
+
+TEST(TextBuffer, RoomThatIsNotUsedIsNotText) {
+  text_buffer text;
+  text.append("ab");
+  char* to = text.room(100);
+  *to++ = 'c';
+  text.written_to(to);
+  EXPECT_EQ(text.view(), "abc");
+}
+
+TEST(DecimalCounter, CountsOverEveryCarry) {
+  for (std::uint64_t begin : {0ull, 95ull, 999'995ull, 4'294'967'290ull, 999'999'999'995ull}) {
+    decimal_counter counter(begin);
+    for (std::uint64_t i = 0; i < 20; ++i, counter.increment())
+      ASSERT_EQ(counter.text(), std::to_string(begin + i));
+  }
+}
+
+TEST(DecimalCounter, TakesTheLargestNumber) {
+  decimal_counter counter(std::numeric_limits<std::uint64_t>::max());
+  EXPECT_EQ(counter.text(), "18446744073709551615");
+  counter.set(7);
+  EXPECT_EQ(counter.text(), "7");
+}
+
+}  // namespace
+}  // namespace era

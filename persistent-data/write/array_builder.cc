@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// See array_builder.h.
+#include "persistent-data/write/array_builder.h"
+
+namespace persistent_data {
+
+std::uint64_t array_space_for(std::uint64_t nr_values, std::uint32_t value_size) noexcept {
+  const std::uint64_t blocks = array_blocks_for(nr_values, value_size);
+  return blocks + btree_nodes_for(blocks, sizeof(le64));
+}
+
+}  // namespace persistent_data

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Builds an array from values that come in order; a block leaves as soon as it is full.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "persistent-data/format/array_block.h"
+#include "persistent-data/write/block_writer.h"
+#include "persistent-data/write/btree_builder.h"
+
+namespace persistent_data {
+
+// Blocks of an array of so many values with its tree, for a forecast.
+std::uint64_t array_space_for(std::uint64_t nr_values, std::uint32_t value_size) noexcept;
+
+// Value is le32 or le64. Holds sixteen bytes an array block.
+template <class Value>
+class array_builder {
+ public:
+  explicit array_builder(block_writer& writer) : writer_(writer) {}
+
+  std::uint64_t size() const noexcept { return full_blocks() * room + filled_; }
+
+  void append(Value value) {
+    if (filled_ == room) write_block();
+    values()[filled_++] = value;
+  }
+
+  void append(std::uint64_t count, Value value) {
+    while (count > 0) {
+      if (filled_ == room) write_block();
+      const auto now = static_cast<std::uint32_t>(std::min<std::uint64_t>(count, room - filled_));
+      std::fill_n(values() + filled_, now, value);
+      filled_ += now;
+      count -= now;
+    }
+  }
+
+  // The root; the builder is used up.
+  block_nr finish() {
+    if (filled_ > 0) write_block();
+    return build_btree<le64>(writer_, blocks_);
+  }
+
+ private:
+  static constexpr std::uint32_t room = max_array_entries(sizeof(Value));
+
+  std::uint64_t full_blocks() const noexcept { return blocks_.size(); }
+  Value* values() noexcept {
+    return reinterpret_cast<Value*>(block_.bytes.data() + sizeof(array_header));
+  }
+
+  void write_block() {
+    std::fill(values() + filled_, values() + room, Value(0));
+    auto& header = block_.as<array_header>();
+    header.max_entries = room;
+    header.nr_entries = filled_;
+    header.value_size = sizeof(Value);
+    blocks_.push_back({blocks_.size(), writer_.append(array_block_kind, block_).value});
+    filled_ = 0;
+  }
+
+  block_writer& writer_;
+  block block_{};
+  std::uint32_t filled_ = 0;
+  std::vector<btree_entry<le64>> blocks_;
+};
+
+}  // namespace persistent_data

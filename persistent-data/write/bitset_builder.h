@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Builds a bitset, an array of le64 words, from runs of set bits that ascend.
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <cstdint>
+
+#include "persistent-data/format/strong.h"
+#include "persistent-data/write/array_builder.h"
+
+namespace persistent_data {
+
+class bitset_builder {
+ public:
+  explicit bitset_builder(block_writer& writer) : words_(writer) {}
+
+  // The words that are complete.
+  std::uint64_t nr_words() const noexcept { return words_.size(); }
+
+  // Not before the end of an earlier run.
+  void set(range bits) {
+    assert(bits.begin >= words_.size() * word_bits);
+    for (std::uint64_t at = bits.begin; at < bits.end;) {
+      fill_up_to(at / word_bits);
+      const std::uint64_t low = at % word_bits;
+      const std::uint64_t n = std::min(bits.end - at, word_bits - low);
+      word_ |= (n == word_bits ? ~std::uint64_t{0} : (std::uint64_t{1} << n) - 1) << low;
+      at += n;
+    }
+  }
+
+  // The root of a bitset of so many bits; none at or past that may be set.
+  block_nr finish(std::uint64_t nr_bits) {
+    const std::uint64_t nr_words = nr_bits / word_bits + (nr_bits % word_bits != 0);
+    assert(words_.size() <= nr_words);
+    fill_up_to(nr_words);
+    return words_.finish();
+  }
+
+ private:
+  static constexpr std::uint64_t word_bits = 64;
+
+  // word_ comes behind those in words_; those between it and the one at index are zero.
+  void fill_up_to(std::uint64_t index) {
+    if (index == words_.size()) return;
+    words_.append(word_);
+    words_.append(index - words_.size(), 0);
+    word_ = 0;
+  }
+
+  array_builder<le64> words_;
+  std::uint64_t word_ = 0;
+};
+
+}  // namespace persistent_data

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Gives out the blocks of a device one after the other, and writes what is put into them:
+// everything that is built is built once and never changed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+
+#include "persistent-data/format/block.h"
+#include "persistent-data/io/write_queue.h"
+
+namespace persistent_data {
+
+// The device has no room for more. The message says how many blocks it has.
+class no_space : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+class block_writer {
+ public:
+  // Blocks [1, nr_blocks) are given out: block 0 is the superblock's, which is written last.
+  block_writer(write_queue&, std::uint64_t nr_blocks);
+
+  // Seals the block for the next place, writes it there and says where that is. Throws no_space
+  // and device_error.
+  block_nr append(const block_kind&, block&);
+
+  // Blocks in use, the superblock with them.
+  std::uint64_t nr_used() const noexcept { return next_; }
+  std::uint64_t nr_blocks() const noexcept { return nr_blocks_; }
+
+ private:
+  write_queue& queue_;
+  std::uint64_t nr_blocks_;
+  std::uint64_t next_ = 1;
+};
+
+}  // namespace persistent_data

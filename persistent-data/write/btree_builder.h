@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Builds a btree bottom-up from entries that come in the order of their keys.
+#pragma once
+
+#include <cassert>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "persistent-data/format/btree_node.h"
+#include "persistent-data/write/block_writer.h"
+
+namespace persistent_data {
+
+// How many nodes a level of so many entries has, and how many of them the node at an index takes:
+// all are full but the last two, which share evenly, so that none is less than a third full.
+struct node_layout {
+  std::uint64_t nr_entries;
+  std::uint32_t room;
+
+  std::uint64_t nr_nodes() const noexcept {
+    return nr_entries == 0 ? 1 : (nr_entries + room - 1) / room;
+  }
+  range entries_of(std::uint64_t node) const noexcept;
+};
+
+// The nodes of a whole tree, for a forecast of the space that it takes.
+std::uint64_t btree_nodes_for(std::uint64_t nr_entries, std::uint32_t value_size) noexcept;
+
+template <class Value>
+struct btree_entry {
+  std::uint64_t key;
+  Value value;
+};
+
+namespace detail {
+block_nr write_node(block_writer&, std::uint32_t flags, std::uint32_t value_size, std::uint32_t n,
+                    const std::function<void(std::uint32_t i, le64& key, std::byte* value)>& fill);
+}
+
+// entries: a random access container of structs with key and value; they ascend strictly. Returns
+// the root; no entries make an empty root. Holds one entry a node below, level by level.
+template <class Value, class Entries = std::span<const btree_entry<Value>>>
+block_nr build_btree(block_writer& writer, const Entries& entries,
+                     std::uint32_t flags = leaf_node) {
+  const node_layout layout{entries.size(), max_node_entries(sizeof(Value))};
+  std::vector<btree_entry<le64>> nodes;
+  for (std::uint64_t i = 0; i < layout.nr_nodes(); ++i) {
+    const range own = layout.entries_of(i);
+    const auto fill = [&](std::uint32_t k, le64& key, std::byte* value) {
+      const auto& entry = entries[own.begin + k];
+      static_assert(std::is_same_v<std::decay_t<decltype(entry.value)>, Value>);
+      key = entry.key;
+      std::memcpy(value, &entry.value, sizeof(Value));
+    };
+    const block_nr where = detail::write_node(writer, flags, sizeof(Value),
+                                              static_cast<std::uint32_t>(own.size()), fill);
+    nodes.push_back({own.empty() ? 0 : entries[own.begin].key, where.value});
+  }
+  if (nodes.size() == 1) return {nodes.front().value};
+  return build_btree<le64>(writer, nodes, internal_node);
+}
+
+}  // namespace persistent_data
