@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See building.h.
+// Opens the output when the builder asks for it. If the work throws, prints the error, then what
+// the builder's abandon() says of the output.
 #include "era/commands/building.h"
 
 #include <memory>

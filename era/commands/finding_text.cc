@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See finding_text.h.
+// Formats each field of a finding by itself. JSON strings are checked byte by byte for valid UTF-8.
 #include "era/commands/finding_text.h"
 
 #include <fmt/format.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See output_place.h.
+// Follows symbolic links one by one, up to as many as the kernel follows. Stops at a name that is
+// no link, or at a descriptor of this process: opening that by name would lose its file position.
 #include "era/commands/output_place.h"
 
 #include <sys/stat.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See progress.h.
+// The thread that finds an update due moves the due time with one compare-and-exchange and prints;
+// the others return at once. A shorter line is padded with spaces over the longer one before it.
 #include "era/commands/progress.h"
 
 #include <unistd.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See repair_reporter.h.
+// Prints findings as groups, and an assumption after the findings that came before it. The summary
+// comes last.
 #include "era/commands/repair_reporter.h"
 
 #include <utility>

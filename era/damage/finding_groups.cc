@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See finding_groups.h.
+// Holds the last finding back. A finding that says the same of the next metadata blocks extends it;
+// any other one prints it first.
 #include "era/damage/finding_groups.h"
 
 #include <utility>

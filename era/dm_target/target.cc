@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See target.h.
+// Writes to blocks without a mark wait in a list, and share a commit that marks them all:
+// 1. A change is made to copies of metadata blocks; if it throws, the last commit is read again.
+// 2. The commit writes the copies, and then the superblock, with a flush after each.
+// 3. The marks in memory are set after the commit, and the origin is written after the marks.
 #include "era/dm_target/target.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See created_file.h.
+// Creates the file exclusively and remembers its device and inode, so that only this file is
+// removed, never another one that has taken its name.
 #include "era/sim/created_file.h"
 
 #include <fcntl.h>

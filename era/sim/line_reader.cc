@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See line_reader.h.
+// Reads 64 KiB at a time into a buffer until it holds a whole line. The rest of a line that is too
+// long is skipped without being kept.
 #include "era/sim/line_reader.h"
 
 #include <fcntl.h>

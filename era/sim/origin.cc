@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See origin.h.
+// Opens the origin, exclusively if it is a block device, and claims it for writing. Transfers that
+// the system interrupts or cuts short are continued.
 #include "era/sim/origin.h"
 
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See script.h.
+// One table has each command's name, number of arguments and help text. A line is split into words,
+// its command is looked up in the table, and its arguments are parsed by the command's verb.
 #include "era/sim/script.h"
 
 #include <limits>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See trace.h.
+// The first line that is not empty tells the format. Each later line is split into words; it yields
+// a request if it is a write, a discard or a flush of the chosen device.
 #include "era/sim/trace.h"
 
 #include <charconv>

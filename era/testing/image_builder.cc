@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See metadata_builder.h.
+// 1. Lays out the writesets, the current writeset and the era array in ascending block numbers.
+// 2. Lays out the space map, which also counts its own blocks.
+// 3. Writes the superblock. Independent of persistent-data/write.
 #include "era/testing/image_builder.h"
 
 #include <sys/mman.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See round_trip.h.
+// Calls the library as the commands do, on files in this process, and turns findings and exceptions
+// into text.
 #include "era/testing/round_trip.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See format_fast.h.
+// Formats a number outside of the current thousand in full, and keeps its digits above the last
+// three for the numbers that follow.
 #include "era/text/format_fast.h"
 
 #include <limits>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See printer.h.
+// Appends each element to a text buffer, which goes out in pieces of about 1 MiB. The full form
+// prints a run block by block; the compact form holds the last run back, in case the next one
+// continues it.
 #include "era/xml/printer.h"
 
 #include <algorithm>

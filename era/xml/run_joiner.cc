@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See run_joiner.h.
+// A collector keeps the first and the last run of its piece open and prints the runs between them.
+// The joiner extends its open run with the first run of the next piece if the two meet and have one
+// value, and prints the open run otherwise.
 #include "era/xml/run_joiner.h"
 
 #include <utility>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See file_store.h.
+// One pread or pwrite for each block, continued if it is interrupted or short, and fdatasync for a
+// flush.
 #include "persistent-data/io/file_store.h"
 
 #include <cerrno>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See temp_file.h.
+// Creates a file in TMPDIR or /tmp and removes its name at once. Appends with write(), reads with
+// pread().
 #include "persistent-data/io/temp_file.h"
 
 #include <fcntl.h>

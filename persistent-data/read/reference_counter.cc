@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See reference_counter.h.
+// A bit for each block says whether the current view has reached it, and another whether an earlier
+// view has. References that come from a block of an earlier view are not counted again.
 #include "persistent-data/read/reference_counter.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See blocks.h.
+// Fills each field from its arguments, then computes the checksum.
 #include "persistent-data/testing/blocks.h"
 
 #include <algorithm>

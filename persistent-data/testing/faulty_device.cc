@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See faulty_device.h.
+// Writes append to a list of cached blocks; a flush copies the list to the disk. Each completion
+// and each flush is an operation, and fails if its number is chosen.
 #include "persistent-data/testing/faulty_device.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See loop_devices.h.
+// Asks the kernel for a free loop device and sets its file, up to 20 times, since others may take
+// the free one first.
 #include "persistent-data/testing/loop_devices.h"
 
 #include <fcntl.h>

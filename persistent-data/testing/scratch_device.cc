@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See scratch_device.h.
+// The device is a memory file that is mapped shared. A layout takes its blocks in ascending order,
+// builds trees from the leaves up, and counts in the space map what was taken.
 #include "persistent-data/testing/scratch_device.h"
 
 #include <sys/mman.h>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See block_cache.h.
+// A hash map of blocks with a list in order of use. A full cache writes its dirty blocks, which is
+// safe since nothing on the device refers to them yet, and drops the blocks that are unused
+// longest.
 #include "persistent-data/transaction/block_cache.h"
 
 #include <algorithm>

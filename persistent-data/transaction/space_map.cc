@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See space_map.h.
+// load() reads all bitmaps and the tree of large counts into a byte for each block. write() puts
+// changes into new blocks:
+// 1. The tree of large counts is built anew, if one of its counts has changed.
+// 2. The index block gets a new place, and so does each bitmap with a changed count, until none is
+//    left: a move changes counts, too.
+// 3. The moved bitmaps and the index are filled.
 #include "persistent-data/transaction/space_map.h"
 
 #include <algorithm>

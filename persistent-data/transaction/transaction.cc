@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See transaction.h.
+// A block that an earlier commit reaches is copied before it is changed. A commit has two phases:
+// everything except the superblock and a flush, then the superblock and a flush.
 #include "persistent-data/transaction/transaction.h"
 
 #include <utility>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See array_builder.h.
+// Computes the space of an array: its blocks, and the nodes of the tree over them.
 #include "persistent-data/write/array_builder.h"
 
 namespace persistent_data {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See block_writer.h.
+// Prepares each block for the next free place and hands it to the write queue.
 #include "persistent-data/write/block_writer.h"
 
 #include <algorithm>

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See space_map_builder.h.
+// 1. Computes how many blocks are in use once the space map is written.
+// 2. Writes an empty tree of large counts.
+// 3. Writes each bitmap: blocks in use have a count of 1 and come before the free ones.
+// 4. Writes the index, which lists the bitmaps.
 #include "persistent-data/write/space_map_builder.h"
 
 #include <algorithm>
