@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <random>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "era/testing/block_roles.h"
 #include "era/testing/kernel_image.h"
 #include "era/testing/mutations.h"
+#include "functional-tests/random_damage.h"
 
 namespace era::test {
 namespace {
@@ -44,13 +46,13 @@ class InvalidateSweep : public ::testing::TestWithParam<const char*> {
     changed_blocks changed(device, source::live, [](const finding&) {});
     auto listed = changed.list(window);
     std::uint32_t nr_blocks = listed ? std::uint32_t{changed.opened()->sb.nr_blocks} : 0;
+    is_salvaged_ = !listed;
     if (!listed) {
-      repair_options given;
-      given.block_size = block_size_;
       const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
-      const salvaged saved = salvage_metadata(device, given, ignored, [] {});
+      const salvaged saved = salvage_metadata(device, given_, ignored, [] {});
       listed = list_blocks(saved, device, window);
       nr_blocks = saved.nr_blocks;
+      current_era_ = saved.current_era.value;
     }
     blocks result(nr_blocks);
     const run_formatter mark = [&](text_buffer&, std::span<const pd::range> runs) {
@@ -62,7 +64,10 @@ class InvalidateSweep : public ::testing::TestWithParam<const char*> {
     return result;
   }
 
-  std::uint32_t block_size_ = 0;
+  repair_options given_;
+  // Of the last list: was it made of salvaged metadata, and of what current era?
+  bool is_salvaged_ = false;
+  std::uint32_t current_era_ = 0;
 };
 
 TEST_P(InvalidateSweep, MissesNoBlock) {
@@ -71,7 +76,7 @@ TEST_P(InvalidateSweep, MissesNoBlock) {
   const used_blocks roles = find_roles(sound);
   const sweep_subject subject = make_subject(sound, roles);
   const std::uint32_t current = sound[0].as<superblock>().current_era;
-  block_size_ = sound[0].as<superblock>().data_block_size;
+  given_.block_size = sound[0].as<superblock>().data_block_size;
   const std::vector<std::uint32_t> truth = eras_of(image.path());
 
   std::size_t cases = 0, failures = 0, turn = 0;
@@ -110,6 +115,54 @@ TEST_P(InvalidateSweep, MissesNoBlock) {
   EXPECT_EQ(failures, 0u);
   EXPECT_GT(cases, 50u);
   RecordProperty("cases", static_cast<int>(cases));
+}
+
+// Several blocks at once. No list is an answer, since the user can be asked; a short one is not.
+TEST_P(InvalidateSweep, MissesNoBlockIfSeveralAreDamaged) {
+  memory_image image(GetParam());
+  const std::vector<std::uint32_t> truth = eras_of(image.path());
+  sweep::random_damage damage(image);
+  const std::uint32_t current = damage.superblock().current_era;
+  const auto [first, nr_cases] = sweep::damage_seeds(500);
+  constexpr std::uint64_t no_end = std::uint64_t{1} << 32;
+  std::size_t failures = 0, refused = 0, beyond_proof = 0;
+  for (unsigned seed = first; seed < first + nr_cases; ++seed) {
+    damage.damage(seed);
+    if (damage.is_beyond_proof()) {
+      damage.mend();
+      ++beyond_proof;
+      continue;
+    }
+    given_ = {};
+    if (!damage.has_superblock()) {
+      given_.block_size = damage.superblock().data_block_size;
+      given_.nr_blocks = damage.superblock().nr_blocks;
+      if (seed % 4 == 1) given_.current_era = current + 1;
+    }
+    const std::uint64_t era = seed / 4 % (current + 1);
+    const era_window window{era, seed % 3 == 0 ? era + 1 : no_end};
+    std::size_t missing = 0;
+    try {
+      const blocks listed = ask(image.path(), window);
+      // Without a superblock, era_invalidate refuses eras past the newest that it finds.
+      const bool is_refused = is_salvaged_ && era > current_era_;
+      if (!is_refused && (is_salvaged_ || damage.is_visible()))
+        for (std::size_t i = 0; i < truth.size(); ++i)
+          missing += window.begin <= truth[i] && truth[i] < window.end &&
+                     (i >= listed.size() || !listed[i]);
+    } catch (const cannot_salvage&) {
+      ++refused;
+    }
+    damage.mend();
+    if (missing > 0 && ++failures < 20)
+      ADD_FAILURE() << GetParam() << ", seed " << seed << damage.description() << ": eras "
+                    << window.begin << " to before " << window.end << ": " << missing
+                    << " blocks are missing";
+  }
+  EXPECT_EQ(failures, 0u) << "of " << nr_cases << " seeds from " << first;
+  EXPECT_LE(refused, nr_cases / 8);
+  std::printf("%s: %u cases, %zu misses, %zu refused, %zu not tried\n", GetParam(), nr_cases,
+              failures, refused, beyond_proof);
 }
 
 INSTANTIATE_TEST_SUITE_P(KernelImages, InvalidateSweep, ::testing::ValuesIn(kernel_images),

@@ -70,13 +70,20 @@ class repair_judge {
                     const folded& truth) {
     assumptions_.clear();
     added_ = 0;
+    refusal_.clear();
     const era::repair_report report{[](const era::finding&) {},
                                     [&](std::string text) { assumptions_ += text + '\n'; }};
     if (const std::string why = era::test::repair_to(path, output_.path(), given, report);
         !why.empty())
-      return why;
+      return refusal_ = why;
     return judge_output(truth);
   }
+
+  // Why the last repair was refused; "" if it was not.
+  const std::string& refusal() const noexcept { return refusal_; }
+
+  // Without a superblock and without --current-era, eras end at the newest that any block names.
+  void set_era_is_known(bool is_known) noexcept { era_is_known_ = is_known; }
 
   // Of the last repair: origin blocks whose era is newer than it was, and what was assumed.
   std::size_t added() const noexcept { return added_; }
@@ -99,10 +106,11 @@ class repair_judge {
     return "";
   }
 
-  static std::string find_older(const folded& now, const folded& truth) {
+  std::string find_older(const folded& now, const folded& truth) const {
     std::size_t older = 0, first = 0;
     for (std::size_t i = truth.eras.size(); i-- > 0;)
-      if (now.eras[i] < truth.eras[i]) ++older, first = i;
+      if (now.eras[i] < (era_is_known_ ? truth.eras[i] : std::min(truth.eras[i], now.current_era)))
+        ++older, first = i;
     if (older == 0) return "";
     return fmt::format("{} blocks are too old, the first is {}: era {}, and it was {}", older,
                        first, now.eras[first], truth.eras[first]);
@@ -110,7 +118,8 @@ class repair_judge {
 
   pd::test::scratch_device output_;
   std::size_t added_ = 0;
-  std::string assumptions_;
+  bool era_is_known_ = true;
+  std::string assumptions_, refusal_;
 };
 
 }  // namespace sweep

@@ -6,6 +6,7 @@
 // memory, one case in five is enough.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <random>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "era/testing/block_roles.h"
 #include "era/testing/kernel_image.h"
 #include "era/testing/mutations.h"
+#include "functional-tests/random_damage.h"
 #include "functional-tests/repair_judge.h"
 #include "persistent-data/testing/sanitized.h"
 
@@ -93,6 +95,45 @@ TEST_P(RepairSweep, MissesNoBlockWithoutSuperblock) {
     }
   }
   EXPECT_EQ(failures, 0u);
+}
+
+// Several blocks at once. A repair may be refused, since the user can be asked; a wrong one may not
+// be made.
+TEST_P(RepairSweep, MissesNoBlockIfSeveralAreDamaged) {
+  memory_image image(GetParam());
+  const sweep::folded truth = sweep::fold(image.path());
+  sweep::random_damage damage(image);
+  const auto [first, nr_cases] = sweep::damage_seeds(500);
+  std::size_t failures = 0, refused = 0, beyond_proof = 0;
+  for (unsigned seed = first; seed < first + nr_cases; ++seed) {
+    damage.damage(seed);
+    if (damage.is_beyond_proof()) {
+      damage.mend();
+      ++beyond_proof;
+      continue;
+    }
+    given_ = {};
+    if (!damage.has_superblock()) {
+      given_.block_size = damage.superblock().data_block_size;
+      given_.nr_blocks = damage.superblock().nr_blocks;
+      if (seed % 4 == 1) given_.current_era = damage.superblock().current_era + 1;
+    }
+    judge_.set_era_is_known(damage.has_superblock() || given_.current_era);
+    std::string wrong = judge(image, truth);
+    if (!judge_.refusal().empty()) {
+      wrong.clear();
+      ++refused;
+    }
+    damage.mend();
+    if (!wrong.empty() && ++failures < 20)
+      ADD_FAILURE() << GetParam() << ", seed " << seed << damage.description() << ": " << wrong
+                    << '\n'
+                    << judge_.assumptions();
+  }
+  EXPECT_EQ(failures, 0u) << "of " << nr_cases << " seeds from " << first;
+  EXPECT_LE(refused, nr_cases / 8);
+  std::printf("%s: %u cases, %zu misses, %zu refused, %zu not tried\n", GetParam(), nr_cases,
+              failures, refused, beyond_proof);
 }
 
 INSTANTIATE_TEST_SUITE_P(KernelImages, RepairSweep, ::testing::ValuesIn(kernel_images),

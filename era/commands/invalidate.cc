@@ -90,6 +90,12 @@ class invalidation {
     given.from = source_;
     const salvaged saved = words.salvage(given, [] {});
     require_possible_era(saved.current_era.value);
+    // Without a superblock, there may have been later eras.
+    if (saved.searched && !given.current_era && *chosen_.written_since > saved.current_era.value)
+      throw output_error(fmt::format(
+          "{}: nothing is listed: era {} may have begun, and the newest that is found is {}; give "
+          "the current era with --current-era",
+          device_.path(), *chosen_.written_since, saved.current_era));
     const listed_blocks listed = list_blocks(saved, device_, window_);
     line_.say(fmt::format(
         "{}: is damaged: {} of the {} blocks listed are there only because it is unknown when they "

@@ -34,9 +34,9 @@ constexpr std::uint64_t bitset_words(std::uint64_t nr_bits) noexcept {
   return (nr_bits + bits_per_word - 1) / bits_per_word;
 }
 
-// Calls use(i) for each set bit i, in ascending order.
-template <class Use>
-void for_each_set_bit(std::span<const pd::le64> words, Use use) {
+// Calls use(i) for each set bit i, in ascending order. Word: pd::le64 or std::uint64_t.
+template <class Word, class Use>
+void for_each_set_bit(std::span<const Word> words, Use use) {
   for (std::size_t w = 0; w < words.size(); ++w)
     for (std::uint64_t word = words[w]; word != 0; word &= word - 1)
       use(w * bits_per_word + static_cast<std::size_t>(std::countr_zero(word)));

@@ -36,6 +36,13 @@ std::span<const stray_blocks::entry> stray_blocks::of(pd::range indices) const n
   return {at(indices.begin), at(indices.end)};
 }
 
+bool stray_blocks::contains(std::uint64_t index, pd::block_nr where) const noexcept {
+  return index < max_origin_blocks &&
+         std::binary_search(
+             entries_.begin(), entries_.end(),
+             entry{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(where.value)});
+}
+
 void stray_blocks::erase_blocks(const std::function<bool(pd::block_nr)>& which) {
   std::erase_if(entries_, [&](const entry& e) { return which({e.block}); });
 }
@@ -82,15 +89,33 @@ block_class block_scan::classify(const pd::block& b, pd::block_nr where) {
       for (std::uint32_t i = 0; i < node.size(); ++i) note(node.key(i));
       return block_class::writeset_leaf;
     }
-    if (!pd::validate_node(b, sizeof(pd::le64)))
-      return pd::node_view(b).is_leaf() ? block_class::array_leaf : block_class::internal_node;
-    return pd::validate_node(b, sizeof(pd::le32)) ? block_class::invalid : block_class::other_leaf;
+    if (!pd::validate_node(b, sizeof(pd::le64))) {
+      const pd::node_view node(b);
+      if (!is_possible_array_node(node, where)) return block_class::impossible;
+      return node.is_leaf() ? block_class::array_leaf : block_class::internal_node;
+    }
+    return pd::validate_node(b, sizeof(pd::le32)) ? block_class::impossible
+                                                  : block_class::other_leaf;
   }
   if (kind != &pd::array_block_kind) return block_class::other;
   if (pd::is_array_block_of(b, sizeof(pd::le64))) return block_class::bits;
-  if (!pd::is_array_block_of(b, sizeof(pd::le32))) return block_class::invalid;
+  if (!pd::is_array_block_of(b, sizeof(pd::le32))) return block_class::impossible;
   for (const std::uint32_t era : pd::array_values<pd::le32>(b)) note(era);
   return block_class::eras;
+}
+
+// An array has all of its blocks, each once. Internal nodes may be of other trees, whose keys have
+// gaps.
+bool block_scan::is_possible_array_node(const pd::node_view& node, pd::block_nr where) const {
+  std::vector<std::uint64_t> children;
+  for (std::uint32_t i = 0; i < node.size(); ++i) {
+    if (node.is_leaf() && node.key(i) != node.key(0) + i) return false;
+    const std::uint64_t child = node.child(i).value;
+    if (child == 0 || child == where.value || child >= nr_blocks()) return false;
+    children.push_back(child);
+  }
+  std::sort(children.begin(), children.end());
+  return std::adjacent_find(children.begin(), children.end()) == children.end();
 }
 
 std::vector<pd::block_nr> block_scan::all(block_class wanted) const {
@@ -146,19 +171,42 @@ bool block_scan::collect(std::vector<named_writeset>& found) {
   return all;
 }
 
-bool block_scan::collect(stray_blocks& eras, stray_blocks& bits) {
-  bool all = true;
-  each_node(block_class::array_leaf, [&](pd::block_nr, const pd::node_view& node) {
+block_scan::placed_blocks block_scan::place(std::uint32_t nr_blocks) {
+  placed_blocks placed;
+  stray_blocks nodes;  // by the key with which an internal node leads to them
+  each_node(block_class::internal_node, [&](pd::block_nr, const pd::node_view& node) {
+    for (std::uint32_t i = 0; i < node.size(); ++i)
+      if (node.key(i) < max_origin_blocks)
+        placed.is_complete = nodes.add(node.key(i), node.child(i)) && placed.is_complete;
+  });
+  nodes.resolve();
+  const std::uint64_t end_of_eras = pd::array_blocks_for(nr_blocks, sizeof(pd::le32)),
+                      end_of_bits = pd::array_blocks_for(bitset_words(nr_blocks), sizeof(pd::le64));
+  std::vector<bool> has_place(classes_.size());
+  each_node(block_class::array_leaf, [&](pd::block_nr where, const pd::node_view& node) {
+    if (node.size() > 0 && node.key(0) != 0 && !nodes.contains(node.key(0), where)) return;
     for (std::uint32_t i = 0; i < node.size(); ++i) {
       const pd::block_nr block = node.child(i);
       const block_class what = class_of(block);
-      if (what == block_class::eras) all = eras.add(node.key(i), block) && all;
-      if (what == block_class::bits) all = bits.add(node.key(i), block) && all;
+      const bool is_eras = what == block_class::eras;
+      if (!is_eras && what != block_class::bits) {
+        placed.leads_astray = true;
+        continue;
+      }
+      if (node.key(i) >= (is_eras ? end_of_eras : end_of_bits)) continue;
+      placed.is_complete =
+          (is_eras ? placed.eras : placed.bits).add(node.key(i), block) && placed.is_complete;
+      has_place[block.value] = true;
     }
   });
-  eras.resolve();
-  bits.resolve();
-  return all;
+  placed.eras.resolve();
+  placed.bits.resolve();
+  for (std::uint64_t b = 0; b < classes_.size(); ++b) {
+    if (has_place[b]) continue;
+    if (classes_[b] == block_class::eras) placed.unplaced_eras.push_back({b});
+    if (classes_[b] == block_class::bits) placed.unplaced_bits.push_back({b});
+  }
+  return placed;
 }
 
 }  // namespace era

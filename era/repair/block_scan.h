@@ -11,6 +11,7 @@
 
 #include "era/format/writeset.h"
 #include "era/metadata/metadata.h"
+#include "persistent-data/format/btree_node.h"
 #include "persistent-data/io/read_queue.h"
 
 namespace era {
@@ -18,7 +19,8 @@ namespace era {
 enum class block_class : std::uint8_t {
   not_scanned,
   zero,
-  invalid,  // cannot be read, or is no intact block of this place
+  invalid,     // cannot be read, or is no intact block of this place
+  impossible,  // is intact, and says what the format forbids
   internal_node,
   writeset_leaf,  // of the writeset tree
   array_leaf,     // of the tree of an array
@@ -47,6 +49,7 @@ class stray_blocks {
   std::uint64_t end() const noexcept {
     return empty() ? 0 : entries_.back().index + std::uint64_t{1};
   }
+  bool contains(std::uint64_t index, pd::block_nr) const noexcept;
   // The entries of array blocks [begin, end).
   std::span<const entry> of(pd::range indices) const noexcept;
   void erase_blocks(const std::function<bool(pd::block_nr)>& which);
@@ -97,11 +100,21 @@ class block_scan {
   // out.
   bool collect(std::vector<named_writeset>&);
 
-  // The array blocks that the scanned array leaves lead to, of those that were scanned.
-  bool collect(stray_blocks& eras, stray_blocks& bits);
+  // Array blocks, by the places that leaves of their trees give them.
+  struct placed_blocks {
+    stray_blocks eras, bits;
+    // Blocks that no leaf places: no leaf names them, or only one that cannot be where it says.
+    std::vector<pd::block_nr> unplaced_eras, unplaced_bits;
+    bool leads_astray = false;  // does a leaf lead to a block that is no scanned array block?
+    bool is_complete = true;  // false: there are more than sound metadata has; the rest is left out
+  };
+  // Places the scanned array blocks in arrays of nr_blocks origin blocks. A leaf whose first key is
+  // not 0 is believed only if a scanned internal node leads to it with that key.
+  placed_blocks place(std::uint32_t nr_blocks);
 
  private:
   block_class classify(const pd::block&, pd::block_nr);
+  bool is_possible_array_node(const pd::node_view&, pd::block_nr) const;
   template <class Visit>
   void each_node(block_class, Visit);
 

@@ -7,6 +7,12 @@
 //    missing; if not, all blocks count as written in the newest era that a loss may hide.
 // 4. If the array then has an era that is newer than a writeset, all are folded into the array.
 // Without a superblock, search.cc does it all.
+//
+// One rule decides in every phase: whatever a block says that the format forbids, or that another
+// block contradicts, is a loss of all that it could have led to; whatever lies on the device in an
+// intact block that nothing explains counts as evidence of writes. So a size that no last block
+// confirms may be larger, an era that a counted block outdoes may be newer, and a counted block
+// that says what cannot be may have listed every block.
 #include "era/repair/salvage.h"
 
 #include <algorithm>
@@ -78,14 +84,20 @@ class salvager {
     sb_ = view->sb;
     result_.uuid = sb_.uuid;
     resolve_block_size(checked.snapshot);
-    resolve_nr_blocks();
+    resolve_nr_blocks(checked.suspects);
     map(view->location, checked.suspects);
-    resolve_era();
+    if (live && !checked.suspects.unreached.empty())
+      unreachable_ = find_unreachable(queue_, device_.nr_blocks(), result_.nr_blocks,
+                                      checked.suspects.unreached, step_);
+    resolve_era(checked.snapshot);
+    const bool lost_current = live && may_have_lost_current(checked.suspects);
     place_writesets();
-    const bool all_found = live && adopt_snapshot(checked) && take_unreachable(checked.suspects);
+    const bool is_adopted = live && adopt_snapshot(checked);
+    const bool all_found = live && take_unreachable(checked.suspects) && is_adopted;
     if (all_found && !lost_eras_.empty())
       assume("what the writeset tree has lost is all among them");
-    if (!all_found) fill_lost_eras();
+    if (lost_current) lost_eras_.push_back({0, last_era_of_a_key + 1});
+    if (!all_found || lost_current) fill_lost_eras();
     result_.eras = std::move(metadata_.eras);
     result_.resolve();
     resolve_order();
@@ -120,11 +132,12 @@ class salvager {
 
   // The array itself says how long it is. Where it and the superblock disagree, the longer one does
   // not lose blocks.
-  void resolve_nr_blocks() {
+  void resolve_nr_blocks(const suspect_references& suspects) {
     const std::uint32_t told = sb_.nr_blocks;
-    const std::uint64_t most = (std::min(device_.nr_blocks(), pd::max_metadata_blocks) - 1) *
-                               std::uint64_t{eras_per_array_block};
-    const bool plausible = told <= std::min<std::uint64_t>(max_origin_blocks, most);
+    const std::uint64_t most = std::min<std::uint64_t>(
+        max_origin_blocks, (std::min(device_.nr_blocks(), pd::max_metadata_blocks) - 1) *
+                               std::uint64_t{eras_per_array_block});
+    const bool plausible = told <= most;
     pd::reference_counter counter(device_.nr_blocks(), pd::reference_counter::counting::no);
     pd::btree_walk walk(queue_, counter);
     auto measured = pd::measure_array(walk, {sb_.era_array_root});
@@ -133,7 +146,9 @@ class salvager {
       measured.reset();
     const auto length = measured ? static_cast<std::uint32_t>(measured->nr_values) : 0;
 
-    const std::uint32_t found = std::max(plausible ? told : 0, length);
+    const std::uint32_t said = plausible ? told : 0;
+    const std::uint32_t found =
+        std::max({said, length, measured && suspects.contested.empty() ? 0 : longest_bitset(most)});
     const std::string says = plausible ? fmt::format("the superblock says {}", told)
                                        : fmt::format(
                                              "the superblock says {}, which does not fit "
@@ -141,7 +156,7 @@ class salvager {
                                              told);
     // The array has the blocks that it has; the superblock alone may be believed less than the
     // user.
-    if (given_.nr_blocks && *given_.nr_blocks < (measured ? length : found))
+    if (given_.nr_blocks && *given_.nr_blocks < (measured ? length : said))
       throw cannot_salvage(fmt::format(
           "{}: --nr-blocks {} cannot be: {}{}; a number that is too large does no harm, since the "
           "kernel cuts what the device does not have",
@@ -158,6 +173,19 @@ class salvager {
                          given_.nr_blocks ? ", as told" : "", says,
                          measured ? fmt::format(", and the era array has {}", length) : ""));
     sb_.nr_blocks = result_.nr_blocks;
+  }
+
+  // Bits of the longest bitset that the metadata has room for. If the era array does not tell, the
+  // origin may have as many blocks.
+  std::uint32_t longest_bitset(std::uint64_t most) {
+    pd::reference_counter counter(device_.nr_blocks(), pd::reference_counter::counting::no);
+    pd::btree_walk walk(queue_, counter);
+    const metadata m =
+        map_metadata(walk, given_.from, superblock_location, sb_, [](const finding&) {});
+    std::uint32_t longest = sb_.current_nr_bits <= most ? std::uint32_t{sb_.current_nr_bits} : 0;
+    for (const writeset& ws : m.writesets)
+      if (ws.nr_bits <= most) longest = std::max(longest, ws.nr_bits);
+    return longest;
   }
 
   void map(pd::block_nr location, const suspect_references& suspects) {
@@ -183,7 +211,8 @@ class salvager {
         break;
       case part::writeset:
       case part::current_writeset:
-        if (!contradiction) break;
+        // A size that no last block confirms may be too small.
+        if (f.error.type == error_class::out_of_order) break;
         if (f.where.what == part::current_writeset)
           current_size_in_doubt_ = true;
         else if (size_in_doubt_.empty() || size_in_doubt_.back() != f.where.era.value)
@@ -200,6 +229,16 @@ class salvager {
 
   bool has_current() const { return given_.from == source::live && sb_.current_root != 0; }
 
+  // A superblock that names no current writeset says that the last era has been archived. If
+  // neither a writeset nor the array has that era, only the space map's counts can confirm it.
+  bool may_have_lost_current(const suspect_references& suspects) const {
+    if (has_current() || suspects.complete || sb_.current_era == 0) return false;
+    const auto is_last = [&](era_nr era) { return era.value >= sb_.current_era; };
+    return std::none_of(newest_in_array_.begin(), newest_in_array_.end(), is_last) &&
+           std::none_of(metadata_.writesets.begin(), metadata_.writesets.end(),
+                        [&](const writeset& ws) { return is_last(ws.where.era); });
+  }
+
   // Is an archived writeset's era one that it can have?
   bool is_possible(const writeset& ws) const {
     return ws.where.era.value != 0 &&
@@ -208,10 +247,11 @@ class salvager {
 
   // Where something is from the future, or the present cannot be, the superblock may have the wrong
   // era. An era too new costs time, one too old would lose writes.
-  void resolve_era() {
+  void resolve_era(const std::optional<view_summary>& snapshot) {
     const std::uint32_t told = sb_.current_era;
     bool contradicted =
-        impossible_era_ || told > max_current_era || (told == 0 && !metadata_.writesets.empty());
+        impossible_era_ || told > max_current_era || (told == 0 && !metadata_.writesets.empty()) ||
+        (snapshot && snapshot->sb.current_era > told) || unreachable_.newest_era > told;
     for (const writeset& ws : metadata_.writesets)
       if (ws.where.what == part::writeset && ws.where.era.value != 0 && !is_possible(ws))
         contradicted = true;
@@ -247,6 +287,17 @@ class salvager {
   }
   void assume_written(std::uint32_t era, pd::range blocks) {
     result_.ranges.add(era, blocks, result_.nr_blocks);
+  }
+
+  // The size of a bitset that nobody has read yet. Its last block says whether it is right.
+  std::uint32_t size_of(std::uint32_t nr_bits, const pd::array_map& bits) {
+    bool is_right = false;
+    if (const std::uint64_t n = bits.nr_blocks(); n > 0 && nr_bits <= result_.nr_blocks)
+      if (const auto last = bits.block(n - 1))
+        queue_.read(std::span(&*last, 1), [&](std::size_t, const pd::block* data, int error) {
+          is_right = !bits.validate_block(n - 1, data, error);
+        });
+    return is_right ? nr_bits : result_.nr_blocks;
   }
 
   void place_writesets() {
@@ -296,8 +347,9 @@ class salvager {
     for (; !snapshot.writesets.empty(); snapshot.writesets.pop_front()) {
       writeset& ws = snapshot.writesets.front();
       const bool known = is_possible(ws);
-      take(known ? ws.where.era.value : result_.current_era.value, !known,
-           std::min(ws.nr_bits, result_.nr_blocks), std::move(ws.bits));
+      const std::uint32_t nr_bits = size_of(ws.nr_bits, ws.bits);
+      take(known ? ws.where.era.value : result_.current_era.value, !known, nr_bits,
+           std::move(ws.bits));
     }
     return is_whole;
   }
@@ -305,8 +357,7 @@ class salvager {
   // Returns whether all that the live metadata has lost hold of is among them.
   bool take_unreachable(const suspect_references& suspects) {
     if (suspects.unreached.empty()) return suspects.complete && suspects.contested.empty();
-    unreachable_metadata found =
-        find_unreachable(queue_, device_.nr_blocks(), suspects.unreached, step_);
+    unreachable_metadata& found = unreachable_;
     const std::uint32_t current = result_.current_era.value;
     std::uint32_t oldest = current, newest = 0;
     for (unreachable_writeset& ws : found.writesets) {
@@ -314,7 +365,8 @@ class salvager {
       const auto era = known ? static_cast<std::uint32_t>(ws.era) : current;
       oldest = std::min(oldest, era);
       newest = std::max(newest, era);
-      take(era, !known, std::min(ws.nr_bits, result_.nr_blocks), std::move(ws.bits));
+      const std::uint32_t nr_bits = size_of(ws.nr_bits, ws.bits);
+      take(era, !known, nr_bits, std::move(ws.bits));
     }
     if (const std::size_t n = found.writesets.size(); n == 1)
       assume(fmt::format("a writeset that nothing leads to is of era {}", newest));
@@ -326,7 +378,7 @@ class salvager {
           fmt::format("blocks in bitsets that nothing leads to were written in era {}", current));
       result_.stray_bits = std::move(found.bits);
     }
-    if (found.too_many) lost_eras_.push_back({0, last_era_of_a_key + 1});
+    if (found.too_many || found.has_evidence) lost_eras_.push_back({0, last_era_of_a_key + 1});
     return suspects.complete && suspects.contested.empty() && found.explained;
   }
 
@@ -368,6 +420,7 @@ class salvager {
   metadata metadata_;
   salvaged result_;
 
+  unreachable_metadata unreachable_;
   std::vector<pd::range> lost_eras_;
   std::deque<std::uint32_t> size_in_doubt_;  // of the archived writesets of these eras
   bool current_size_in_doubt_ = false;

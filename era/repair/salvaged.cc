@@ -44,7 +44,8 @@ void raise(std::span<std::uint32_t> eras, std::uint32_t era) {
   for (std::uint32_t& e : eras) e = std::max(e, era);
 }
 
-void raise(std::span<std::uint32_t> eras, std::span<const pd::le64> words, std::uint32_t era) {
+template <class Word>
+void raise(std::span<std::uint32_t> eras, std::span<const Word> words, std::uint32_t era) {
   for_each_set_bit(words, [&](std::size_t i) {
     if (i < eras.size()) eras[i] = std::max(eras[i], era);
   });
@@ -116,6 +117,7 @@ class salvaged_reader {
     }
     read(take);
     lose_array();
+    raise_anywhere();
     s_.ranges.raise(stripe, assumed_);
     finish_eras();
   }
@@ -158,7 +160,7 @@ class salvaged_reader {
     const auto take = [&](const request& r, pd::block_nr where, const pd::block* data, int error) {
       if (r.source ? !r.source->bits.validate_block(stripe, data, error)
                    : is_stray(data, where, sizeof(pd::le64)))
-        merge(*data);
+        merge(r.source ? pd::array_values<pd::le64>(*data) : pd::array_room<pd::le64>(*data));
       else if (r.source)
         set_all(*r.source, stripe);
     };
@@ -237,16 +239,28 @@ class salvaged_reader {
         return take_array(stripe * array_blocks_per_stripe + r.index, r.index, data, error);
       case request::stray_eras:
         if (!is_stray(data, where, sizeof(pd::le32))) return;
-        if (const auto values = pd::array_values<pd::le32>(*data);
-            !any_past(values, s_.last_possible))
-          raise(part(assumed_, r.index), values);
-        return;
+        return raise_stray(part(assumed_, r.index), pd::array_room<pd::le32>(*data));
       case request::stray_bits:
         if (is_stray(data, where, sizeof(pd::le64)))
-          raise(assumed_, pd::array_values<pd::le64>(*data), s_.current_era.value);
+          raise(std::span(assumed_), pd::array_room<pd::le64>(*data), s_.current_era.value);
         return;
       case request::source_bits: return take_bits(*r.source, stripe, data, error);
     }
+  }
+
+  // An era that cannot have been counts as the current one.
+  void raise_stray(std::span<std::uint32_t> eras, std::span<const pd::le32> values) const {
+    for (std::size_t i = 0; i < std::min(eras.size(), values.size()); ++i)
+      eras[i] = std::max(eras[i], values[i] > s_.last_possible.value ? s_.current_era.value
+                                                                     : std::uint32_t{values[i]});
+  }
+
+  void raise_anywhere() {
+    if (!s_.bits_anywhere.empty())
+      raise(std::span(assumed_), std::span(s_.bits_anywhere), s_.current_era.value);
+    if (s_.eras_anywhere.empty()) return;
+    for (std::size_t i = 0; i < assumed_.size(); ++i)
+      assumed_[i] = std::max(assumed_[i], s_.eras_anywhere[i % eras_per_array_block]);
   }
 
   void lose_array() {
@@ -265,7 +279,8 @@ class salvaged_reader {
   void take_bits(const bitset_source& source, std::uint64_t stripe, const pd::block* data,
                  int error) {
     if (source.bits.validate_block(stripe, data, error)) return lose_bits(source, stripe);
-    raise(source.era_is_assumed ? assumed_ : known_, pd::array_values<pd::le64>(*data), source.era);
+    raise(std::span(source.era_is_assumed ? assumed_ : known_), pd::array_values<pd::le64>(*data),
+          source.era);
   }
 
   void lose_bits(const bitset_source& source, std::uint64_t stripe) {
@@ -290,8 +305,7 @@ class salvaged_reader {
       assumed_[i] = std::max(assumed_[i], known_[i]);
   }
 
-  void merge(const pd::block& b) {
-    const auto words = pd::array_values<pd::le64>(b);
+  void merge(std::span<const pd::le64> words) {
     for (std::size_t w = 0; w < words.size(); ++w) bits_[w] |= words[w];
   }
 

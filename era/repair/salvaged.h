@@ -43,6 +43,10 @@ struct salvaged {
   // The newest of the eras in any of these blocks counts, too; it is assumed that they were the
   // array's.
   stray_blocks stray_eras;
+  // Eras by place in any block of the era array, and bits by place in any block of a bitset, from
+  // blocks whose place nothing tells; empty if there are none. Only if is_folded is set.
+  std::vector<std::uint32_t> eras_anywhere;
+  std::vector<std::uint64_t> bits_anywhere;
   // The superblock is lost: what is read may be outdated or of another place, and too new as well.
   bool searched = false;
   // The array has eras that are newer than a writeset's. Digestion would replace them with the

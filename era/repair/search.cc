@@ -69,6 +69,8 @@ class searcher {
       result_.sources.clear();
       result_.stray_eras = {};
       result_.stray_bits = {};
+      result_.eras_anywhere.clear();
+      result_.bits_anywhere.clear();
       result_.eras = pd::array_map(result_.nr_blocks, sizeof(pd::le32));
     }
     result_.resolve();
@@ -238,7 +240,9 @@ class searcher {
     while (used > 1 && scan_.class_of({used - 1}) == block_class::zero) --used;
     for (std::uint64_t b = 1; b < used; ++b) {
       const block_class what = scan_.class_of({b});
-      if (what == block_class::zero || what == block_class::invalid) ++gaps;
+      if (what == block_class::zero || what == block_class::invalid ||
+          what == block_class::impossible)
+        ++gaps;
     }
     return gaps;
   }
@@ -247,17 +251,45 @@ class searcher {
   // tree are of no use: an outdated one may name a block that is part of the current writeset by
   // now, under an era that is too old. Returns false if there is too much.
   bool collect() {
-    if (!scan_.collect(result_.stray_eras, result_.stray_bits)) return false;
+    block_scan::placed_blocks found = scan_.place(result_.nr_blocks);
+    if (!found.is_complete) return false;
+    result_.stray_eras = std::move(found.eras);
+    result_.stray_bits = std::move(found.bits);
     std::vector<bool> placed(scan_.nr_blocks());
     for (std::uint64_t i = 0; i < result_.eras.nr_blocks(); ++i)
       if (const auto block = result_.eras.block(i)) placed[block->value] = true;
-    result_.stray_eras.erase_blocks([&](pd::block_nr b) { return placed[b.value]; });
+    const auto is_placed = [&](pd::block_nr b) { return placed[b.value]; };
+    result_.stray_eras.erase_blocks(is_placed);
+    std::erase_if(found.unplaced_eras, is_placed);
+    take_unplaced(found.unplaced_eras, found.unplaced_bits);
     if (!result_.stray_bits.empty())
       assume(
           fmt::format("all blocks in bitsets were written in era {}, since which is the current "
                       "writeset is unknown",
                       result_.current_era));
     return true;
+  }
+
+  // A block whose place nothing tells counts at every place.
+  void take_unplaced(std::span<const pd::block_nr> eras, std::span<const pd::block_nr> bits) {
+    if (!eras.empty()) result_.eras_anywhere.assign(eras_per_array_block, 0);
+    queue_.read(eras, [&](std::size_t, const pd::block* data, int) {
+      if (!data) return;
+      const auto values = pd::array_room<pd::le32>(*data);
+      for (std::size_t i = 0; i < values.size(); ++i)
+        result_.eras_anywhere[i] =
+            std::max(result_.eras_anywhere[i],
+                     std::min<std::uint32_t>(values[i], result_.current_era.value));
+    });
+    if (!bits.empty()) result_.bits_anywhere.assign(pd::max_array_entries(sizeof(pd::le64)), 0);
+    queue_.read(bits, [&](std::size_t, const pd::block* data, int) {
+      if (!data) return;
+      const auto words = pd::array_room<pd::le64>(*data);
+      for (std::size_t i = 0; i < words.size(); ++i) result_.bits_anywhere[i] |= words[i];
+    });
+    if (const std::size_t n = eras.size() + bits.size(); n > 0)
+      assume(
+          fmt::format("{} blocks of arrays count at every place, since nothing tells theirs", n));
   }
 
   static constexpr std::size_t reported = 4;

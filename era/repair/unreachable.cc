@@ -7,15 +7,19 @@
 namespace era {
 
 unreachable_metadata find_unreachable(pd::read_queue& queue, std::uint64_t nr_metadata_blocks,
+                                      std::uint32_t nr_origin_blocks,
                                       std::span<const pd::block_nr> unreached,
                                       const std::function<void()>& step) {
   unreachable_metadata found;
   block_scan scan(queue, nr_metadata_blocks);
   scan.scan(unreached, step);
+  found.newest_era = scan.newest_era();
   std::vector<named_writeset> named;
-  stray_blocks eras;
-  const bool all_named = scan.collect(named), all_bits = scan.collect(eras, found.bits);
-  found.too_many = !all_named || !all_bits;
+  const bool all_named = scan.collect(named);
+  block_scan::placed_blocks arrays = scan.place(nr_origin_blocks);
+  found.bits = std::move(arrays.bits);
+  found.has_evidence = arrays.leads_astray;
+  found.too_many = !all_named || !arrays.is_complete;
   found.explained = !found.too_many;
 
   std::vector<bool> placed(scan.nr_blocks());
@@ -48,10 +52,11 @@ unreachable_metadata find_unreachable(pd::read_queue& queue, std::uint64_t nr_me
   for (const auto& entry : found.bits.of({0, max_origin_blocks})) placed[entry.block] = true;
   for (const pd::block_nr b : unreached) {
     const block_class what = scan.class_of(b);
-    if (what == block_class::invalid || what == block_class::zero ||
-        (what == block_class::bits && !placed[b.value]))
-      found.explained = false;
+    if (what == block_class::impossible || (what == block_class::bits && !placed[b.value]))
+      found.has_evidence = true;
+    if (what == block_class::invalid || what == block_class::zero) found.explained = false;
   }
+  found.explained = found.explained && !found.has_evidence;
   return found;
 }
 

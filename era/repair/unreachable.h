@@ -23,11 +23,16 @@ struct unreachable_metadata {
   std::vector<unreachable_writeset> writesets;  // those whose leaf of the writeset tree is there
   stray_blocks bits;                            // of others, whose era is unknown
   bool explained = false;  // each of the blocks is intact, and what it was for is known
-  bool too_many = false;   // more than sound metadata can have: the rest is left out
+  // Intact blocks that say what cannot be, or bits whose place nothing tells: something was
+  // written, and nobody knows where.
+  bool has_evidence = false;
+  std::uint32_t newest_era = 0;  // that any of the blocks names
+  bool too_many = false;         // more than sound metadata can have: the rest is left out
 };
 
 // unreached: counted blocks that the live metadata does not reach.
 unreachable_metadata find_unreachable(pd::read_queue&, std::uint64_t nr_metadata_blocks,
+                                      std::uint32_t nr_origin_blocks,
                                       std::span<const pd::block_nr> unreached,
                                       const std::function<void()>& step);
 

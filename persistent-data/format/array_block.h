@@ -55,4 +55,13 @@ std::span<const Value> array_values(const block& b) noexcept {
           b.as<array_header>().nr_entries};
 }
 
+// All that the block has room for, whatever its number of values says: for evidence from a block
+// whose header may lie. The kernel leaves zeros, or older values, after the last one.
+template <class Value>
+std::span<const Value> array_room(const block& b) noexcept {
+  static_assert(alignof(Value) == 1);
+  return {reinterpret_cast<const Value*>(b.bytes.data() + sizeof(array_header)),
+          max_array_entries(sizeof(Value))};
+}
+
 }  // namespace persistent_data

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Damages several blocks of a kernel image at once, each in a way of the corruption sweep, so that
+// blocks lie with a right checksum, too. In half of the cases the superblock is lost besides.
+// ERA_DAMAGE_CASES=N tries N cases of each image, ERA_DAMAGE_FIRST=N begins at seed N.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "era/testing/block_roles.h"
+#include "era/testing/kernel_image.h"
+#include "era/testing/mutations.h"
+#include "persistent-data/testing/sanitized.h"
+
+namespace sweep {
+
+namespace pd = persistent_data;
+
+struct seed_range {
+  unsigned first = 1, nr_cases = 0;
+};
+
+// Returns the seeds that each image is tried with.
+inline seed_range damage_seeds(unsigned usual_cases) {
+  const auto number_or = [](const char* name, unsigned usual) {
+    const char* wanted = std::getenv(name);
+    return wanted ? static_cast<unsigned>(std::strtoul(wanted, nullptr, 10)) : usual;
+  };
+  return {number_or("ERA_DAMAGE_FIRST", 1),
+          number_or("ERA_DAMAGE_CASES", is_sanitized ? usual_cases / 10 : usual_cases)};
+}
+
+// One image, damaged and made sound again any number of times.
+class random_damage {
+ public:
+  explicit random_damage(era::test::memory_image& image)
+      : image_(image),
+        sound_(image.blocks().begin(), image.blocks().end()),
+        roles_(era::test::find_roles(sound_)),
+        subject_(era::test::make_subject(sound_, roles_)) {
+    for (const auto& [nr, use] : roles_) used_.push_back(nr);
+  }
+
+  const era::superblock& superblock() const { return sound_[0].as<era::superblock>(); }
+
+  // Damages 2 to 4 blocks. The same seed damages the same blocks in the same way.
+  void damage(unsigned seed) {
+    std::mt19937 random(seed);
+    description_.clear();
+    is_visible_ = loses_counts_ = has_lying_pointer_ = false;
+    has_superblock_ = seed % 2 == 0;
+    const auto nr_blocks = 2 + random() % 3 - (has_superblock_ ? 0 : 1);
+    for (unsigned i = 0; i < nr_blocks; ++i) damage_one(used_[random() % used_.size()], random);
+    if (!has_superblock_) {
+      is_visible_ = true;
+      image_.blocks()[0] = pd::block{};
+      damaged_.push_back(0);
+      description_ += "; block 0: zeros";
+    }
+  }
+
+  void mend() {
+    for (const std::uint64_t nr : damaged_) image_.blocks()[nr] = sound_[nr];
+    damaged_.clear();
+  }
+
+  // Of the last damage: is the superblock still there, and what was done?
+  bool has_superblock() const noexcept { return has_superblock_; }
+  const std::string& description() const noexcept { return description_; }
+  // The space map's counts are damaged, and a node with a right checksum leads to another block
+  // that may be an intact array block: nothing on the device tells that the tree lies.
+  bool is_beyond_proof() const noexcept { return loses_counts_ && has_lying_pointer_; }
+  // Does any of it alone make a dump refuse?
+  bool is_visible() const noexcept { return is_visible_; }
+
+ private:
+  void damage_one(std::uint64_t nr, std::mt19937& random) {
+    std::vector<era::test::mutation> ways;
+    const auto take = [&](const era::test::mutation& m) { ways.push_back(m); };
+    era::test::mutator mutator(subject_, nr, take);
+    if (random() % 2 == 0)
+      mutator.at_random(random);
+    else
+      mutator.fields();
+    if (ways.empty()) return;
+    const era::test::mutation& way = ways[random() % ways.size()];
+    const era::test::role what = roles_.at(nr).what;
+    loses_counts_ = loses_counts_ || what == era::test::role::index ||
+                    what == era::test::role::bitmap || way.kind == "superblock pointer";
+    has_lying_pointer_ = has_lying_pointer_ || way.kind == "array pointer";
+    image_.blocks()[nr] = way.content;
+    damaged_.push_back(nr);
+    is_visible_ =
+        is_visible_ || (way.expected == era::test::expectation::error && way.dump_refuses);
+    description_ +=
+        fmt::format("; block {} ({}): {}: {}", nr, era::test::name(what), way.kind, way.detail);
+  }
+
+  era::test::memory_image& image_;
+  const std::vector<pd::block> sound_;
+  const era::test::used_blocks roles_;
+  const era::test::sweep_subject subject_;
+  std::vector<std::uint64_t> used_, damaged_;
+  bool has_superblock_ = true, is_visible_ = false, loses_counts_ = false,
+       has_lying_pointer_ = false;
+  std::string description_;
+};
+
+}  // namespace sweep
