@@ -191,6 +191,11 @@ last_era() { superblock "$1.img" current_era; }
     --written-since 1 crash.img
   same "$output" "$(cat sound)"
   [[ $stderr = *'assumed: the current era is 3'* ]]
+  # Later eras may have begun, and nobody knows.
+  refused 'era 4 may have begun, and the newest that is found is 3; give.*--current-era' \
+    era_invalidate --repair --block-size 128 --written-since 4 crash.img
+  run -0 --separate-stderr era_invalidate --repair --block-size 128 --current-era 4 --format text \
+    --written-since 4 crash.img
 }
 
 @test "--repair asks for a possible era after it has found the current one" {

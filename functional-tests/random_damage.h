@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
@@ -21,18 +22,23 @@ namespace sweep {
 
 namespace pd = persistent_data;
 
-struct seed_range {
-  unsigned first = 1, nr_cases = 0;
-};
+// Seeds by which some repair or list once missed a block; they are tried as well.
+inline constexpr unsigned once_missed[] = {826,  1200,  1446,  1478,  1752,  1910,
+                                           2010, 2942,  5208,  5248,  5702,  5758,
+                                           6454, 21574, 21724, 22102, 61844, 62158};
 
 // Returns the seeds that each image is tried with.
-inline seed_range damage_seeds(unsigned usual_cases) {
+inline std::vector<unsigned> damage_seeds(unsigned usual_cases) {
   const auto number_or = [](const char* name, unsigned usual) {
     const char* wanted = std::getenv(name);
     return wanted ? static_cast<unsigned>(std::strtoul(wanted, nullptr, 10)) : usual;
   };
-  return {number_or("ERA_DAMAGE_FIRST", 1),
-          number_or("ERA_DAMAGE_CASES", is_sanitized ? usual_cases / 10 : usual_cases)};
+  const unsigned first = number_or("ERA_DAMAGE_FIRST", 1);
+  const unsigned nr_cases =
+      number_or("ERA_DAMAGE_CASES", is_sanitized ? usual_cases / 10 : usual_cases);
+  std::vector<unsigned> seeds(std::begin(once_missed), std::end(once_missed));
+  for (unsigned seed = first; seed < first + nr_cases; ++seed) seeds.push_back(seed);
+  return seeds;
 }
 
 // One image, damaged and made sound again any number of times.

@@ -66,6 +66,7 @@ class invalidation {
     changed_blocks answer(device_, source_, [this](finding f) { groups_.add(std::move(f)); });
     // A repair may find a later era than a superblock that is wrong.
     if (answer.opened() && !chosen_.repair) require_possible_era(answer.opened()->sb.current_era);
+    if (chosen_.repair && answer.has_doubts()) return list_salvaged(shown);
     if (const auto listed = answer.list(window_)) {
       const metadata& m = *answer.opened();
       require_possible_era(m.sb.current_era);

@@ -124,7 +124,10 @@ changed_blocks::changed_blocks(const pd::block_device& device, source from, find
 }
 
 void changed_blocks::note(finding f) {
-  if (!f.fatal() || f.where.what == part::space_map) return;
+  if (!f.fatal() || f.where.what == part::space_map) {
+    has_doubts_ = true;
+    return;
+  }
   damaged_ = true;
   sink_(std::move(f));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See block_set.h.
+// A stripe is kept as the places where its bits change, or as a bitmap if that is smaller; runs
+// that go on in the next stripes are joined when they are read.
 #include "era/metadata/block_set.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See content.h.
+// Reads a batch of array blocks, validates each as it arrives, and hands over findings in the order
+// of the positions.
 #include "era/metadata/content.h"
 
 #include <algorithm>

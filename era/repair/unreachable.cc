@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// See unreachable_metadata.h.
+// 1. The blocks are scanned, and intact leaves give array blocks their places.
+// 2. The bitsets that leaves of the writeset tree name are mapped.
+// 3. Whatever is not explained by these is noted: as lost, or as evidence of writes.
 #include "era/repair/unreachable.h"
 
 #include <algorithm>
