@@ -41,18 +41,19 @@ class checker {
     const bool live_device = scope_.from == source::snapshot;
     const auto sb =
         read_superblock(queue_, device_.nr_blocks(), superblock_location, live_device, sink_);
-    if (!sb) return summary_;
+    if (!sb) return std::move(summary_);
     summary_.live = view_summary{*sb, superblock_location};
     if (live_device)
       check_live_snapshot(*sb);
     else if (!scope_.superblock_only)
       check_all(*sb);
-    return summary_;
+    return std::move(summary_);
   }
 
  private:
   void check_all(const superblock& sb) {
-    check_view(source::live, superblock_location, sb, *summary_.live);
+    if (metadata m = check_view(source::live, superblock_location, sb, *summary_.live); scope_.maps)
+      summary_.mapped = std::move(m);
     const pd::space_map counts = pd::read_space_map(
         walk_, sb.space_map, watched(sink_of({part::space_map}, sink_, 1, counter_.nr_blocks())));
     if (sb.metadata_snap != 0) check_snapshot(sb);
@@ -69,8 +70,9 @@ class checker {
     if (!snap) return;
     summary_.snapshot = view_summary{*snap, where};
     if (scope_.superblock_only) return;
-    const metadata m = check_view(source::snapshot, where, *snap, *summary_.snapshot);
+    metadata m = check_view(source::snapshot, where, *snap, *summary_.snapshot);
     require_still_held(queue_, device_, m);
+    if (scope_.maps) summary_.mapped = std::move(m);
   }
 
   void check_snapshot(const superblock& sb) {

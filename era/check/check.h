@@ -18,6 +18,7 @@ struct check_scope {
   bool superblock_only = false;
   bool content = true;      // what the arrays hold; without it only superblock, trees and space map
   bool references = false;  // list in the summary what is suspect about references
+  bool maps = false;        // keep the metadata that was mapped in the summary
 };
 
 // What was looked at in a view.
@@ -41,9 +42,13 @@ struct suspect_references {
   bool complete = false;
 };
 
+// A result of the check. Move-only: it owns the maps of the metadata.
 struct check_summary {
   std::uint64_t nr_metadata_blocks = 0;
   std::optional<view_summary> live, snapshot;  // as far as they could be opened
+  // The metadata that the scope asks for, as far as its trees go; nullopt if it could not be
+  // opened.
+  std::optional<metadata> mapped;
   std::optional<std::uint64_t> blocks_in_use;  // by the space map, where it was checked
   bool leaks_checked = false;                  // not when damaged trees hide what they refer to
   suspect_references suspects;                 // where the scope asks for them

@@ -115,12 +115,9 @@ listed_blocks list_blocks(const salvaged& s, const pd::block_device& device,
 
 changed_blocks::changed_blocks(const pd::block_device& device, source from, finding_sink sink)
     : device_(device), sink_(std::move(sink)) {
-  check_metadata(device, {from, false, false}, [this](finding f) { note(std::move(f)); });
-  if (damaged_) return;
-  pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  // Damage that is only met the second time, such as a block that now cannot be read, counts as
-  // well.
-  metadata_ = open_metadata(queue, device, from, [this](finding f) { note(std::move(f)); });
+  check_summary checked = check_metadata(device, {.from = from, .content = false, .maps = true},
+                                         [this](finding f) { note(std::move(f)); });
+  if (!damaged_) metadata_ = std::move(checked.mapped);
 }
 
 void changed_blocks::note(finding f) {
