@@ -198,6 +198,18 @@ last_era() { superblock "$1.img" current_era; }
     --written-since 4 crash.img
 }
 
+@test "--repair looks for what a leaf without entries has cut off" {
+  image grow
+  written_in 1 $no_end grow >sound
+  root=$(superblock grow.img writeset_tree_root)
+  poke grow.img $((root * 4096 + 16)) 4 0 # its number of entries
+  seal grow.img "$root" node
+  run -0 --separate-stderr era_invalidate --repair --format text --written-since 1 grow.img
+  [[ $stderr = *'is damaged:'* ]]
+  blocks() { while read -r begin end; do seq "$begin" $((end - 1)); done | sort; }
+  [[ -z $(comm -23 <(blocks <sound) <(blocks <<<"$output")) ]]
+}
+
 @test "--repair asks for a possible era after it has found the current one" {
   printf '%s\n' 'write 0 8' 'message checkpoint' 'write 640 8' 'message checkpoint' 'digest all' 'write 1280 8' \
     crash |

@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "era/repair/salvage.h"
 #include "era/testing/block_roles.h"
 #include "era/testing/kernel_image.h"
 #include "era/testing/mutations.h"
@@ -52,18 +53,16 @@ class random_damage {
     for (const auto& [nr, use] : roles_) used_.push_back(nr);
   }
 
-  const era::superblock& superblock() const { return sound_[0].as<era::superblock>(); }
-
   // Damages 2 to 4 blocks. The same seed damages the same blocks in the same way.
   void damage(unsigned seed) {
     std::mt19937 random(seed);
+    seed_ = seed;
     description_.clear();
-    is_visible_ = loses_counts_ = has_lying_pointer_ = false;
+    loses_counts_ = has_lying_pointer_ = false;
     has_superblock_ = seed % 2 == 0;
     const auto nr_blocks = 2 + random() % 3 - (has_superblock_ ? 0 : 1);
     for (unsigned i = 0; i < nr_blocks; ++i) damage_one(used_[random() % used_.size()], random);
     if (!has_superblock_) {
-      is_visible_ = true;
       image_.blocks()[0] = pd::block{};
       damaged_.push_back(0);
       description_ += "; block 0: zeros";
@@ -75,14 +74,24 @@ class random_damage {
     damaged_.clear();
   }
 
-  // Of the last damage: is the superblock still there, and what was done?
+  // What the user tells a repair of the last damage: without a superblock the geometry, and in half
+  // of these cases the current era.
+  era::repair_options given() const {
+    era::repair_options given;
+    if (has_superblock_) return given;
+    const auto& sb = sound_[0].as<era::superblock>();
+    given.block_size = sb.data_block_size;
+    given.nr_blocks = sb.nr_blocks;
+    if (seed_ % 4 == 1) given.current_era = sb.current_era + 1;
+    return given;
+  }
+
+  // The last damage: does it leave the superblock, and what is it in words?
   bool has_superblock() const noexcept { return has_superblock_; }
   const std::string& description() const noexcept { return description_; }
   // The space map's counts are damaged, and a node with a right checksum leads to another block
   // that may be an intact array block: nothing on the device tells that the tree lies.
   bool is_beyond_proof() const noexcept { return loses_counts_ && has_lying_pointer_; }
-  // Does any of it alone make a dump refuse?
-  bool is_visible() const noexcept { return is_visible_; }
 
  private:
   void damage_one(std::uint64_t nr, std::mt19937& random) {
@@ -101,8 +110,6 @@ class random_damage {
     has_lying_pointer_ = has_lying_pointer_ || way.kind == "array pointer";
     image_.blocks()[nr] = way.content;
     damaged_.push_back(nr);
-    is_visible_ =
-        is_visible_ || (way.expected == era::test::expectation::error && way.dump_refuses);
     description_ +=
         fmt::format("; block {} ({}): {}: {}", nr, era::test::name(what), way.kind, way.detail);
   }
@@ -112,8 +119,8 @@ class random_damage {
   const era::test::used_blocks roles_;
   const era::test::sweep_subject subject_;
   std::vector<std::uint64_t> used_, damaged_;
-  bool has_superblock_ = true, is_visible_ = false, loses_counts_ = false,
-       has_lying_pointer_ = false;
+  unsigned seed_ = 0;
+  bool has_superblock_ = true, loses_counts_ = false, has_lying_pointer_ = false;
   std::string description_;
 };
 

@@ -73,13 +73,17 @@ class repair_judge {
     refusal_.clear();
     const era::repair_report report{[](const era::finding&) {},
                                     [&](std::string text) { assumptions_ += text + '\n'; }};
-    if (const std::string why = era::test::repair_to(path, output_.path(), given, report);
-        !why.empty())
-      return refusal_ = why;
+    try {
+      if (const std::string why = era::test::repair_to(path, output_.path(), given, report);
+          !why.empty())
+        return why;
+    } catch (const era::cannot_salvage& e) {
+      return refusal_ = e.what();
+    }
     return judge_output(truth);
   }
 
-  // Why the last repair was refused; "" if it was not.
+  // The question that the last repair asked its user; "" if it asked none.
   const std::string& refusal() const noexcept { return refusal_; }
 
   // Without a superblock and without --current-era, eras end at the newest that any block names.

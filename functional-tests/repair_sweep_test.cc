@@ -112,12 +112,7 @@ TEST_P(RepairSweep, MissesNoBlockIfSeveralAreDamaged) {
       ++beyond_proof;
       continue;
     }
-    given_ = {};
-    if (!damage.has_superblock()) {
-      given_.block_size = damage.superblock().data_block_size;
-      given_.nr_blocks = damage.superblock().nr_blocks;
-      if (seed % 4 == 1) given_.current_era = damage.superblock().current_era + 1;
-    }
+    given_ = damage.given();
     judge_.set_era_is_known(damage.has_superblock() || given_.current_era);
     std::string wrong = judge(image, truth);
     if (!judge_.refusal().empty()) {

@@ -46,7 +46,11 @@ repaired repair(const built_metadata& from, const repair_options& given = {}) {
   const repair_report report{
       [&](const finding& f) { result.said += in_words(f.where) + ": " + f.error.text + '\n'; },
       [&](const std::string& text) { result.said += text + '\n'; }};
-  result.error = test::repair_to(from.path(), output.path(), given, report);
+  try {
+    result.error = test::repair_to(from.path(), output.path(), given, report);
+  } catch (const cannot_salvage& e) {
+    result.error = e.what();
+  }
   if (!result.error.empty()) return result;
   EXPECT_EQ(test::findings_in(output.path()), "");
   result.xml = test::dump_of(output.path(), compact);

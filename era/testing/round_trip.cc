@@ -57,6 +57,8 @@ std::string repair_to(const std::string& from, const std::string& to, const repa
     write_document(saved, device, false, builder, [](std::uint64_t) {});
     builder.commit();
     return "";
+  } catch (const cannot_salvage&) {
+    throw;
   } catch (const std::exception& e) {
     builder.abandon();
     return e.what();
