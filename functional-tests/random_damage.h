@@ -86,7 +86,7 @@ class random_damage {
     return given;
   }
 
-  // The last damage: does it leave the superblock, and what is it in words?
+  // Whether the last damage leaves the superblock, and its description.
   bool has_superblock() const noexcept { return has_superblock_; }
   const std::string& description() const noexcept { return description_; }
   // The space map's counts are damaged, and a node with a right checksum leads to another block

@@ -53,6 +53,10 @@ TEST_P(RepairSweep, MissesNoBlock) {
         m.destroys && (what == role::bitmap || what == role::index || what == role::count_node);
     if (wrong.empty() && of_no_account && judge_.added() != 0)
       wrong = fmt::format("{} blocks too many are marked", judge_.added());
+    // A leaked block may have been cut off. What it holds counts, not the whole device.
+    if (wrong.empty() && m.kind == "count of a free block" &&
+        judge_.added() > truth.eras.size() / 20)
+      wrong = fmt::format("{} blocks are marked because of a leak", judge_.added());
     if (!wrong.empty() && ++failures < 20)
       ADD_FAILURE() << GetParam() << ": block " << nr << ": " << m.kind << ": " << m.detail << ": "
                     << wrong << '\n'

@@ -38,7 +38,7 @@ class stripe_set {
 
 class block_set {
  public:
-  // Of what does not fit into so much memory, the rest is in a temp_file.
+  // Spills to a temp_file above this many bytes.
   static constexpr std::size_t default_memory = 128 << 20;
   explicit block_set(std::uint64_t nr_blocks, std::size_t memory = default_memory)
       : nr_blocks_(nr_blocks), memory_left_(memory) {}

@@ -63,6 +63,20 @@ void block_scan::scan(std::span<const pd::block_nr> blocks, const std::function<
   }
 }
 
+void block_scan::scan_children(const std::function<void()>& step) {
+  std::vector<pd::block_nr> children;
+  std::vector<bool> is_wanted(classes_.size());
+  each_node(block_class::array_leaf, [&](pd::block_nr, const pd::node_view& node) {
+    for (std::uint32_t i = 0; i < node.size(); ++i) {
+      const pd::block_nr child = node.child(i);
+      if (class_of(child) != block_class::not_scanned || is_wanted[child.value]) continue;
+      is_wanted[child.value] = true;
+      children.push_back(child);
+    }
+  });
+  scan(children, step);
+}
+
 void block_scan::scan_all(const std::function<void()>& step) {
   std::vector<pd::block_nr> batch;
   for (std::uint64_t b = 1; b < classes_.size(); ++b) {
@@ -184,22 +198,26 @@ block_scan::placed_blocks block_scan::place(std::uint32_t nr_blocks) {
   nodes.resolve();
   const std::uint64_t end_of_eras = pd::array_blocks_for(nr_blocks, sizeof(pd::le32)),
                       end_of_bits = pd::array_blocks_for(bitset_words(nr_blocks), sizeof(pd::le64));
+  placed.lost_bits.resize(end_of_bits);
   std::vector<bool> has_place(classes_.size());
   each_node(block_class::array_leaf, [&](pd::block_nr where, const pd::node_view& node) {
     if (node.size() > 0 && node.key(0) != 0 && !nodes.contains(node.key(0), where)) return;
+    bool is_of_eras = false;
+    std::vector<std::uint64_t> lost;
     for (std::uint32_t i = 0; i < node.size(); ++i) {
       const pd::block_nr block = node.child(i);
       const block_class what = class_of(block);
       const bool is_eras = what == block_class::eras;
-      if (!is_eras && what != block_class::bits) {
-        placed.leads_astray = true;
-        continue;
-      }
+      is_of_eras = is_of_eras || is_eras;
+      if (what == block_class::invalid || what == block_class::zero) lost.push_back(node.key(i));
+      if (!is_eras && what != block_class::bits) continue;
       if (node.key(i) >= (is_eras ? end_of_eras : end_of_bits)) continue;
       placed.is_complete =
           (is_eras ? placed.eras : placed.bits).add(node.key(i), block) && placed.is_complete;
       has_place[block.value] = true;
     }
+    for (const std::uint64_t place : lost)
+      if (!is_of_eras && place < end_of_bits) placed.lost_bits[place] = true;
   });
   placed.eras.resolve();
   placed.bits.resolve();
@@ -209,6 +227,17 @@ block_scan::placed_blocks block_scan::place(std::uint32_t nr_blocks) {
     if (classes_[b] == block_class::bits) placed.unplaced_bits.push_back({b});
   }
   return placed;
+}
+
+std::vector<std::uint64_t> block_scan::merge_bits(std::span<const pd::block_nr> blocks) {
+  std::vector<std::uint64_t> merged;
+  queue_.read(blocks, [&](std::size_t, const pd::block* data, int) {
+    if (!data) return;
+    const auto words = pd::array_room<pd::le64>(*data);
+    merged.resize(words.size());
+    for (std::size_t i = 0; i < words.size(); ++i) merged[i] |= words[i];
+  });
+  return merged;
 }
 
 }  // namespace era

@@ -76,6 +76,8 @@ class block_scan {
 
   // Reads and classifies. step is called now and then.
   void scan(std::span<const pd::block_nr>, const std::function<void()>& step);
+  // Those that the scanned leaves of arrays lead to, as far as they are not scanned yet.
+  void scan_children(const std::function<void()>& step);
   // All blocks but the superblock.
   void scan_all(const std::function<void()>& step);
 
@@ -105,12 +107,15 @@ class block_scan {
     stray_blocks eras, bits;
     // Blocks that no leaf places: no leaf names them, or only one that cannot be where it says.
     std::vector<pd::block_nr> unplaced_eras, unplaced_bits;
-    bool leads_astray = false;  // does a leaf lead to a block that is no scanned array block?
+    std::vector<bool> lost_bits;  // by place: a leaf leads to a broken block, perhaps of a bitset
     bool is_complete = true;  // false: there are more than sound metadata has; the rest is left out
   };
   // Places the scanned array blocks in arrays of nr_blocks origin blocks. A leaf whose first key is
   // not 0 is believed only if a scanned internal node leads to it with that key.
   placed_blocks place(std::uint32_t nr_blocks);
+
+  // The bits that any of these bitset blocks has, by word.
+  std::vector<std::uint64_t> merge_bits(std::span<const pd::block_nr>);
 
  private:
   block_class classify(const pd::block&, pd::block_nr);

@@ -378,6 +378,14 @@ class salvager {
           fmt::format("blocks in bitsets that nothing leads to were written in era {}", current));
       result_.stray_bits = std::move(found.bits);
     }
+    if (!found.bits_anywhere.empty()) {
+      assume("blocks of bitsets whose place nothing tells count at every place");
+      result_.bits_anywhere = std::move(found.bits_anywhere);
+    }
+    for (std::uint64_t stripe = 0; stripe < found.lost_stripes.size(); ++stripe)
+      if (found.lost_stripes[stripe])
+        assume_written(current, {stripe * bits_per_bitset_block,
+                                 (stripe + 1) * std::uint64_t{bits_per_bitset_block}});
     if (found.too_many || found.has_evidence) lost_eras_.push_back({0, last_era_of_a_key + 1});
     return suspects.complete && suspects.contested.empty() && found.explained;
   }

@@ -169,9 +169,11 @@ class salvaged_reader {
         set_all(*source, stripe);
       if (wanted_.size() == most_requests) read(take);
     }
-    if (era == s_.current_era.value)
+    if (era == s_.current_era.value) {
+      for (std::size_t w = 0; w < s_.bits_anywhere.size(); ++w) bits_[w] |= s_.bits_anywhere[w];
       for (const auto& stray : s_.stray_bits.of({stripe, stripe + 1}))
         want({stray.block}, {request::stray_bits});
+    }
     read(take);
     for (const auto& e : s_.ranges.of_era(era)) set_in(stripe, {e.begin, e.end});
     return bits_;
@@ -391,7 +393,8 @@ template <class Use>
 void each_writeset(const salvaged& s, Use use) {
   const auto& ranges = s.ranges.all();
   const std::uint32_t current = s.current_era.value, none = 0xffffffff;
-  std::uint64_t stray_stripes = s.stray_bits.end();
+  std::uint64_t stray_stripes =
+      s.bits_anywhere.empty() ? s.stray_bits.end() : stripes_for(s.nr_blocks);
   auto source = s.sources.begin();
   for (auto range = ranges.begin();;) {
     salvaged_writeset ws;

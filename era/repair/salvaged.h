@@ -43,8 +43,9 @@ struct salvaged {
   // The newest of the eras in any of these blocks counts, too; it is assumed that they were the
   // array's.
   stray_blocks stray_eras;
-  // Eras by place in any block of the era array, and bits by place in any block of a bitset, from
-  // blocks whose place nothing tells; empty if there are none. Only if is_folded is set.
+  // From blocks whose place nothing tells: eras by place in any block of the era array, only if
+  // is_folded is set; and the words of bitset blocks, whose bits count as written in the current
+  // era. Empty if there are none.
   std::vector<std::uint32_t> eras_anywhere;
   std::vector<std::uint64_t> bits_anywhere;
   // The superblock is lost: what is read may be outdated or of another place, and too new as well.

@@ -281,12 +281,7 @@ class searcher {
             std::max(result_.eras_anywhere[i],
                      std::min<std::uint32_t>(values[i], result_.current_era.value));
     });
-    if (!bits.empty()) result_.bits_anywhere.assign(pd::max_array_entries(sizeof(pd::le64)), 0);
-    queue_.read(bits, [&](std::size_t, const pd::block* data, int) {
-      if (!data) return;
-      const auto words = pd::array_room<pd::le64>(*data);
-      for (std::size_t i = 0; i < words.size(); ++i) result_.bits_anywhere[i] |= words[i];
-    });
+    result_.bits_anywhere = scan_.merge_bits(bits);
     if (const std::size_t n = eras.size() + bits.size(); n > 0)
       assume(
           fmt::format("{} blocks of arrays count at every place, since nothing tells theirs", n));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// 1. The blocks are scanned, and intact leaves give array blocks their places.
+// 1. The blocks are scanned, and those that their leaves lead to, whatever the space map counts of
+//    these; intact leaves give array blocks their places.
 // 2. The bitsets that leaves of the writeset tree name are mapped.
 // 3. Whatever is not explained by these is noted: as lost, or as evidence of writes.
 #include "era/repair/unreachable.h"
@@ -15,12 +16,13 @@ unreachable_metadata find_unreachable(pd::read_queue& queue, std::uint64_t nr_me
   unreachable_metadata found;
   block_scan scan(queue, nr_metadata_blocks);
   scan.scan(unreached, step);
+  scan.scan_children(step);
   found.newest_era = scan.newest_era();
   std::vector<named_writeset> named;
   const bool all_named = scan.collect(named);
   block_scan::placed_blocks arrays = scan.place(nr_origin_blocks);
   found.bits = std::move(arrays.bits);
-  found.has_evidence = arrays.leads_astray;
+  found.lost_stripes = std::move(arrays.lost_bits);
   found.too_many = !all_named || !arrays.is_complete;
   found.explained = !found.too_many;
 
@@ -52,13 +54,14 @@ unreachable_metadata find_unreachable(pd::read_queue& queue, std::uint64_t nr_me
   }
   found.bits.erase_blocks([&](pd::block_nr b) { return placed[b.value]; });
   for (const auto& entry : found.bits.of({0, max_origin_blocks})) placed[entry.block] = true;
+  std::erase_if(arrays.unplaced_bits, [&](pd::block_nr b) { return placed[b.value]; });
+  found.bits_anywhere = scan.merge_bits(arrays.unplaced_bits);
   for (const pd::block_nr b : unreached) {
     const block_class what = scan.class_of(b);
-    if (what == block_class::impossible || (what == block_class::bits && !placed[b.value]))
-      found.has_evidence = true;
+    if (what == block_class::impossible) found.has_evidence = true;
     if (what == block_class::invalid || what == block_class::zero) found.explained = false;
   }
-  found.explained = found.explained && !found.has_evidence;
+  found.explained = found.explained && !found.has_evidence && arrays.unplaced_bits.empty();
   return found;
 }
 

@@ -23,8 +23,9 @@ struct unreachable_metadata {
   std::vector<unreachable_writeset> writesets;  // those whose leaf of the writeset tree is there
   stray_blocks bits;                            // of others, whose era is unknown
   bool explained = false;  // each of the blocks is intact, and what it was for is known
-  // Intact blocks that say what cannot be, or bits whose place nothing tells: something was
-  // written, and nobody knows where.
+  std::vector<std::uint64_t> bits_anywhere;  // by word: of bitset blocks whose place nothing tells
+  std::vector<bool> lost_stripes;            // by stripe: a leaf leads to a broken block
+  // Intact blocks say what cannot be: something was written, and nobody knows where.
   bool has_evidence = false;
   std::uint32_t newest_era = 0;  // that any of the blocks names
   bool too_many = false;         // more than sound metadata can have: the rest is left out
