@@ -88,7 +88,6 @@ class checker {
     const auto snap = read_snapshot_superblock(queue_, device_.nr_blocks(), sb, sink_);
     if (!snap) {
       references_hidden_ = true;
-      lost_snapshot_ = where;
       return;
     }
     summary_.snapshot = view_summary{*snap, where};
@@ -149,15 +148,13 @@ class checker {
     suspect_references& suspects = summary_.suspects;
     suspects.complete = counts.nr_blocks() > 0;
     for (std::uint64_t b = 1; b < counter_.nr_blocks(); ++b) {
-      // A pointer to a snapshot that is none says nothing of the block that it names.
-      const bool is_lost = lost_snapshot_ == pd::block_nr{b};
-      const std::uint32_t found = counter_.references({b}) - (is_lost ? 1 : 0);
+      const std::uint32_t found = counter_.references({b});
       const bool is_past_end = b >= counts.nr_blocks();
       const auto counted = is_past_end ? std::nullopt : counts.count({b});
       if (!counted && (!is_past_end || found > 0)) suspects.complete = false;
       if (counter_.is_cross_linked({b}) || (counted && *counted < found))
         suspects.contested.push_back({b});
-      if (counted && *counted > found && (!counter_.in_first_view({b}) || (is_lost && found == 0)))
+      if (counted && *counted > found && !counter_.in_first_view({b}))
         suspects.unreached.push_back({b});
     }
   }
@@ -174,7 +171,6 @@ class checker {
   pd::btree_walk walk_;
   check_summary summary_;
   bool references_hidden_ = false;
-  std::optional<pd::block_nr> lost_snapshot_;
 };
 
 }  // namespace

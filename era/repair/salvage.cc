@@ -289,17 +289,6 @@ class salvager {
     result_.ranges.add(era, blocks, result_.nr_blocks);
   }
 
-  // The size of a bitset that nobody has read yet. Its last block says whether it is right.
-  std::uint32_t size_of(std::uint32_t nr_bits, const pd::array_map& bits) {
-    bool is_right = false;
-    if (const std::uint64_t n = bits.nr_blocks(); n > 0 && nr_bits <= result_.nr_blocks)
-      if (const auto last = bits.block(n - 1))
-        queue_.read(std::span(&*last, 1), [&](std::size_t, const pd::block* data, int error) {
-          is_right = !bits.validate_block(n - 1, data, error);
-        });
-    return is_right ? nr_bits : result_.nr_blocks;
-  }
-
   void place_writesets() {
     const std::uint32_t current = result_.current_era.value;
     std::sort(size_in_doubt_.begin(), size_in_doubt_.end());
@@ -347,8 +336,7 @@ class salvager {
     for (; !snapshot.writesets.empty(); snapshot.writesets.pop_front()) {
       writeset& ws = snapshot.writesets.front();
       const bool known = is_possible(ws);
-      const std::uint32_t nr_bits = size_of(ws.nr_bits, ws.bits);
-      take(known ? ws.where.era.value : result_.current_era.value, !known, nr_bits,
+      take(known ? ws.where.era.value : result_.current_era.value, !known, result_.nr_blocks,
            std::move(ws.bits));
     }
     return is_whole;
@@ -365,8 +353,8 @@ class salvager {
       const auto era = known ? static_cast<std::uint32_t>(ws.era) : current;
       oldest = std::min(oldest, era);
       newest = std::max(newest, era);
-      const std::uint32_t nr_bits = size_of(ws.nr_bits, ws.bits);
-      take(era, !known, nr_bits, std::move(ws.bits));
+      // Nothing confirms its size: what it has lost counts up to the end of the origin.
+      take(era, !known, result_.nr_blocks, std::move(ws.bits));
     }
     if (const std::size_t n = found.writesets.size(); n == 1)
       assume(fmt::format("a writeset that nothing leads to is of era {}", newest));

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Classes of single blocks, and the places that leaves give to array blocks.
+#include "era/repair/block_scan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "persistent-data/testing/blocks.h"
+#include "persistent-data/testing/scratch_device.h"
+
+namespace era {
+namespace {
+
+using pd::block_nr;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr std::uint32_t two_stripes = 2 * bits_per_bitset_block;
+constexpr std::uint64_t first = 10, nr_metadata_blocks = 40;
+
+class BlockScan : public ::testing::Test {
+ protected:
+  void put_leaf(std::uint64_t where, const std::vector<std::uint64_t>& keys,
+                const std::vector<std::uint64_t>& children) {
+    std::vector<pd::le64> values(children.begin(), children.end());
+    device_[{where}] = pd::test::make_leaf<pd::le64>({where}, keys, values);
+  }
+  void put_bits(std::uint64_t where, std::uint64_t word) {
+    device_[{where}] =
+        pd::test::make_array_block<pd::le64>({where}, std::vector<pd::le64>(3, word));
+  }
+  void put_eras(std::uint64_t where) {
+    device_[{where}] = pd::test::make_array_block<pd::le32>({where}, std::vector<pd::le32>(3, 7));
+  }
+
+  block_scan& scan_all() {
+    scan_.emplace(queue_, device_.nr_blocks());
+    scan_->scan_all([] {});
+    return *scan_;
+  }
+  block_class class_of(std::uint64_t where) { return scan_all().class_of({where}); }
+
+  static std::vector<std::pair<std::uint64_t, std::uint64_t>> places(const stray_blocks& blocks) {
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> result;
+    for (const auto& e : blocks.of({0, max_origin_blocks})) result.push_back({e.index, e.block});
+    return result;
+  }
+
+  pd::test::scratch_device device_{nr_metadata_blocks};
+  pd::block_device opened_ = device_.open();
+  pd::read_queue queue_{opened_.make_engine(), opened_.nr_blocks()};
+  std::optional<block_scan> scan_;
+};
+
+TEST_F(BlockScan, TellsBrokenBlocksFromThoseThatSayWhatCannotBe) {
+  EXPECT_EQ(class_of(first), block_class::zero);
+  put_bits(first, 1);
+  EXPECT_EQ(class_of(first), block_class::bits);
+  device_.damage_block({first});
+  EXPECT_EQ(class_of(first), block_class::invalid);
+  put_leaf(first, {0, 1}, {20, 21});
+  EXPECT_EQ(class_of(first), block_class::array_leaf);
+  const std::vector<std::vector<std::uint64_t>> wrong_children = {
+      {20, 0}, {20, nr_metadata_blocks}, {20, first}, {20, 20}};
+  for (const auto& children : wrong_children) {
+    put_leaf(first, {0, 1}, children);
+    EXPECT_EQ(class_of(first), block_class::impossible) << children[1];
+  }
+  put_leaf(first, {0, 2}, {20, 21});  // an array has no gaps
+  EXPECT_EQ(class_of(first), block_class::impossible);
+  device_[{first}] = pd::test::make_internal({first}, {0, 2}, {{20}, {21}});
+  EXPECT_EQ(class_of(first), block_class::internal_node);
+  put_bits(first, 1);
+  pd::test::reseal<pd::array_header>(pd::array_block_kind, device_[{first}], {first},
+                                     [](auto& header) { header.value_size = 5; });
+  EXPECT_EQ(class_of(first), block_class::impossible);
+}
+
+TEST_F(BlockScan, LeavesGiveBlocksTheirPlaces) {
+  put_leaf(first, {0, 1}, {20, 21});
+  put_leaf(first + 1, {0}, {22});
+  put_bits(20, 1);
+  put_bits(21, 2);
+  put_eras(22);
+  const auto placed = scan_all().place(two_stripes);
+  EXPECT_THAT(places(placed.bits), ElementsAre(std::pair(0, 20), std::pair(1, 21)));
+  EXPECT_THAT(places(placed.eras), ElementsAre(std::pair(0, 22)));
+  EXPECT_THAT(placed.unplaced_bits, IsEmpty());
+  EXPECT_THAT(placed.unplaced_eras, IsEmpty());
+  EXPECT_THAT(placed.lost_bits, ElementsAre(false, false));
+  EXPECT_TRUE(placed.is_complete);
+}
+
+TEST_F(BlockScan, APlaceThatCannotBeIsNone) {
+  put_leaf(first, {0, 1, 2}, {20, 21, 22});
+  for (const std::uint64_t b : {20, 21, 22}) put_bits(b, 1);
+  const auto placed = scan_all().place(two_stripes);
+  EXPECT_THAT(places(placed.bits), ElementsAre(std::pair(0, 20), std::pair(1, 21)));
+  EXPECT_THAT(placed.unplaced_bits, ElementsAre(block_nr{22}));
+}
+
+TEST_F(BlockScan, ALaterLeafNeedsAParentThatLeadsToItsFirstKey) {
+  put_leaf(first, {1}, {20});
+  put_bits(20, 1);
+  const auto alone = scan_all().place(two_stripes);
+  EXPECT_THAT(places(alone.bits), IsEmpty());
+  EXPECT_THAT(alone.unplaced_bits, ElementsAre(block_nr{20}));
+  device_[{30}] = pd::test::make_internal({30}, {0, 3}, {{31}, {first}});
+  EXPECT_THAT(places(scan_all().place(two_stripes).bits), IsEmpty());
+  device_[{30}] = pd::test::make_internal({30}, {0, 1}, {{31}, {first}});
+  EXPECT_THAT(places(scan_all().place(two_stripes).bits), ElementsAre(std::pair(1, 20)));
+}
+
+TEST_F(BlockScan, ABrokenBlockIsLostAtItsPlaceIfItMayHaveBeenBits) {
+  put_leaf(first, {0, 1}, {20, 21});
+  put_bits(20, 1);  // 21 holds zeros
+  EXPECT_THAT(scan_all().place(two_stripes).lost_bits, ElementsAre(false, true));
+  put_eras(20);
+  EXPECT_THAT(scan_all().place(two_stripes).lost_bits, ElementsAre(false, false));
+}
+
+TEST_F(BlockScan, ScansWhatLeavesLeadTo) {
+  put_leaf(first, {0}, {20});
+  put_bits(20, 1);
+  put_bits(21, 1);
+  block_scan scan(queue_, device_.nr_blocks());
+  const block_nr leaf{first};
+  scan.scan(std::span(&leaf, 1), [] {});
+  EXPECT_EQ(scan.class_of({20}), block_class::not_scanned);
+  scan.scan_children([] {});
+  EXPECT_EQ(scan.class_of({20}), block_class::bits);
+  EXPECT_EQ(scan.class_of({21}), block_class::not_scanned);
+}
+
+// The number of entries may lie: all that there is room for is read.
+TEST_F(BlockScan, MergesBitsWhateverTheirNumber) {
+  put_bits(20, 1);
+  put_bits(21, 6);
+  pd::test::reseal<pd::array_header>(pd::array_block_kind, device_[{20}], {20},
+                                     [](auto& header) { header.nr_entries = 0; });
+  auto& scan = scan_all();
+  const auto merged = scan.merge_bits(scan.all(block_class::bits));
+  ASSERT_EQ(merged.size(), pd::max_array_entries(sizeof(pd::le64)));
+  EXPECT_EQ(merged[2], 7u);
+  EXPECT_EQ(merged[3], 0u);
+  EXPECT_THAT(scan.merge_bits({}), IsEmpty());
+}
+
+}  // namespace
+}  // namespace era
