@@ -399,6 +399,24 @@ TEST(Salvage, ANumberOfBlocksBelowThatOfTheMetadataIsRefused) {
   EXPECT_EQ(repair(m, given).error, "");
 }
 
+// The tree is sound, and has no entry: only what it has cut off tells.
+TEST(Salvage, AnEmptyLeafDoesNotHideWhatIsCounted) {
+  built_metadata m(small());
+  const std::uint64_t root = m.read_superblock().writeset_tree_root;
+  const auto bitset = std::uint64_t{pd::node_view(m.read({root})).value<writeset_value>(0).root};
+  change(m, pd::btree_node_kind, root,
+         [](pd::block& b) { b.as<pd::node_header>().nr_entries = 0; });
+  EXPECT_THAT(repair(m).xml, HasSubstr(R"(<writeset era="9" nr_bits="3000">
+    <marked block_begin="0" len="10"/>
+    <marked block_begin="20" len="1"/>
+    <marked block_begin="30" len="1"/>)"));
+  // A counted block is intact and cannot be: it may have led to any block.
+  change(m, pd::btree_node_kind, bitset,
+         [](pd::block& b) { b.as<pd::node_header>().value_size = 5; });
+  EXPECT_THAT(repair(m).xml, HasSubstr(R"(<writeset era="9" nr_bits="3000">
+    <marked block_begin="0" len="3000"/>)"));
+}
+
 // The counter's second half, and the last era of which era_check does not complain.
 TEST(Salvage, KeepsErasOfAnySize) {
   for (const std::uint32_t current : {0x7fffffffu, 0x80000000u, max_current_era}) {
