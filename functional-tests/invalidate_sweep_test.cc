@@ -65,7 +65,7 @@ class InvalidateSweep : public ::testing::TestWithParam<const char*> {
   }
 
   repair_options given_;
-  // Of the last list: was it made of salvaged metadata, and of what current era?
+  // Whether the last list was made of salvaged metadata, and that metadata's current era.
   bool is_salvaged_ = false;
   std::uint32_t current_era_ = 0;
 };

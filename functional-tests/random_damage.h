@@ -58,7 +58,7 @@ class random_damage {
     std::mt19937 random(seed);
     seed_ = seed;
     description_.clear();
-    loses_counts_ = has_lying_pointer_ = false;
+    loses_counts_ = has_lying_pointer_ = has_older_era_ = loses_eras_ = false;
     has_superblock_ = seed % 2 == 0;
     const auto nr_blocks = 2 + random() % 3 - (has_superblock_ ? 0 : 1);
     for (unsigned i = 0; i < nr_blocks; ++i) damage_one(used_[random() % used_.size()], random);
@@ -79,7 +79,7 @@ class random_damage {
   era::repair_options given() const {
     era::repair_options given;
     if (has_superblock_) return given;
-    const auto& sb = sound_[0].as<era::superblock>();
+    const auto& sb = superblock();
     given.block_size = sb.data_block_size;
     given.nr_blocks = sb.nr_blocks;
     if (seed_ % 4 == 1) given.current_era = sb.current_era + 1;
@@ -89,11 +89,16 @@ class random_damage {
   // Whether the last damage leaves the superblock, and its description.
   bool has_superblock() const noexcept { return has_superblock_; }
   const std::string& description() const noexcept { return description_; }
-  // The space map's counts are damaged, and a node with a right checksum leads to another block
-  // that may be an intact array block: nothing on the device tells that the tree lies.
-  bool is_beyond_proof() const noexcept { return loses_counts_ && has_lying_pointer_; }
+  // Nothing on the device tells that an intact block lies: the space map's counts are damaged, and
+  // a node leads to another block that may be an intact array block; or the superblock has too old
+  // an era, and a block that has a newer one is damaged.
+  bool is_beyond_proof() const noexcept {
+    return (loses_counts_ && has_lying_pointer_) || (has_older_era_ && loses_eras_);
+  }
 
  private:
+  const era::superblock& superblock() const { return sound_[0].as<era::superblock>(); }
+
   void damage_one(std::uint64_t nr, std::mt19937& random) {
     std::vector<era::test::mutation> ways;
     const auto take = [&](const era::test::mutation& m) { ways.push_back(m); };
@@ -108,6 +113,11 @@ class random_damage {
     loses_counts_ = loses_counts_ || what == era::test::role::index ||
                     what == era::test::role::bitmap || way.kind == "superblock pointer";
     has_lying_pointer_ = has_lying_pointer_ || way.kind == "array pointer";
+    if (nr == 0)
+      has_older_era_ = !era::validate_superblock(way.content, {0}) &&
+                       way.content.as<era::superblock>().current_era < superblock().current_era;
+    loses_eras_ = loses_eras_ || what == era::test::role::writeset_node ||
+                  what == era::test::role::era_block || what == era::test::role::era_node;
     image_.blocks()[nr] = way.content;
     damaged_.push_back(nr);
     description_ +=
@@ -120,7 +130,8 @@ class random_damage {
   const era::test::sweep_subject subject_;
   std::vector<std::uint64_t> used_, damaged_;
   unsigned seed_ = 0;
-  bool has_superblock_ = true, loses_counts_ = false, has_lying_pointer_ = false;
+  bool has_superblock_ = true, loses_counts_ = false, has_lying_pointer_ = false,
+       has_older_era_ = false, loses_eras_ = false;
   std::string description_;
 };
 

@@ -69,9 +69,9 @@ inline constexpr std::uint32_t clean_shutdown = 1;
 // Is this an era superblock of a version that is known? Everything else about it may be wrong.
 std::optional<pd::error_detail> validate_superblock(const pd::block&, pd::block_nr where);
 
-// What is implausible in a superblock that validate_superblock has accepted, each field against the
-// others and against the device's size in blocks. Not for what a snapshot's copy does not hold: its
-// space map and its current writeset are not looked at where is_copy is set.
+// Returns what is implausible in a superblock that validate_superblock has accepted, each field
+// against the others and against the device's size in blocks. Not for what a snapshot's copy does
+// not hold: its space map and its current writeset are not looked at where is_copy is set.
 std::vector<pd::error_detail> check_superblock(const superblock&, std::uint64_t nr_metadata_blocks,
                                                bool is_copy);
 

@@ -17,7 +17,7 @@
 
 namespace era {
 
-// What was chosen of a stripe.
+// The blocks of one stripe that belong to a set.
 class stripe_set {
  public:
   // Block i has bit i % 64 of word i / 64; no bit past nr_blocks is set.

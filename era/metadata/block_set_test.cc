@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What was chosen comes out as it went in: from edges, bitmaps and the temp_file, over the borders
+// A set comes out as it went in: from edges, bitmaps and the temp_file, over the borders
 // of stripes.
 #include "era/metadata/block_set.h"
 

@@ -26,7 +26,7 @@ block node_of(std::uint32_t n) {
   return test::make_internal({1}, keys_up_to(n), std::vector<block_nr>(n, block_nr{9}));
 }
 
-// What validate_node says; empty: the node is sound.
+// Returns the message of validate_node; empty: the node is sound.
 std::string flaw_of(const block& b, std::uint32_t leaf_value_size = 8) {
   const auto wrong = validate_node(b, leaf_value_size);
   if (!wrong) return "";

@@ -20,7 +20,7 @@ namespace persistent_data {
 // What is wrong with a block that a read queue delivered, before its kind's fields are looked at.
 std::optional<error_detail> validate(const block_kind&, const block* data, int error, block_nr);
 
-// What is wrong with a pointer, by what the counter says of it; nothing for the first one.
+// Returns what is wrong with a pointer by the counter's answer; nullopt for the first one.
 std::optional<error_detail> validate(reach_result, block_nr pointer);
 
 struct btree_events {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the counter answers, and what it counts, in one view and in the next.
+// The counter's answers and its counts, in one view and in the next.
 #include "persistent-data/read/reference_counter.h"
 
 #include <gtest/gtest.h>
@@ -39,7 +39,7 @@ TEST(ReferenceCounter, ADeviceOfOneBlockHasOnlyTheSuperblock) {
   EXPECT_EQ(counter.references({0}), 1u);
 }
 
-// Whatever lies behind the space map's reach is not metadata; no memory is taken for it.
+// Blocks past the space map's reach are not metadata; no memory is taken for them.
 TEST(ReferenceCounter, IsNoLargerThanMetadataCanBe) {
   reference_counter counter(std::numeric_limits<std::uint64_t>::max(), counting::no);
   EXPECT_EQ(counter.nr_blocks(), max_metadata_blocks);
