@@ -93,7 +93,7 @@ TEST_F(BlockScan, LeavesGiveBlocksTheirPlaces) {
 
 TEST_F(BlockScan, APlaceThatCannotBeIsNone) {
   put_leaf(first, {0, 1, 2}, {20, 21, 22});
-  for (const std::uint64_t b : {20, 21, 22}) put_bits(b, 1);
+  for (std::uint64_t b = 20; b <= 22; ++b) put_bits(b, 1);
   const auto placed = scan_all().place(two_stripes);
   EXPECT_THAT(places(placed.bits), ElementsAre(std::pair(0, 20), std::pair(1, 21)));
   EXPECT_THAT(placed.unplaced_bits, ElementsAre(block_nr{22}));
