@@ -34,12 +34,12 @@ void mutate(const sweep_subject& subject, std::uint64_t block, std::mt19937& ran
   cases.fields();
 }
 
-mutator::mutator(const sweep_subject& subject, std::uint64_t block, const mutation_visitor& visit)
+mutator::mutator(const sweep_subject& subject, std::uint64_t block, mutation_visitor visit)
     : subject_(subject),
       nr_(block),
       use_(subject.roles.at(block)),
       original_(subject.metadata[block]),
-      visit_(visit) {}
+      visit_(std::move(visit)) {}
 
 void mutator::emit(mutation m, const pd::block& content) {
   if (content.bytes == original_.bytes) return;

@@ -49,7 +49,7 @@ void mutate(const sweep_subject&, std::uint64_t block, std::mt19937& random,
 // For mutate: the cases of one block.
 class mutator {
  public:
-  mutator(const sweep_subject&, std::uint64_t block, const mutation_visitor&);
+  mutator(const sweep_subject&, std::uint64_t block, mutation_visitor);
 
   void at_random(std::mt19937& random);
   void fields();
@@ -105,7 +105,7 @@ class mutator {
   const std::uint64_t nr_;
   const used_block& use_;
   const pd::block& original_;
-  const mutation_visitor& visit_;
+  const mutation_visitor visit_;
   std::uint64_t field_cases_ = 0;
 };
 
