@@ -68,7 +68,7 @@ void dump(const std::string& path) {
   const pd::block_device device(path, pd::access::shared);
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
   const auto m = open_metadata(queue, device, source::live, [](const finding&) {});
-  dump_metadata(
+  test::dump_metadata(
       *m, device, {.compact = true}, [](std::string_view) {}, [](const finding&) {});
 }
 

@@ -14,8 +14,8 @@
 
 #include "era/check/check.h"
 #include "era/damage/finding.h"
-#include "era/dump/dump.h"
 #include "era/metadata/metadata.h"
+#include "era/testing/round_trip.h"
 #include "functional-tests/memory_meter.h"
 
 extern "C" void __sanitizer_set_death_callback(void (*)()) __attribute__((weak));
@@ -79,14 +79,14 @@ inline void check(const std::string& path, era::source from, const era::finding_
 
 // Does the dump refuse? As era_dump does: at the first finding.
 inline bool dump_refuses(const std::string& path, era::source from,
-                         const era::dump_options& options) {
+                         const era::test::dump_options& options) {
   const pd::block_device device(path, pd::access::shared);
   bool damaged = false;
   const era::finding_sink sink = [&](const era::finding&) { damaged = true; };
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
   const auto m = era::open_metadata(queue, device, from, sink);
   if (!m || damaged) return true;
-  const bool whole = era::dump_metadata(
+  const bool whole = era::test::dump_metadata(
       *m, device, options, [](std::string_view) {}, sink);
   return !whole || damaged;
 }

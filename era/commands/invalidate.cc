@@ -54,19 +54,33 @@ class invalidation {
         device_(line.device(),
                 chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive,
                 line.engine()),
-        // A repair makes a report of its own.
         groups_([this](const finding& f) {
           foreign_ = foreign_ || is_no_metadata(f);
-          if (!chosen_.repair) line_.say(in_words(device_.path(), f));
+          line_.say(in_words(device_.path(), f));
         }) {}
 
   int run() {
     require_other_output(device_, chosen_.output);
     read_progress shown(line_, device_, {.known_total = !chosen_.repair});
-    changed_blocks answer(device_, source_, [this](finding f) { groups_.add(std::move(f)); });
+    try {
+      return list(shown);
+    } catch (const needs_repair&) {
+      return list_salvaged(shown);
+    }
+  }
+
+ private:
+  // At the first damage, since a repair makes a report of its own.
+  struct needs_repair {};
+
+  int list(read_progress& shown) {
+    changed_blocks answer(device_, source_, [this](finding f) {
+      if (chosen_.repair) throw needs_repair();
+      groups_.add(std::move(f));
+    });
     // A repair may find a later era than a superblock that is wrong.
     if (answer.opened() && !chosen_.repair) require_possible_era(answer.opened()->sb.current_era);
-    if (chosen_.repair && answer.has_doubts()) return list_salvaged(shown);
+    if (chosen_.repair && answer.has_doubts()) throw needs_repair();
     if (const auto listed = answer.list(window_)) {
       const metadata& m = *answer.opened();
       require_possible_era(m.sb.current_era);
@@ -74,7 +88,7 @@ class invalidation {
       print(*listed, {m.sb.data_block_size, m.sb.nr_blocks, m.sb.current_era}, m);
       return exit_success;
     }
-    if (chosen_.repair) return list_salvaged(shown);
+    if (chosen_.repair) throw needs_repair();
     groups_.flush();
     if (!foreign_)
       line_.say(
@@ -84,7 +98,6 @@ class invalidation {
     return exit_failure;
   }
 
- private:
   int list_salvaged(read_progress& shown) {
     repair_reporter words(line_, device_, false);
     repair_options given = chosen_.given;

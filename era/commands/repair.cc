@@ -27,18 +27,21 @@ int repair(command_line& line, const options& chosen) {
   read_progress reading(line, device, {.is_quiet = chosen.quiet, .known_total = false});
   repair_reporter words(line, device, chosen.quiet);
   const salvaged saved = words.salvage(chosen.given, check_signals);
-  words.sum_up(saved);
   reading.finish();
 
   progress shown(line.name(), document_bytes(saved, false),
                  chosen.quiet ? progress::sink() : progress_on_terminal());
-  return build_metadata(line, chosen.output, shown, check_signals, [&](metadata_builder& builder) {
-    write_document(saved, device, false, builder, [&](std::uint64_t done) {
+  std::optional<std::uint64_t> counted;
+  const auto build = [&](metadata_builder& builder) {
+    counted = write_document(saved, device, false, builder, [&](std::uint64_t done) {
       signals.check();
       shown.update(done);
     });
     builder.commit();
-  });
+  };
+  const int status = build_metadata(line, chosen.output, shown, check_signals, build);
+  if (status == exit_success) words.sum_up(saved, counted);
+  return status;
 }
 
 }  // namespace

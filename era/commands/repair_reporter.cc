@@ -54,10 +54,10 @@ salvaged repair_reporter::salvage(const repair_options& given, const std::functi
   }
 }
 
-void repair_reporter::sum_up(const salvaged& s) const {
+void repair_reporter::sum_up(const salvaged& s, std::optional<std::uint64_t> counted) const {
   if (quiet_) return;
   if (!anything_) return say("nothing is wrong, and nothing had to be assumed");
-  const std::uint64_t assumed = count_assumed(s, device_);
+  const std::uint64_t assumed = counted ? *counted : count_assumed(s, device_);
   if (assumed == 0) return say("the era of every origin block is known");
   say(
       fmt::format("{} of {} origin blocks are marked as written only because it is unknown when "

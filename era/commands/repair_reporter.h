@@ -23,8 +23,8 @@ class repair_reporter {
 
   // As salvage_metadata; says what it reports.
   salvaged salvage(const repair_options&, const std::function<void()>& step);
-  // How much had to be assumed.
-  void sum_up(const salvaged&) const;
+  // How much had to be assumed, if it was counted; else it is.
+  void sum_up(const salvaged&, std::optional<std::uint64_t> counted) const;
 
  private:
   void say(const std::string& text) const;

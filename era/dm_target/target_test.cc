@@ -159,7 +159,7 @@ TEST_P(KernelScript, GivesTheSameAnswers) {
     run(todo);
   }
   EXPECT_EQ(test::findings_in(device_.disk.path()), "");
-  const dump_options logical{.logical = true, .compact = true};
+  const test::dump_options logical{.logical = true, .compact = true};
   EXPECT_EQ(test::dump_of(device_.disk.path(), logical), test::dump_of(image_.path(), logical));
   if (image_.blocks()[0].as<superblock>().metadata_snap != 0) {
     EXPECT_EQ(test::dump_of(device_.disk.path(), logical, source::snapshot),

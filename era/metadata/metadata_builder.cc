@@ -11,6 +11,7 @@
 
 #include "era/check/check_content.h"
 #include "era/format/writeset.h"
+#include "era/metadata/content.h"
 #include "era/metadata/metadata.h"
 #include "persistent-data/io/output_device.h"
 #include "persistent-data/write/array_builder.h"
@@ -105,6 +106,20 @@ struct metadata_builder::state {
 
   void require_order(const superblock& built);
 
+  // The next eras of the array are those of these blocks.
+  void advance_eras(pd::range blocks, era_nr newest) {
+    const std::uint64_t expected = position.next();
+    position.advance(blocks);
+    if (blocks.begin != expected)
+      throw invalid_input(
+          fmt::format("block {} is missing before block {}; every block needs its era", expected,
+                      blocks.begin));
+    if (newest > sb.current_era)
+      throw invalid_input(
+          fmt::format("era=\"{}\" is past the current era {}", newest, sb.current_era));
+    newest_in_array = std::max(newest_in_array, newest);
+  }
+
   template <class Piece>
   void in_pieces(pd::range blocks, Piece piece) const {
     for (std::uint64_t at = blocks.begin; at < blocks.end; at += blocks_per_piece) {
@@ -168,6 +183,37 @@ metadata_builder::metadata_builder(open_target open, std::function<void()> step)
     : state_(std::make_unique<state>(std::move(open), std::move(step))) {}
 metadata_builder::~metadata_builder() = default;
 
+encoded_stripe metadata_builder::encode_bits(pd::range blocks,
+                                             std::span<const pd::le64> words) const {
+  encoded_stripe stripe;
+  stripe.blocks = blocks;
+  stripe.words.assign(words.begin(),
+                      words.begin() + static_cast<std::ptrdiff_t>(bitset_words(blocks.size())));
+  if (const std::uint64_t rest = blocks.size() % bits_per_word; rest != 0)
+    stripe.words.back() = stripe.words.back() & ((std::uint64_t{1} << rest) - 1);
+  return stripe;
+}
+
+encoded_stripe metadata_builder::encode_eras(std::uint32_t first,
+                                             std::span<const std::uint32_t> eras) const {
+  encoded_stripe stripe;
+  stripe.blocks = {first, first + std::uint64_t{eras.size()}};
+  stripe.eras.assign(eras.begin(), eras.end());
+  stripe.newest = newest_era(stripe.eras);
+  return stripe;
+}
+
+void metadata_builder::append(const encoded_stripe& stripe) {
+  state& s = *state_;
+  if (s.bitset) {
+    s.position.advance(stripe.blocks);
+    s.bitset->append(stripe.blocks.begin / bits_per_word, stripe.words);
+  } else {
+    s.advance_eras(stripe.blocks, stripe.newest);
+    s.array->append(stripe.eras);
+  }
+}
+
 void metadata_builder::begin_superblock(const xml::superblock_element& sb) {
   if (sb.block_size == 0 || sb.block_size % 8 != 0)
     throw invalid_input(fmt::format(
@@ -219,15 +265,7 @@ void metadata_builder::begin_era_array() {
 }
 
 void metadata_builder::eras(pd::range blocks, era_nr era) {
-  const std::uint64_t expected = state_->position.next();
-  state_->position.advance(blocks);
-  if (blocks.begin != expected)
-    throw invalid_input(fmt::format(
-        "block {} is missing before block {}; every block needs its era", expected, blocks.begin));
-  if (era > state_->sb.current_era)
-    throw invalid_input(
-        fmt::format("era=\"{}\" is past the current era {}", era, state_->sb.current_era));
-  state_->newest_in_array = std::max(state_->newest_in_array, era);
+  state_->advance_eras(blocks, era);
   state_->in_pieces(blocks,
                     [&](pd::range piece) { state_->array->append(piece.size(), era.value); });
 }

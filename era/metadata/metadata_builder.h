@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Builds metadata from XML: from a stream of elements to a device, in one pass.
+// Builds metadata on a device, in one pass: from the elements of XML, or from stripes.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "era/metadata/atomic_metadata_output.h"
-#include "era/xml/reader.h"
+#include "era/xml/metadata_sink.h"
 
 namespace era {
 
@@ -24,7 +24,7 @@ std::uint64_t blocks_suggested(std::uint32_t nr_blocks) noexcept;
 //
 // Throws xml::invalid_input where the input cannot be; pd::device_error, also where the output is
 // too small; and what open and step throw.
-class metadata_builder final : public xml::document {
+class metadata_builder final : public metadata_sink {
  public:
   using open_target = std::function<output_target(std::uint64_t suggested_blocks)>;
 
@@ -32,6 +32,11 @@ class metadata_builder final : public xml::document {
   // restore.
   metadata_builder(open_target, std::function<void()> step);
   ~metadata_builder() override;
+
+  encoded_stripe encode_bits(pd::range blocks, std::span<const pd::le64> words) const override;
+  encoded_stripe encode_eras(std::uint32_t first,
+                             std::span<const std::uint32_t> eras) const override;
+  void append(const encoded_stripe&) override;
 
   void begin_superblock(const xml::superblock_element&) override;
   void begin_writeset(era_nr, std::uint32_t nr_bits) override;

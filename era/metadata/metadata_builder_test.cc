@@ -22,7 +22,7 @@ using test::findings_in;
 using test::metadata_description;
 using test::restore_to;
 
-constexpr dump_options full{}, compact{.compact = true};
+constexpr test::dump_options full{}, compact{.compact = true};
 
 // Not with EXPECT_EQ: texts of megabytes need not be printed.
 bool same(const std::string& a, const std::string& b) { return a == b; }

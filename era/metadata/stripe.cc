@@ -3,26 +3,13 @@
 #include "era/metadata/stripe.h"
 
 #include <algorithm>
-#include <bit>
-#include <cassert>
 #include <cstring>
 #include <limits>
 
+#include "era/metadata/raise.h"
+
 namespace era {
 namespace {
-
-// Raises the era of every block that has its bit set; bits past the origin's end do not count.
-void raise(std::span<std::uint32_t> eras, std::span<const pd::le64> words, era_nr era) {
-  for_each_set_bit(words, [&](std::size_t bit) {
-    if (bit < eras.size()) eras[bit] = std::max(eras[bit], era.value);
-  });
-}
-
-void raise(std::span<std::uint32_t> eras, std::span<const pd::le32> values) {
-  assert(values.size() <= eras.size());
-  for (std::size_t i = 0; i < values.size(); ++i)
-    eras[i] = std::max<std::uint32_t>(eras[i], values[i]);
-}
 
 // A bit for each of 64 values: is it at least so much? Loops of fixed length, for the vectoriser.
 std::uint64_t at_least(const pd::le32* values, std::uint32_t least) {
@@ -96,7 +83,7 @@ std::span<const std::uint32_t> stripe_folder::fold(std::uint64_t stripe,
   // Blocks arrive in any order: the newest era is the same in all of them.
   const stripe_reader::visitor visit{
       [&](std::uint64_t first, auto values) { raise(std::span(eras_).subspan(first), values); },
-      [&](era_nr era, auto words) { raise(eras_, words, era); }};
+      [&](era_nr era, auto words) { raise(std::span(eras_), words, era); }};
   reader_.read(stripe, visit, findings);
   return eras_;
 }

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 
+#include "era/metadata/content.h"
 #include "persistent-data/format/btree_node.h"
+#include "persistent-data/io/workers.h"
 
 namespace era {
 namespace {
@@ -49,18 +51,38 @@ void stray_blocks::erase_blocks(const std::function<bool(pd::block_nr)>& which) 
   std::erase_if(entries_, [&](const entry& e) { return which({e.block}); });
 }
 
-block_scan::block_scan(pd::read_queue& queue, std::uint64_t nr_blocks)
-    : queue_(queue), classes_(std::min(nr_blocks, pd::max_metadata_blocks)) {}
+block_scan::block_scan(const pd::block_device& device)
+    : device_(device),
+      queue_(device.make_engine(), device.nr_blocks()),
+      classes_(std::min(device.nr_blocks(), pd::max_metadata_blocks)) {}
 
 void block_scan::scan(std::span<const pd::block_nr> blocks, const std::function<void()>& step) {
-  for (std::size_t at = 0; at < blocks.size(); at += blocks_per_batch) {
+  const auto batch = [&](std::size_t item) {
+    const std::size_t at = item * blocks_per_batch;
+    return blocks.subspan(at, std::min(blocks_per_batch, blocks.size() - at));
+  };
+  const auto new_worker = [&] {
+    return [&, queue = pd::read_queue(device_.make_engine(), device_.nr_blocks())](
+               std::size_t item) mutable {
+      const auto wanted = batch(item);
+      scanned_batch found;
+      found.classes.assign(wanted.size(), block_class::invalid);
+      queue.read(wanted, [&](std::size_t i, const pd::block* data, int) {
+        if (data) found.classes[i] = classify(*data, wanted[i], found);
+      });
+      return found;
+    };
+  };
+  const auto use = [&](std::size_t item, const scanned_batch& found) {
     step();
-    const auto batch = blocks.subspan(at, std::min(blocks_per_batch, blocks.size() - at));
-    queue_.read(batch, [&](std::size_t i, const pd::block* data, int) {
-      if (batch[i].value < classes_.size())
-        classes_[batch[i].value] = data ? classify(*data, batch[i]) : block_class::invalid;
-    });
-  }
+    const auto scanned = batch(item);
+    for (std::size_t i = 0; i < scanned.size(); ++i)
+      if (scanned[i].value < classes_.size()) classes_[scanned[i].value] = found.classes[i];
+    superblocks_.insert(superblocks_.end(), found.superblocks.begin(), found.superblocks.end());
+    newest_era_ = std::max(newest_era_, found.newest_era);
+  };
+  const std::size_t batches = (blocks.size() + blocks_per_batch - 1) / blocks_per_batch;
+  pd::in_order(device_.nr_workers(), batches, new_worker, use);
 }
 
 void block_scan::scan_children(const std::function<void()>& step) {
@@ -78,31 +100,34 @@ void block_scan::scan_children(const std::function<void()>& step) {
 }
 
 void block_scan::scan_all(const std::function<void()>& step) {
-  std::vector<pd::block_nr> batch;
+  constexpr std::uint64_t at_once = 256 * blocks_per_batch;
+  std::vector<pd::block_nr> blocks;
   for (std::uint64_t b = 1; b < classes_.size(); ++b) {
-    batch.push_back({b});
-    if (batch.size() < blocks_per_batch && b + 1 < classes_.size()) continue;
-    scan(batch, step);
-    batch.clear();
+    blocks.push_back({b});
+    if (blocks.size() < at_once && b + 1 < classes_.size()) continue;
+    scan(blocks, step);
+    blocks.clear();
   }
 }
 
-block_class block_scan::classify(const pd::block& b, pd::block_nr where) {
-  const auto note = [&](std::uint64_t era) {
-    if (era < max_current_era) newest_era_ = std::max(newest_era_, static_cast<std::uint32_t>(era));
-  };
+void block_scan::scanned_batch::note(std::uint64_t era) {
+  if (era < max_current_era) newest_era = std::max(newest_era, static_cast<std::uint32_t>(era));
+}
+
+block_class block_scan::classify(const pd::block& b, pd::block_nr where,
+                                 scanned_batch& found) const {
   const pd::block_kind* kind = pd::identify(b, where);
   if (!kind) {
     if (pd::is_zero(b)) return block_class::zero;
     if (validate_superblock(b, where)) return block_class::invalid;
-    superblocks_.push_back(b.as<superblock>());
-    note(superblocks_.back().current_era);
+    found.superblocks.push_back(b.as<superblock>());
+    found.note(found.superblocks.back().current_era);
     return block_class::superblock;
   }
   if (kind == &pd::btree_node_kind) {
     if (!pd::validate_node(b, sizeof(writeset_value)) && pd::node_view(b).is_leaf()) {
       const pd::node_view node(b);
-      for (std::uint32_t i = 0; i < node.size(); ++i) note(node.key(i));
+      for (std::uint32_t i = 0; i < node.size(); ++i) found.note(node.key(i));
       return block_class::writeset_leaf;
     }
     if (!pd::validate_node(b, sizeof(pd::le64))) {
@@ -116,7 +141,11 @@ block_class block_scan::classify(const pd::block& b, pd::block_nr where) {
   if (kind != &pd::array_block_kind) return block_class::other;
   if (pd::is_array_block_of(b, sizeof(pd::le64))) return block_class::bits;
   if (!pd::is_array_block_of(b, sizeof(pd::le32))) return block_class::impossible;
-  for (const std::uint32_t era : pd::array_values<pd::le32>(b)) note(era);
+  const auto eras = pd::array_values<pd::le32>(b);
+  if (const era_nr newest = era::newest_era(eras); newest.value < max_current_era)
+    found.note(newest.value);
+  else
+    for (const std::uint32_t era : eras) found.note(era);
   return block_class::eras;
 }
 

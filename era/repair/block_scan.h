@@ -71,10 +71,10 @@ struct named_writeset {
 
 class block_scan {
  public:
-  // nr_blocks: the device's size. Memory: a byte a block.
-  block_scan(pd::read_queue&, std::uint64_t nr_blocks);
+  // Borrows the device. Memory: a byte a block.
+  explicit block_scan(const pd::block_device&);
 
-  // Reads and classifies. step is called now and then.
+  // Reads and classifies, in parallel. step is called now and then.
   void scan(std::span<const pd::block_nr>, const std::function<void()>& step);
   // Those that the scanned leaves of arrays lead to, as far as they are not scanned yet.
   void scan_children(const std::function<void()>& step);
@@ -118,12 +118,21 @@ class block_scan {
   std::vector<std::uint64_t> merge_bits(std::span<const pd::block_nr>);
 
  private:
-  block_class classify(const pd::block&, pd::block_nr);
+  // What a worker finds in a batch of blocks.
+  struct scanned_batch {
+    std::vector<block_class> classes;
+    std::vector<superblock> superblocks;
+    std::uint32_t newest_era = 0;
+
+    void note(std::uint64_t era);
+  };
+  block_class classify(const pd::block&, pd::block_nr, scanned_batch&) const;
   bool is_possible_array_node(const pd::node_view&, pd::block_nr) const;
   template <class Visit>
   void each_node(block_class, Visit);
 
-  pd::read_queue& queue_;
+  const pd::block_device& device_;
+  pd::read_queue queue_;
   std::vector<block_class> classes_;
   std::vector<superblock> superblocks_;
   std::uint32_t newest_era_ = 0;

@@ -34,7 +34,7 @@ class BlockScan : public ::testing::Test {
   }
 
   block_scan& scan_all() {
-    scan_.emplace(queue_, device_.nr_blocks());
+    scan_.emplace(opened_);
     scan_->scan_all([] {});
     return *scan_;
   }
@@ -48,7 +48,6 @@ class BlockScan : public ::testing::Test {
 
   pd::test::scratch_device device_{nr_metadata_blocks};
   pd::block_device opened_ = device_.open();
-  pd::read_queue queue_{opened_.make_engine(), opened_.nr_blocks()};
   std::optional<block_scan> scan_;
 };
 
@@ -123,7 +122,7 @@ TEST_F(BlockScan, ScansWhatLeavesLeadTo) {
   put_leaf(first, {0}, {20});
   put_bits(20, 1);
   put_bits(21, 1);
-  block_scan scan(queue_, device_.nr_blocks());
+  block_scan scan(opened_);
   const block_nr leaf{first};
   scan.scan(std::span(&leaf, 1), [] {});
   EXPECT_EQ(scan.class_of({20}), block_class::not_scanned);

@@ -85,15 +85,20 @@ class salvager {
     result_.uuid = sb_.uuid;
     resolve_block_size(checked.snapshot);
     resolve_nr_blocks(checked.suspects);
+    result_.has_losses.resize((result_.nr_blocks + bits_per_bitset_block - 1) /
+                              std::uint64_t{bits_per_bitset_block});
     map(view->location, checked.suspects);
     if (live && !checked.suspects.unreached.empty())
-      unreachable_ = find_unreachable(queue_, device_.nr_blocks(), result_.nr_blocks,
-                                      checked.suspects.unreached, step_);
+      unreachable_ =
+          find_unreachable(device_, result_.nr_blocks, checked.suspects.unreached, step_);
     resolve_era(checked.snapshot);
     const bool lost_current = live && may_have_lost_current(checked.suspects);
     place_writesets();
+    nr_checked_ = result_.sources.size();
     const bool is_adopted = live && adopt_snapshot(checked);
     const bool all_found = live && take_unreachable(checked.suspects) && is_adopted;
+    // The content of blocks that only others lead to has not been checked.
+    if (result_.sources.size() > nr_checked_) result_.has_losses.clear();
     if (all_found && !lost_eras_.empty())
       assume("what the writeset tree has lost is all among them");
     if (lost_current) lost_eras_.push_back({0, last_era_of_a_key + 1});
@@ -212,6 +217,7 @@ class salvager {
       case part::writeset:
       case part::current_writeset:
         // A size that no last block confirms may be too small.
+        note_losses(f.hidden);
         if (f.error.type == error_class::out_of_order) break;
         if (f.where.what == part::current_writeset)
           current_size_in_doubt_ = true;
@@ -219,12 +225,20 @@ class salvager {
           size_in_doubt_.push_back(f.where.era.value);
         break;
       case part::era_array:
+        note_losses(f.hidden);
         if (f.error.type == error_class::bad_value) impossible_era_ = true;
         if (!f.hidden.empty()) lost_of_array_.push_back(f.hidden);
         break;
       default: break;
     }
     report_.damage(std::move(f));
+  }
+
+  void note_losses(pd::range blocks) {
+    const std::uint64_t end = std::min<std::uint64_t>(blocks.end, result_.nr_blocks);
+    for (std::uint64_t stripe = blocks.begin / bits_per_bitset_block;
+         stripe * bits_per_bitset_block < end; ++stripe)
+      result_.has_losses[stripe] = true;
   }
 
   bool has_current() const { return given_.from == source::live && sb_.current_root != 0; }
@@ -421,6 +435,7 @@ class salvager {
   std::deque<std::uint32_t> size_in_doubt_;  // of the archived writesets of these eras
   bool current_size_in_doubt_ = false;
   bool impossible_era_ = false;
+  std::size_t nr_checked_ = 0;            // of the sources
   std::vector<pd::range> lost_of_array_;  // origin blocks
   std::vector<era_nr> newest_in_array_;   // by stripe
 };

@@ -22,7 +22,7 @@ using test::metadata_description;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr dump_options compact{.compact = true};
+constexpr test::dump_options compact{.compact = true};
 
 metadata_description small() {
   metadata_description d;

@@ -12,14 +12,15 @@
 #include <utility>
 
 #include "era/format/writeset.h"
-#include "era/xml/run_joiner.h"
+#include "era/metadata/content.h"
+#include "era/metadata/raise.h"
 #include "persistent-data/io/workers.h"
 
 namespace era {
 namespace {
 
 constexpr std::size_t words_per_stripe = bits_per_bitset_block / bits_per_word;
-using stripe_bits = std::array<std::uint64_t, words_per_stripe>;
+using stripe_bits = std::array<pd::le64, words_per_stripe>;
 
 pd::range origin_blocks_of(std::uint64_t stripe, std::uint64_t end) {
   return pd::intersection({stripe * bits_per_bitset_block, (stripe + 1) * bits_per_bitset_block},
@@ -34,36 +35,16 @@ void set(stripe_bits& bits, pd::range r) {
   for (std::uint64_t at = r.begin; at < r.end;) {
     const std::uint64_t low = at % bits_per_word;
     const std::uint64_t n = std::min<std::uint64_t>(r.end - at, bits_per_word - low);
-    bits[at / bits_per_word] |=
-        (n == bits_per_word ? ~std::uint64_t{0} : (std::uint64_t{1} << n) - 1) << low;
+    const std::uint64_t all = n == bits_per_word ? ~std::uint64_t{0} : (std::uint64_t{1} << n) - 1;
+    bits[at / bits_per_word] = bits[at / bits_per_word] | all << low;
     at += n;
   }
-}
-
-void raise(std::span<std::uint32_t> eras, std::uint32_t era) {
-  for (std::uint32_t& e : eras) e = std::max(e, era);
-}
-
-template <class Word>
-void raise(std::span<std::uint32_t> eras, std::span<const Word> words, std::uint32_t era) {
-  for_each_set_bit(words, [&](std::size_t i) {
-    if (i < eras.size()) eras[i] = std::max(eras[i], era);
-  });
-}
-
-void raise(std::span<std::uint32_t> eras, std::span<const pd::le32> values) {
-  for (std::size_t i = 0; i < std::min(eras.size(), values.size()); ++i)
-    eras[i] = std::max<std::uint32_t>(eras[i], values[i]);
 }
 
 // An array block that nothing places, as it was scanned; it may have changed since.
 bool is_stray(const pd::block* b, pd::block_nr where, std::uint32_t value_size) {
   return b && pd::identify(*b, where) == &pd::array_block_kind &&
          pd::is_array_block_of(*b, value_size);
-}
-
-bool any_past(std::span<const pd::le32> eras, era_nr last) {
-  return std::any_of(eras.begin(), eras.end(), [&](std::uint32_t era) { return era > last.value; });
 }
 
 }  // namespace
@@ -122,15 +103,18 @@ class salvaged_reader {
     finish_eras();
   }
 
-  // The era array alone, in assumed().
+  // The era array alone, in assumed(); known() is empty.
   void read_array(std::uint64_t stripe) {
-    begin_eras(stripe);
+    known_.clear();
+    assumed_.assign(origin_blocks_of(stripe, s_.nr_blocks).size(), 0);
+    sound_.fill(false);
     want_array(stripe);
     read([&](const request& r, pd::block_nr where, const pd::block* data, int error) {
-      take_for_fold(stripe, r, where, data, error);
+      if (r.what == request::stray_eras) return take_stray_eras(r.index, where, data);
+      if (const auto eras = array_block(stripe, r.index, data, error))
+        raise(part(assumed_, r.index), *eras);
     });
     lose_array();
-    finish_eras();
   }
 
   // Does the array have a newer era for a block than a source that lists it?
@@ -152,11 +136,17 @@ class salvaged_reader {
 
   std::span<const std::uint32_t> known() const noexcept { return known_; }
   std::span<const std::uint32_t> assumed() const noexcept { return assumed_; }
+  // Origin blocks of the folded stripe whose era is not known.
+  std::uint64_t nr_assumed() const noexcept {
+    std::uint64_t n = 0;
+    for (std::size_t i = 0; i < assumed_.size(); ++i) n += assumed_[i] != known_[i];
+    return n;
+  }
 
   // The bits of a writeset, those that have to be assumed among them. sources: all of its era.
   const stripe_bits& bits(std::uint32_t era, std::span<const bitset_source* const> sources,
                           std::uint64_t stripe) {
-    bits_.fill(0);
+    bits_.fill(pd::le64(0));
     const auto take = [&](const request& r, pd::block_nr where, const pd::block* data, int error) {
       if (r.source ? !r.source->bits.validate_block(stripe, data, error)
                    : is_stray(data, where, sizeof(pd::le64)))
@@ -170,7 +160,7 @@ class salvaged_reader {
       if (wanted_.size() == most_requests) read(take);
     }
     if (era == s_.current_era.value) {
-      for (std::size_t w = 0; w < s_.bits_anywhere.size(); ++w) bits_[w] |= s_.bits_anywhere[w];
+      merge(std::span(s_.bits_anywhere));
       for (const auto& stray : s_.stray_bits.of({stripe, stripe + 1}))
         want({stray.block}, {request::stray_bits});
     }
@@ -238,20 +228,23 @@ class salvaged_reader {
                      const pd::block* data, int error) {
     switch (r.what) {
       case request::array:
-        return take_array(stripe * array_blocks_per_stripe + r.index, r.index, data, error);
-      case request::stray_eras:
-        if (!is_stray(data, where, sizeof(pd::le32))) return;
-        return raise_stray(part(assumed_, r.index), pd::array_room<pd::le32>(*data));
+        if (const auto eras = array_block(stripe, r.index, data, error))
+          raise(part(known_, r.index), *eras);
+        return;
+      case request::stray_eras: return take_stray_eras(r.index, where, data);
       case request::stray_bits:
         if (is_stray(data, where, sizeof(pd::le64)))
-          raise(std::span(assumed_), pd::array_room<pd::le64>(*data), s_.current_era.value);
+          raise(std::span(assumed_), pd::array_room<pd::le64>(*data), s_.current_era);
         return;
       case request::source_bits: return take_bits(*r.source, stripe, data, error);
     }
   }
 
   // An era that cannot have been counts as the current one.
-  void raise_stray(std::span<std::uint32_t> eras, std::span<const pd::le32> values) const {
+  void take_stray_eras(std::uint64_t index, pd::block_nr where, const pd::block* data) {
+    if (!is_stray(data, where, sizeof(pd::le32))) return;
+    const auto eras = part(assumed_, index);
+    const auto values = pd::array_room<pd::le32>(*data);
     for (std::size_t i = 0; i < std::min(eras.size(), values.size()); ++i)
       eras[i] = std::max(eras[i], values[i] > s_.last_possible.value ? s_.current_era.value
                                                                      : std::uint32_t{values[i]});
@@ -259,7 +252,7 @@ class salvaged_reader {
 
   void raise_anywhere() {
     if (!s_.bits_anywhere.empty())
-      raise(std::span(assumed_), std::span(s_.bits_anywhere), s_.current_era.value);
+      raise(std::span(assumed_), std::span(s_.bits_anywhere), s_.current_era);
     if (s_.eras_anywhere.empty()) return;
     for (std::size_t i = 0; i < assumed_.size(); ++i)
       assumed_[i] = std::max(assumed_[i], s_.eras_anywhere[i % eras_per_array_block]);
@@ -267,27 +260,29 @@ class salvaged_reader {
 
   void lose_array() {
     for (std::size_t i = 0; i * eras_per_array_block < assumed_.size(); ++i)
-      if (!sound_[i]) raise(part(assumed_, i), s_.current_era.value);
+      if (!sound_[i]) raise(part(assumed_, i), s_.current_era);
   }
 
-  void take_array(std::uint64_t i, std::uint64_t in_stripe, const pd::block* data, int error) {
-    if (s_.eras.validate_block(i, data, error)) return;
-    const auto values = pd::array_values<pd::le32>(*data);
-    if (any_past(values, s_.last_possible)) return;
-    sound_[in_stripe] = true;
-    raise(part(known_, in_stripe), values);
+  // The eras of a block of the array, by its place in the stripe, unless it is lost.
+  std::optional<std::span<const pd::le32>> array_block(std::uint64_t stripe, std::uint64_t index,
+                                                       const pd::block* data, int error) {
+    if (s_.eras.validate_block(stripe * array_blocks_per_stripe + index, data, error)) return {};
+    const auto eras = pd::array_values<pd::le32>(*data);
+    if (newest_era(eras) > s_.last_possible) return {};
+    sound_[index] = true;
+    return eras;
   }
 
   void take_bits(const bitset_source& source, std::uint64_t stripe, const pd::block* data,
                  int error) {
     if (source.bits.validate_block(stripe, data, error)) return lose_bits(source, stripe);
     raise(std::span(source.era_is_assumed ? assumed_ : known_), pd::array_values<pd::le64>(*data),
-          source.era);
+          {source.era});
   }
 
   void lose_bits(const bitset_source& source, std::uint64_t stripe) {
     const std::uint64_t covered = origin_blocks_of(stripe, source.nr_bits).size();
-    raise(std::span(assumed_).first(std::min<std::size_t>(covered, assumed_.size())), source.era);
+    raise(std::span(assumed_).first(std::min<std::size_t>(covered, assumed_.size())), {source.era});
   }
 
   bool has_newer(const bitset_source& source) const {
@@ -307,8 +302,9 @@ class salvaged_reader {
       assumed_[i] = std::max(assumed_[i], known_[i]);
   }
 
-  void merge(std::span<const pd::le64> words) {
-    for (std::size_t w = 0; w < words.size(); ++w) bits_[w] |= words[w];
+  template <class Word>
+  void merge(std::span<const Word> words) {
+    for (std::size_t w = 0; w < words.size(); ++w) bits_[w] = bits_[w] | words[w];
   }
 
   void set_all(const bitset_source& source, std::uint64_t stripe) {
@@ -332,50 +328,23 @@ class salvaged_reader {
 
 namespace {
 
-using runs = std::vector<value_run>;
-
-void add(runs& to, std::uint64_t begin, std::uint64_t end, std::uint32_t value) {
-  if (begin < end) to.push_back({{begin, end}, value});
-}
-
-runs runs_of(const stripe_bits& bits, pd::range blocks) {
-  const auto is_set = [&](std::uint64_t i) {
-    return bits[i / bits_per_word] >> i % bits_per_word & 1;
-  };
-  runs found;
-  for (std::uint64_t i = 0; i < blocks.size();) {
-    const std::uint64_t begin = i;
-    const auto value = is_set(begin);
-    const std::uint64_t whole = value ? ~std::uint64_t{0} : 0;
-    while (i < blocks.size() && is_set(i) == value)
-      i += i % bits_per_word == 0 && bits[i / bits_per_word] == whole ? bits_per_word : 1;
-    i = std::min(i, blocks.size());
-    add(found, blocks.begin + begin, blocks.begin + i, static_cast<std::uint32_t>(value));
-  }
-  return found;
-}
-
-runs runs_of(std::span<const std::uint32_t> eras, std::uint64_t first) {
-  runs found;
-  for (std::size_t i = 0; i < eras.size();) {
-    const std::size_t begin = i;
-    while (i < eras.size() && eras[i] == eras[begin]) ++i;
-    add(found, first + begin, first + i, eras[begin]);
-  }
-  return found;
-}
-
-// Makes the runs of each stripe in parallel, and uses them in order.
+// Makes something of each stripe in parallel, so many in one go, and uses what is made in order.
 template <class Make, class Use>
 void each_stripe(const salvaged& s, const pd::block_device& device, std::uint64_t stripes,
-                 Make make, Use use) {
+                 std::uint64_t at_once, Make make, Use use) {
+  using made = decltype(make(std::declval<salvaged_reader&>(), stripes));
   const auto new_worker = [&] {
-    return [&, reader = salvaged_reader(s, device)](std::size_t stripe) mutable {
-      return make(reader, stripe);
+    return [&, reader = salvaged_reader(s, device)](std::uint64_t item) mutable {
+      std::vector<made> all;
+      const std::uint64_t end = std::min((item + 1) * at_once, stripes);
+      for (std::uint64_t i = item * at_once; i < end; ++i) all.push_back(make(reader, i));
+      return all;
     };
   };
-  pd::in_order(device.nr_workers(), stripes, new_worker,
-               [&](std::size_t, auto made) { use(std::move(made)); });
+  pd::in_order(device.nr_workers(), (stripes + at_once - 1) / at_once, new_worker,
+               [&](std::size_t, const std::vector<made>& all) {
+                 for (const made& one : all) use(one);
+               });
 }
 
 constexpr std::uint64_t bytes_per_bitset_stripe = pd::block_size,
@@ -418,42 +387,74 @@ void each_writeset(const salvaged& s, Use use) {
   }
 }
 
+// Stripes in which an era may have to be assumed, ascending.
+std::vector<std::uint64_t> stripes_in_doubt(const salvaged& s) {
+  const std::uint64_t stripes = stripes_for(s.nr_blocks);
+  const bool in_all = s.has_losses.empty() || !s.bits_anywhere.empty() || !s.eras_anywhere.empty();
+  // By stripe: how many more reasons for doubt begin there than end.
+  std::vector<std::int64_t> begins(stripes + 1);
+  const auto doubt = [&](std::uint64_t begin, std::uint64_t end) {
+    ++begins[std::min(begin, stripes)];
+    --begins[std::min(end, stripes)];
+  };
+  for (const auto& e : s.ranges.all()) doubt(e.begin / bits_per_bitset_block, stripes_for(e.end));
+  for (const bitset_source& source : s.sources)
+    if (source.era_is_assumed) doubt(0, source.bits.known_end());
+  for (const auto& stray : s.stray_bits.of({0, max_origin_blocks}))
+    doubt(stray.index, stray.index + std::uint64_t{1});
+  for (const auto& stray : s.stray_eras.of({0, max_origin_blocks}))
+    doubt(stray.index / array_blocks_per_stripe, stray.index / array_blocks_per_stripe + 1);
+  std::vector<std::uint64_t> found;
+  std::int64_t reasons = in_all ? 1 : 0;
+  for (std::uint64_t stripe = 0; stripe < stripes; ++stripe) {
+    reasons += begins[stripe];
+    if (reasons > 0 || s.has_losses[stripe]) found.push_back(stripe);
+  }
+  return found;
+}
+
 class document_writer {
  public:
-  document_writer(const salvaged& s, const pd::block_device& device, xml::document& to,
+  document_writer(const salvaged& s, const pd::block_device& device, metadata_sink& to,
                   const std::function<void(std::uint64_t)>& step)
       : s_(s), device_(device), to_(to), step_(step), reader_(s, device) {}
 
-  void write(bool folded) {
+  std::optional<std::uint64_t> write(bool folded) {
     to_.begin_superblock({s_.block_size, s_.nr_blocks, s_.current_era, s_.uuid});
     if (!folded) each_writeset(s_, [this](const salvaged_writeset& ws) { write_writeset(ws); });
     to_.begin_era_array();
+    std::uint64_t assumed = 0;
     const auto make = [&](salvaged_reader& reader, std::uint64_t stripe) {
       folded ? reader.fold(stripe) : reader.read_array(stripe);
-      return runs_of(reader.assumed(), stripe * bits_per_bitset_block);
+      return std::pair(to_.encode_eras(static_cast<std::uint32_t>(stripe * bits_per_bitset_block),
+                                       reader.assumed()),
+                       folded ? reader.nr_assumed() : 0);
     };
-    each_stripe(s_, device_, stripes_for(s_.nr_blocks), make, [&](const runs& made) {
-      for (const value_run& run : made) to_.eras(run.blocks, {run.value});
+    each_stripe(s_, device_, stripes_for(s_.nr_blocks), 1, make, [&](const auto& made) {
+      to_.append(made.first);
+      assumed += made.second;
       step_(done_ += bytes_per_stripe);
     });
     to_.end_era_array();
     to_.end_superblock();
+    return folded ? std::optional(assumed) : std::nullopt;
   }
 
  private:
   void write_writeset(const salvaged_writeset& ws) {
     to_.begin_writeset({ws.era}, ws.nr_bits);
     const auto make = [&](salvaged_reader& reader, std::uint64_t stripe) {
-      return runs_of(reader.bits(ws.era, ws.sources, stripe), origin_blocks_of(stripe, ws.nr_bits));
+      return to_.encode_bits(origin_blocks_of(stripe, ws.nr_bits),
+                             reader.bits(ws.era, ws.sources, stripe));
     };
-    const auto use = [&](const runs& made) {
-      for (const value_run& run : made) to_.bits(run.blocks, run.value != 0);
+    const auto use = [&](const encoded_stripe& made) {
+      to_.append(made);
       step_(done_ += bytes_per_bitset_stripe);
     };
     // Threads are not worth their while for less.
     constexpr std::uint64_t few = 8;
     if (ws.known_stripes > few)
-      each_stripe(s_, device_, ws.known_stripes, make, use);
+      each_stripe(s_, device_, ws.known_stripes, 4, make, use);
     else
       for (std::uint64_t stripe = 0; stripe < ws.known_stripes; ++stripe)
         use(make(reader_, stripe));
@@ -479,7 +480,7 @@ class document_writer {
 
   const salvaged& s_;
   const pd::block_device& device_;
-  xml::document& to_;
+  metadata_sink& to_;
   const std::function<void(std::uint64_t)>& step_;
   salvaged_reader reader_;
   std::uint64_t done_ = 0;
@@ -512,7 +513,7 @@ bool is_out_of_order(const salvaged& s, const pd::block_device& device,
   const auto make = [&](salvaged_reader& reader, std::uint64_t i) {
     return reader.is_out_of_order(suspects[i]);
   };
-  each_stripe(s, device, suspects.size(), make, [&](bool here) { found = found || here; });
+  each_stripe(s, device, suspects.size(), 1, make, [&](bool here) { found = found || here; });
   return found;
 }
 
@@ -525,22 +526,20 @@ std::uint64_t document_bytes(const salvaged& s, bool logical) {
   return bytes;
 }
 
-void write_document(const salvaged& s, const pd::block_device& device, bool logical,
-                    xml::document& to, const std::function<void(std::uint64_t)>& step) {
-  document_writer(s, device, to, step).write(logical || s.is_folded);
+std::optional<std::uint64_t> write_document(const salvaged& s, const pd::block_device& device,
+                                            bool logical, metadata_sink& to,
+                                            const std::function<void(std::uint64_t)>& step) {
+  return document_writer(s, device, to, step).write(logical || s.is_folded);
 }
 
 std::uint64_t count_assumed(const salvaged& s, const pd::block_device& device) {
+  const std::vector<std::uint64_t> suspects = stripes_in_doubt(s);
   std::uint64_t assumed = 0;
-  const auto make = [&](salvaged_reader& reader, std::uint64_t stripe) {
-    reader.fold(stripe);
-    const auto known = reader.known(), all = reader.assumed();
-    std::uint64_t here = 0;
-    for (std::size_t i = 0; i < all.size(); ++i) here += all[i] != known[i];
-    return here;
+  const auto make = [&](salvaged_reader& reader, std::uint64_t i) {
+    reader.fold(suspects[i]);
+    return reader.nr_assumed();
   };
-  each_stripe(s, device, stripes_for(s.nr_blocks), make,
-              [&](std::uint64_t here) { assumed += here; });
+  each_stripe(s, device, suspects.size(), 1, make, [&](std::uint64_t here) { assumed += here; });
   return assumed;
 }
 

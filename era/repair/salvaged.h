@@ -7,13 +7,14 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "era/metadata/metadata.h"
 #include "era/repair/assumed_ranges.h"
 #include "era/repair/block_scan.h"
-#include "era/xml/reader.h"
+#include "era/xml/metadata_sink.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/read/array_map.h"
 
@@ -53,6 +54,8 @@ struct salvaged {
   // The array has eras that are newer than a writeset's. Digestion would replace them with the
   // older one, so that the document has no writesets: all are folded into its array.
   bool is_folded = false;
+  // By stripe: a block that it needs cannot be used. Empty: not known, it may be any.
+  std::vector<bool> has_losses;
   // For require_still_held; without maps.
   metadata read_from;
   std::vector<std::uint32_t> longest_first;  // as metadata's, for sources
@@ -67,11 +70,13 @@ struct salvaged {
 // stripe, the newest era that the array may have. Reads the stripes in which that can be.
 bool is_out_of_order(const salvaged&, const pd::block_device&, const std::vector<era_nr>& newest);
 
-// Hands salvaged metadata to a document, as era_dump would print it: writesets and an era array,
-// or, if logical or is_folded is set, the folded array alone. step: called for each few stripes
-// with the bytes that are done, of those that document_bytes says; what it throws ends it.
-void write_document(const salvaged&, const pd::block_device&, bool logical, xml::document&,
-                    const std::function<void(std::uint64_t done)>& step);
+// Copies salvaged metadata to a sink: writesets and an era array, or, if logical or is_folded is
+// set, the folded array alone. step: called for each few stripes
+// with the bytes that are done, of those that document_bytes says; what it throws ends it. Returns
+// what count_assumed() says, if it was folded.
+std::optional<std::uint64_t> write_document(const salvaged&, const pd::block_device&, bool logical,
+                                            metadata_sink&,
+                                            const std::function<void(std::uint64_t done)>& step);
 std::uint64_t document_bytes(const salvaged&, bool logical);
 
 // Folds stripes: the last era of each origin block, as far as it is known, and as it has to be
@@ -91,7 +96,8 @@ class salvaged_folder {
   std::unique_ptr<class salvaged_reader> reader_;
 };
 
-// Origin blocks that have a newer era than is known, because of what is not.
+// Origin blocks that have a newer era than is known, because of what is not. Reads the stripes in
+// which there can be any.
 std::uint64_t count_assumed(const salvaged&, const pd::block_device&);
 
 }  // namespace era

@@ -42,7 +42,7 @@ class searcher {
         report_(report),
         step_(step),
         queue_(device.make_engine(), device.nr_blocks()),
-        scan_(queue_, device.nr_blocks()),
+        scan_(device),
         counter_(device.nr_blocks(), pd::reference_counter::counting::no_but_forgets),
         walk_(queue_, counter_) {}
 
@@ -312,8 +312,7 @@ salvaged search_metadata(const pd::block_device& device, const repair_options& g
 }
 
 std::uint32_t newest_era_on(const pd::block_device& device, const std::function<void()>& step) {
-  pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  block_scan scan(queue, device.nr_blocks());
+  block_scan scan(device);
   scan.scan_all(step);
   return scan.newest_era();
 }

@@ -9,12 +9,12 @@
 
 namespace era {
 
-unreachable_metadata find_unreachable(pd::read_queue& queue, std::uint64_t nr_metadata_blocks,
+unreachable_metadata find_unreachable(const pd::block_device& device,
                                       std::uint32_t nr_origin_blocks,
                                       std::span<const pd::block_nr> unreached,
                                       const std::function<void()>& step) {
   unreachable_metadata found;
-  block_scan scan(queue, nr_metadata_blocks);
+  block_scan scan(device);
   scan.scan(unreached, step);
   scan.scan_children(step);
   found.newest_era = scan.newest_era();
@@ -27,6 +27,7 @@ unreachable_metadata find_unreachable(pd::read_queue& queue, std::uint64_t nr_me
   found.explained = !found.too_many;
 
   std::vector<bool> placed(scan.nr_blocks());
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
   pd::reference_counter counter(scan.nr_blocks(), pd::reference_counter::counting::no);
   pd::btree_walk walk(queue, counter);
   std::uint64_t mapped = 0;

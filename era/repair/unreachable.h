@@ -32,8 +32,7 @@ struct unreachable_metadata {
 };
 
 // unreached: counted blocks that the live metadata does not reach.
-unreachable_metadata find_unreachable(pd::read_queue&, std::uint64_t nr_metadata_blocks,
-                                      std::uint32_t nr_origin_blocks,
+unreachable_metadata find_unreachable(const pd::block_device&, std::uint32_t nr_origin_blocks,
                                       std::span<const pd::block_nr> unreached,
                                       const std::function<void()>& step);
 

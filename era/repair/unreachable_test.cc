@@ -28,8 +28,7 @@ class Unreachable : public ::testing::Test {
 
   unreachable_metadata find(std::vector<pd::block_nr> unreached) {
     const auto device = device_.open();
-    pd::read_queue queue(device.make_engine(), device.nr_blocks());
-    return find_unreachable(queue, device.nr_blocks(), 100, unreached, [] {});
+    return find_unreachable(device, 100, unreached, [] {});
   }
 
   pd::test::scratch_device device_{40};

@@ -115,7 +115,7 @@ class Simulation : public ::testing::Test {
     return all;
   }
   std::string logical() const { return dump({.logical = true, .compact = true}); }
-  std::string dump(dump_options how = {.compact = true}) const {
+  std::string dump(test::dump_options how = {.compact = true}) const {
     EXPECT_EQ(test::findings_in(disk_.path()), "");
     return test::dump_of(disk_.path(), how);
   }

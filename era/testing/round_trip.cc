@@ -10,6 +10,7 @@
 
 #include "era/check/check.h"
 #include "era/commands/finding_text.h"
+#include "era/metadata/copy_metadata.h"
 #include "era/metadata/metadata_builder.h"
 #include "persistent-data/io/output_device.h"
 
@@ -27,6 +28,13 @@ metadata_builder::open_target opener(const std::string& path,
 }
 
 }  // namespace
+
+bool dump_metadata(const metadata& m, const pd::block_device& device, const dump_options& options,
+                   const text_sink& out, const finding_sink& sink) {
+  xml_writer writer(options.compact ? xml_form::compact : xml_form::full, out);
+  return copy_metadata(m, device, options.logical ? copy_form::logical : copy_form::as_it_is,
+                       writer, sink);
+}
 
 std::string dump_of(const std::string& path, dump_options options, source from) {
   const pd::block_device device(path, pd::access::shared);

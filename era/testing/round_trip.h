@@ -5,11 +5,20 @@
 #include <cstdint>
 #include <string>
 
-#include "era/dump/dump.h"
 #include "era/metadata/metadata.h"
 #include "era/repair/salvage.h"
+#include "era/xml/xml_writer.h"
 
 namespace era::test {
+
+// As era_dump's options.
+struct dump_options {
+  bool logical = false, compact = false;
+};
+
+// Copies metadata to XML. Returns false at the first damage, which goes to the finding_sink.
+bool dump_metadata(const metadata&, const pd::block_device&, const dump_options&, const text_sink&,
+                   const finding_sink&);
 
 // The XML of the metadata at a path; a line that names the damage where it is damaged.
 std::string dump_of(const std::string& path, dump_options, source = source::live);

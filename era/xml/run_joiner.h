@@ -37,17 +37,16 @@ class run_collector {
   const run_printer& print_;
 };
 
-// Takes pieces in order and prints all their runs, each as long as it goes.
+// Takes pieces and runs in order, and prints all runs, each as long as it goes.
 class run_joiner {
  public:
   explicit run_joiner(run_printer print) : print_(std::move(print)) {}
 
   void add(const piece_of_runs&, text_buffer& out);
+  void add(const value_run&, text_buffer& out);
   void finish(text_buffer& out);
 
  private:
-  void add(const value_run&, text_buffer& out);
-
   run_printer print_;
   std::optional<value_run> open_;
 };

@@ -39,6 +39,16 @@ class array_builder {
     }
   }
 
+  void append(std::span<const Value> values) {
+    while (!values.empty()) {
+      if (filled_ == room) write_block();
+      const auto now = std::min<std::size_t>(values.size(), room - filled_);
+      std::copy_n(values.begin(), now, this->values() + filled_);
+      filled_ += static_cast<std::uint32_t>(now);
+      values = values.subspan(now);
+    }
+  }
+
   // The root; the builder is used up.
   block_nr finish() {
     if (filled_ > 0) write_block();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdint>
+#include <span>
 
 #include "persistent-data/format/strong.h"
 #include "persistent-data/write/array_builder.h"
@@ -28,6 +29,13 @@ class bitset_builder {
       word_ |= (n == word_bits ? ~std::uint64_t{0} : (std::uint64_t{1} << n) - 1) << low;
       at += n;
     }
+  }
+
+  // The words from one on that is not before the end of an earlier run.
+  void append(std::uint64_t first_word, std::span<const le64> words) {
+    assert(first_word >= words_.size());
+    fill_up_to(first_word);
+    words_.append(words);
   }
 
   // The root of a bitset of so many bits; none at or past that may be set.

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Whole documents in all forms, and that damage ends them.
-#include "era/dump/dump.h"
+#include "era/metadata/copy_metadata.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
 #include "era/testing/image_builder.h"
+#include "era/testing/round_trip.h"
 
 namespace era {
 namespace {
 
 using era::test::built_metadata;
+using era::test::dump_metadata;
+using era::test::dump_options;
 using era::test::metadata_description;
 
 struct dumped_text {
@@ -42,7 +45,7 @@ metadata_description tiny() {
   return d;
 }
 
-TEST(Dump, WritesEverything) {
+TEST(CopyMetadata, WritesEverything) {
   const auto d = dump(built_metadata(tiny()).path(), {});
   EXPECT_TRUE(d.complete);
   EXPECT_EQ(d.text,
@@ -64,7 +67,7 @@ TEST(Dump, WritesEverything) {
             "</superblock>\n");
 }
 
-TEST(Dump, FoldsWhereItIsLogical) {
+TEST(CopyMetadata, FoldsWhereItIsLogical) {
   const auto d = dump(built_metadata(tiny()).path(), {true, false});
   EXPECT_EQ(d.text,
             "<superblock uuid=\"\" block_size=\"128\" nr_blocks=\"3\" current_era=\"7\">\n"
@@ -76,7 +79,7 @@ TEST(Dump, FoldsWhereItIsLogical) {
             "</superblock>\n");
 }
 
-TEST(Dump, WritesTheFrameOfWhatIsEmpty) {
+TEST(CopyMetadata, WritesTheFrameOfWhatIsEmpty) {
   metadata_description d;
   d.archived = {{1, 0, [](std::uint64_t) { return false; }}};
   d.current_era = 2;
@@ -90,7 +93,7 @@ TEST(Dump, WritesTheFrameOfWhatIsEmpty) {
 }
 
 // Runs go on over words, blocks and stripes; nothing is written for what is not marked.
-TEST(Dump, JoinsRunsWhereItIsCompact) {
+TEST(CopyMetadata, JoinsRunsWhereItIsCompact) {
   metadata_description d;
   d.nr_blocks = 100000;
   d.current_era = 7;
@@ -117,7 +120,7 @@ TEST(Dump, JoinsRunsWhereItIsCompact) {
             std::string::npos);
 }
 
-TEST(Dump, EndsAtDamage) {
+TEST(CopyMetadata, EndsAtDamage) {
   metadata_description d;
   d.nr_blocks = 100000;
   built_metadata built(d);
@@ -136,7 +139,7 @@ TEST(Dump, EndsAtDamage) {
     }
 }
 
-TEST(Dump, PassesOnWhatItsOutputThrows) {
+TEST(CopyMetadata, PassesOnWhatItsOutputThrows) {
   metadata_description d;
   d.nr_blocks = 1000000;
   const built_metadata built(d);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the printer prints is what the reader reads, in both forms.
-#include "era/xml/printer.h"
+// What the writer writes is what the reader reads, in both forms.
+#include "era/xml/xml_writer.h"
 
 #include <gtest/gtest.h>
 
@@ -25,9 +25,9 @@ void feed(document& d) {
   d.end_superblock();
 }
 
-std::string printed(form f) {
+std::string printed(xml_form f) {
   std::string text;
-  printer p(f, [&](std::string_view piece) { text += piece; });
+  xml_writer p(f, [&](std::string_view piece) { text += piece; });
   feed(p);
   return text;
 }
@@ -62,16 +62,16 @@ const char compact[] =
 </superblock>
 )";
 
-TEST(Printer, PrintsEachBlockInFullAndRunsInCompactForm) {
-  EXPECT_EQ(printed(form::full), full);
-  EXPECT_EQ(printed(form::compact), compact);
+TEST(XmlWriter, WritesEachBlockInFullAndRunsInCompactForm) {
+  EXPECT_EQ(printed(xml_form::full), full);
+  EXPECT_EQ(printed(xml_form::compact), compact);
 }
 
-TEST(Printer, PrintsWhatTheReaderReads) {
-  for (const form f : {form::full, form::compact}) {
+TEST(XmlWriter, WritesWhatTheReaderReads) {
+  for (const xml_form f : {xml_form::full, xml_form::compact}) {
     const std::string before = printed(f);
     std::string after;
-    printer p(f, [&](std::string_view piece) { after += piece; });
+    xml_writer p(f, [&](std::string_view piece) { after += piece; });
     std::size_t at = 0;
     const auto source = [&](char* to, std::size_t size) {
       const std::size_t n = std::min(size, before.size() - at);
@@ -84,9 +84,9 @@ TEST(Printer, PrintsWhatTheReaderReads) {
   }
 }
 
-TEST(Printer, HandsOverLongTextInPieces) {
+TEST(XmlWriter, HandsOverLongTextInPieces) {
   std::size_t pieces = 0, size = 0;
-  printer p(form::full, [&](std::string_view piece) {
+  xml_writer p(xml_form::full, [&](std::string_view piece) {
     ++pieces;
     size += piece.size();
     EXPECT_LT(piece.size(), std::size_t{4} << 20);
