@@ -58,7 +58,8 @@ class random_damage {
     std::mt19937 random(seed);
     seed_ = seed;
     description_.clear();
-    loses_counts_ = has_lying_pointer_ = has_older_era_ = loses_eras_ = false;
+    loses_counts_ = may_lose_counts_ = has_outdated_root_ = has_lying_pointer_ = has_older_era_ =
+        loses_eras_ = false;
     has_superblock_ = seed % 2 == 0;
     const auto nr_blocks = 2 + random() % 3 - (has_superblock_ ? 0 : 1);
     for (unsigned i = 0; i < nr_blocks; ++i) damage_one(used_[random() % used_.size()], random);
@@ -90,10 +91,12 @@ class random_damage {
   bool has_superblock() const noexcept { return has_superblock_; }
   const std::string& description() const noexcept { return description_; }
   // Nothing on the device tells that an intact block lies: the space map's counts are damaged, and
-  // a node leads to another block that may be an intact array block; or the superblock has too old
-  // an era, and a block that has a newer one is damaged.
+  // a node leads to another block that may be an intact array block, or the superblock to an
+  // outdated root; or the superblock has too old an era, and a block that has a newer one is
+  // damaged.
   bool is_beyond_proof() const noexcept {
-    return (loses_counts_ && has_lying_pointer_) || (has_older_era_ && loses_eras_);
+    return ((loses_counts_ || may_lose_counts_) && has_lying_pointer_) ||
+           (loses_counts_ && has_outdated_root_) || (has_older_era_ && loses_eras_);
   }
 
  private:
@@ -110,8 +113,12 @@ class random_damage {
     if (ways.empty()) return;
     const era::test::mutation& way = ways[random() % ways.size()];
     const era::test::role what = roles_.at(nr).what;
-    loses_counts_ = loses_counts_ || what == era::test::role::index ||
-                    what == era::test::role::bitmap || way.kind == "superblock pointer";
+    loses_counts_ =
+        loses_counts_ || what == era::test::role::index || what == era::test::role::bitmap;
+    if (way.kind == "superblock pointer") {
+      may_lose_counts_ = true;
+      has_outdated_root_ = way.detail.find("a free block") != std::string::npos;
+    }
     has_lying_pointer_ = has_lying_pointer_ || way.kind == "array pointer";
     if (nr == 0)
       has_older_era_ = !era::validate_superblock(way.content, {0}) &&
@@ -130,8 +137,9 @@ class random_damage {
   const era::test::sweep_subject subject_;
   std::vector<std::uint64_t> used_, damaged_;
   unsigned seed_ = 0;
-  bool has_superblock_ = true, loses_counts_ = false, has_lying_pointer_ = false,
-       has_older_era_ = false, loses_eras_ = false;
+  bool has_superblock_ = true, loses_counts_ = false, may_lose_counts_ = false,
+       has_outdated_root_ = false, has_lying_pointer_ = false, has_older_era_ = false,
+       loses_eras_ = false;
   std::string description_;
 };
 

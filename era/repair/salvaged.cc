@@ -109,10 +109,16 @@ class salvaged_reader {
     assumed_.assign(origin_blocks_of(stripe, s_.nr_blocks).size(), 0);
     sound_.fill(false);
     want_array(stripe);
+    const bool has_strays = !requests_.empty() && requests_.back().what == request::stray_eras;
     read([&](const request& r, pd::block_nr where, const pd::block* data, int error) {
       if (r.what == request::stray_eras) return take_stray_eras(r.index, where, data);
-      if (const auto eras = array_block(stripe, r.index, data, error))
-        raise(part(assumed_, r.index), *eras);
+      const auto eras = array_block(stripe, r.index, data, error);
+      if (!eras) return;
+      const auto to = part(assumed_, r.index);
+      if (has_strays)
+        raise(to, *eras);
+      else
+        std::copy_n(eras->begin(), std::min(eras->size(), to.size()), to.begin());
     });
     lose_array();
   }
@@ -268,7 +274,8 @@ class salvaged_reader {
                                                        const pd::block* data, int error) {
     if (s_.eras.validate_block(stripe * array_blocks_per_stripe + index, data, error)) return {};
     const auto eras = pd::array_values<pd::le32>(*data);
-    if (newest_era(eras) > s_.last_possible) return {};
+    const bool is_checked = !s_.has_losses.empty() && !s_.has_losses[stripe];
+    if (!is_checked && newest_era(eras) > s_.last_possible) return {};
     sound_[index] = true;
     return eras;
   }
