@@ -12,20 +12,6 @@ namespace {
 
 using pd::error_class;
 
-// A damaged node hides what it refers to: those blocks then look unused.
-bool hides_references(const finding& f) {
-  switch (f.error.type) {
-    case error_class::io_error:
-    case error_class::bad_checksum:
-    case error_class::wrong_kind:
-    case error_class::wrong_place:
-    case error_class::bad_shape:
-    case error_class::bad_pointer:
-    case error_class::in_doubt: return true;
-    default: return false;
-  }
-}
-
 class checker {
  public:
   checker(const pd::block_device& device, const check_scope& scope, const finding_sink& sink)
@@ -97,7 +83,7 @@ class checker {
   metadata check_view(source from, pd::block_nr location, const superblock& sb,
                       view_summary& summary) {
     const finding_sink watch = [this](finding f) {
-      references_hidden_ = references_hidden_ || hides_references(f);
+      if (pd::row_of(f.error.type).hidden == pd::references::hidden) references_hidden_ = true;
       sink_(std::move(f));
     };
     metadata m = map_metadata(walk_, from, location, sb, watch);
@@ -113,8 +99,7 @@ class checker {
   // Damage to the space map's own blocks, too, hides references.
   pd::block_error_sink watched(pd::block_error_sink sink) {
     return [this, sink = std::move(sink)](const pd::block_error& d) {
-      if (d.error.type != error_class::bad_value && d.error.type != error_class::missing)
-        references_hidden_ = true;
+      if (pd::row_of(d.error.type).hidden != pd::references::kept) references_hidden_ = true;
       sink(d);
     };
   }

@@ -36,8 +36,12 @@ std::string_view hidden_name(part what) {
     case part::writeset_tree: return "eras";
     case part::space_map:
     case part::reference_counts: return "counts_of_metadata_blocks";
-    default: return "origin_blocks";
+    case part::superblock:
+    case part::writeset:
+    case part::current_writeset:
+    case part::era_array: return "origin_blocks";
   }
+  return "";
 }
 
 std::string_view name(part what) {

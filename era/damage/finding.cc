@@ -45,14 +45,8 @@ bool is_no_metadata(const finding& f) {
 }
 
 std::string meaning(const finding& f) {
-  switch (f.error.type) {
-    case pd::error_class::count_too_high: return "space is wasted; no era is affected";
-    case pd::error_class::count_too_low:
-      return "the kernel may overwrite metadata that is in use: do not activate the device";
-    case pd::error_class::out_of_order:
-      return "digestion would give these blocks the older era: do not activate the device";
-    default: break;
-  }
+  if (const std::string_view always = pd::row_of(f.error.type).meaning; !always.empty())
+    return std::string(always);
   if (f.where.what == part::superblock && f.error.type == pd::error_class::wrong_kind)
     return "there is no era metadata here";
   if (f.where.what == part::superblock)

@@ -43,7 +43,7 @@ struct finding {
   pd::range hidden;
 
   // All but a leak is fatal.
-  bool fatal() const noexcept { return error.type != pd::error_class::count_too_high; }
+  bool fatal() const noexcept { return pd::row_of(error.type).is_fatal; }
 };
 
 // Does it say that the device holds something else than era metadata? Then there is nothing to be

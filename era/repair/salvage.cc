@@ -34,13 +34,6 @@ using pd::error_class;
 
 constexpr std::uint64_t last_era_of_a_key = std::numeric_limits<std::uint32_t>::max();
 
-// Sound blocks that contradict each other or the format: what they say of their size or their keys
-// is not to be believed, either.
-bool is_contradiction(const finding& f) {
-  return f.error.type == error_class::bad_shape || f.error.type == error_class::bad_value ||
-         f.error.type == error_class::cross_linked || f.error.type == error_class::in_doubt;
-}
-
 bool is_of_live_trees(const finding& f) {
   if (f.where.snapshot) return false;
   switch (f.where.what) {
@@ -48,8 +41,11 @@ bool is_of_live_trees(const finding& f) {
     case part::writeset:
     case part::current_writeset:
     case part::era_array: return true;
-    default: return false;
+    case part::superblock:
+    case part::space_map:
+    case part::reference_counts: return false;
   }
+  return false;
 }
 
 bool is_of_array(const finding& f) { return f.where.what == part::era_array; }
@@ -205,7 +201,7 @@ class salvager {
   }
 
   void note(finding f) {
-    const bool contradiction = is_contradiction(f);
+    const bool contradiction = pd::row_of(f.error.type).proof == pd::evidence::contradictory;
     switch (f.where.what) {
       case part::writeset_tree:
         // A writeset of an impossible era is there, and only its era is lost.
@@ -229,7 +225,9 @@ class salvager {
         if (f.error.type == error_class::bad_value) impossible_era_ = true;
         if (!f.hidden.empty()) lost_of_array_.push_back(f.hidden);
         break;
-      default: break;
+      case part::superblock:
+      case part::space_map:
+      case part::reference_counts: break;
     }
     report_.damage(std::move(f));
   }

@@ -121,8 +121,12 @@ const pd::block_kind& kind_of(role what) {
     case role::bitset_block: return pd::array_block_kind;
     case role::index: return pd::space_map_index_kind;
     case role::bitmap: return pd::space_map_bitmap_kind;
-    default: return pd::btree_node_kind;
+    case role::writeset_node:
+    case role::era_node:
+    case role::bitset_node:
+    case role::count_node: return pd::btree_node_kind;
   }
+  return pd::btree_node_kind;
 }
 
 used_blocks find_roles(std::span<const pd::block> metadata) { return finder(metadata).find(); }

@@ -59,8 +59,14 @@ bool mutator::is_dumped() const {
     case role::count_node:
     case role::index:
     case role::bitmap: return false;
-    default: return use_.live;
+    case role::superblock:
+    case role::writeset_node:
+    case role::era_node:
+    case role::bitset_node:
+    case role::era_block:
+    case role::bitset_block: return use_.live;
   }
+  return false;
 }
 
 void mutator::resealed(std::string_view kind, std::string detail, const change& how, options o) {
@@ -148,7 +154,10 @@ void mutator::fields() {
     case role::bitset_block: return array_fields();
     case role::index: return index_fields();
     case role::bitmap: return bitmap_fields();
-    default: return node_fields();
+    case role::writeset_node:
+    case role::era_node:
+    case role::bitset_node:
+    case role::count_node: return node_fields();
   }
 }
 

@@ -37,25 +37,6 @@ error_detail explain_bad_checksum(const block& b, std::uint32_t salt) {
 
 }  // namespace
 
-std::string_view name(error_class what) noexcept {
-  switch (what) {
-    case error_class::io_error: return "io-error";
-    case error_class::bad_checksum: return "bad-checksum";
-    case error_class::wrong_kind: return "wrong-kind";
-    case error_class::wrong_place: return "wrong-place";
-    case error_class::bad_shape: return "bad-shape";
-    case error_class::bad_pointer: return "bad-pointer";
-    case error_class::cross_linked: return "cross-linked";
-    case error_class::in_doubt: return "in-doubt";
-    case error_class::missing: return "missing";
-    case error_class::bad_value: return "bad-value";
-    case error_class::out_of_order: return "out-of-order";
-    case error_class::count_too_low: return "count-too-low";
-    case error_class::count_too_high: return "count-too-high";
-  }
-  return "unknown";
-}
-
 std::optional<error_detail> validate(const block_kind& kind, const block& b, block_nr where) {
   const std::uint32_t salt = unsalted_checksum(b) ^ b.as<le32>();
   if (salt != kind.salt) return explain_bad_checksum(b, salt);

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "persistent-data/format/error_class.h"
 #include "persistent-data/format/le.h"
 #include "persistent-data/format/strong.h"
 
@@ -40,7 +41,11 @@ struct alignas(block_size) block {
 static_assert(sizeof(block) == block_size);
 
 // The kinds of blocks. The checksum is the first field of each; the number's place differs.
+// All have to be given: a kind that lacks one does not compile.
 struct block_kind {
+  constexpr block_kind(std::string_view n, std::uint32_t s, std::size_t offset)
+      : name(n), salt(s), blocknr_offset(offset) {}
+
   std::string_view name;  // with its article, as messages say it
   std::uint32_t salt;
   std::size_t blocknr_offset;
@@ -50,24 +55,6 @@ inline constexpr block_kind btree_node_kind{"a btree node", 121107, 8};
 inline constexpr block_kind array_block_kind{"an array block", 595846735, 16};
 inline constexpr block_kind space_map_index_kind{"a space map index", 160478, 8};
 inline constexpr block_kind space_map_bitmap_kind{"a space map bitmap", 240779, 8};
-
-// The classes of what can be wrong. name() gives the word that programs can rely on.
-enum class error_class {
-  io_error,       // could not be read
-  bad_checksum,   // the checksum does not match the content
-  wrong_kind,     // intact, but a block of another kind
-  wrong_place,    // intact, but written for another block
-  bad_shape,      // a count, a size, a flag or the order of keys contradicts the format
-  bad_pointer,    // points outside the device or at the superblock
-  cross_linked,   // reached twice where the format has one owner
-  in_doubt,       // sound, but who refers to it contradicts the space map or another owner
-  missing,        // something that must be there is not
-  bad_value,      // a value that cannot be
-  out_of_order,   // an archived writeset lists a block that has a newer era in the era array
-  count_too_low,  // the space map counts fewer references than there are
-  count_too_high  // the space map counts more references than there are: a leak
-};
-std::string_view name(error_class) noexcept;
 
 struct error_detail {
   error_class type;
