@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "era/invalidate/invalidate.h"
+#include "era/check/changed_blocks.h"
 #include "era/metadata/stripe.h"
 #include "era/repair/salvage.h"
 #include "era/testing/block_roles.h"
@@ -39,14 +39,15 @@ std::vector<std::uint32_t> eras_of(const std::string& path) {
 }
 
 // count_assumed() reads fewer stripes.
-std::uint64_t assumed_in_all_stripes(const salvaged& s, const pd::block_device& device) {
-  salvaged_folder folder(s, device);
+std::uint64_t assumed_in_all_stripes(const metadata& m, const pd::block_device& device) {
+  stripe_folder folder(m, device, fold_what::everything, loss_policy::assume_written);
+  std::vector<finding> findings;
   std::uint64_t assumed = 0;
-  for (std::uint64_t stripe = 0; stripe * bits_per_bitset_block < s.nr_blocks; ++stripe) {
-    folder.fold(stripe);
-    const auto known = folder.known(), all = folder.assumed();
+  for (std::uint64_t stripe = 0; stripe < nr_stripes(m); ++stripe) {
+    const auto all = folder.fold(stripe, findings), known = folder.known();
     for (std::size_t i = 0; i < all.size(); ++i) assumed += known[i] != all[i];
   }
+  EXPECT_TRUE(findings.empty());
   return assumed;
 }
 
@@ -57,12 +58,12 @@ class InvalidateSweep : public ::testing::TestWithParam<const char*> {
     const pd::block_device device(path, pd::access::shared);
     changed_blocks changed(device, source::live, [](const finding&) {});
     auto listed = changed.has_doubts() ? std::nullopt : changed.list(window);
-    std::uint32_t nr_blocks = listed ? std::uint32_t{changed.opened()->sb.nr_blocks} : 0;
+    std::uint32_t nr_blocks = listed ? changed.opened()->nr_blocks : 0;
     is_salvaged_ = !listed;
     if (!listed) {
       const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
-      const salvaged saved = salvage_metadata(device, given_, ignored, [] {});
-      listed = list_blocks(saved, device, window);
+      const metadata saved = salvage_metadata(device, given_, ignored, [] {});
+      listed = list_blocks(saved, device, window, loss_policy::assume_written, ignore_findings);
       nr_blocks = saved.nr_blocks;
       EXPECT_EQ(count_assumed(saved, device), assumed_in_all_stripes(saved, device));
       current_era_ = saved.current_era.value;

@@ -7,8 +7,8 @@
 
 #include <functional>
 
+#include "era/check/changed_blocks.h"
 #include "era/check/check.h"
-#include "era/invalidate/invalidate.h"
 #include "era/metadata/metadata_builder.h"
 #include "era/testing/image_builder.h"
 #include "era/testing/round_trip.h"
@@ -80,8 +80,8 @@ void list(const std::string& path) {
 void list_salvaged(const std::string& path) {
   const pd::block_device device(path, pd::access::shared);
   const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
-  const salvaged saved = salvage_metadata(device, {}, ignored, [] {});
-  list_blocks(saved, device, {1, 5});
+  const metadata saved = salvage_metadata(device, {}, ignored, [] {});
+  list_blocks(saved, device, {1, 5}, loss_policy::assume_written, ignore_findings);
 }
 
 void repair(const std::string& path) {
@@ -163,8 +163,9 @@ TEST(ClaimedWritesets, TakeNoTime) {
   repair_options given;
   given.nr_blocks = max_origin_blocks;
   const auto cost = sweep::measure([&] {
-    const salvaged saved = salvage_metadata(device, given, ignored, [] {});
-    const listed_blocks listed = list_blocks(saved, device, {1, 5});
+    const metadata saved = salvage_metadata(device, given, ignored, [] {});
+    const listed_blocks listed =
+        list_blocks(saved, device, {1, 5}, loss_policy::assume_written, ignore_findings);
     EXPECT_EQ(listed.listed, max_origin_blocks);
   });
   EXPECT_LE(cost.reading, 8 * device.nr_blocks() * pd::block_size);

@@ -36,7 +36,7 @@ inline folded fold(const std::string& path) {
   };
   const auto m = era::open_metadata(queue, device, era::source::live, note);
   if (!m) return result;
-  result.current_era = m->sb.current_era;
+  result.current_era = m->current_era.value;
   std::vector<era::finding> findings;
   era::stripe_folder folder(*m, device);
   for (std::uint64_t s = 0; s < era::nr_stripes(*m); ++s) {

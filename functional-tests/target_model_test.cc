@@ -300,9 +300,8 @@ class run {
     const auto m =
         open_metadata(queue, device, from, [&](const finding& f) { findings.push_back(f); });
     if (!m || !findings.empty()) return expect(false, fmt::format("{}: cannot be opened", name));
-    if (m->sb.nr_blocks != model.size())
-      return expect(false, fmt::format("{}: {} blocks, not {}", name,
-                                       std::uint32_t{m->sb.nr_blocks}, model.size()));
+    if (m->nr_blocks != model.size())
+      return expect(false, fmt::format("{}: {} blocks, not {}", name, m->nr_blocks, model.size()));
     stripe_folder folder(*m, device);
     for (std::uint64_t stripe = 0; stripe < nr_stripes(*m) && wrong_.empty(); ++stripe) {
       const std::string wrong =

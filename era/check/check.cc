@@ -91,7 +91,7 @@ class checker {
     summary.array_blocks = m.eras.nr_blocks();
     for (const writeset& ws : m.writesets) {
       summary.bitset_blocks += ws.bits.nr_blocks();
-      if (ws.where.what == part::writeset) ++summary.archived_writesets;
+      if (!ws.is_current) ++summary.archived_writesets;
     }
     return m;
   }

@@ -27,64 +27,76 @@ xml_form form_of(const options& chosen) {
   return chosen.compact ? xml_form::compact : xml_form::full;
 }
 
-int dump_salvaged(command_line& line, const options& chosen, const pd::block_device& device) {
-  repair_reporter words(line, device, false);
-  repair_options given = chosen.given;
-  given.from = source_of(chosen);
-  const salvaged saved = words.salvage(given, [] {});
-  output out(chosen.output);
-  xml::compressor packed(
-      xml::compression_by_name(chosen.output), [&](std::string_view text) { out.write(text); },
-      chosen.output);
-  xml_writer writer(form_of(chosen), [&](std::string_view text) { packed.write(text); });
-  words.sum_up(saved, write_document(saved, device, chosen.logical, writer, [](std::uint64_t) {}));
-  pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  require_still_held(queue, device, saved.read_from);
-  packed.finish();
-  out.commit();
-  return exit_success;
-}
+class dumping {
+ public:
+  dumping(command_line& line, const options& chosen)
+      : line_(line),
+        chosen_(chosen),
+        device_(line.device(),
+                chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive,
+                line.engine()),
+        groups_([this](const finding& f) { line_.say(in_words(device_.path(), f)); }) {}
 
-int dump(command_line& line, const options& chosen) {
-  const auto access = chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive;
-  pd::block_device device(line.device(), access, line.engine());
-  require_other_output(device, chosen.output);
+  int run() {
+    require_other_output(device_, chosen_.output);
+    const read_progress shown(
+        line_, device_,
+        {.known_total = !chosen_.repair, .prints = is_standard_output(chosen_.output)});
+    return chosen_.repair ? dump_salvaged() : dump_sound();
+  }
 
-  read_progress shown(line, device,
-                      {.known_total = !chosen.repair, .prints = is_standard_output(chosen.output)});
-  if (chosen.repair) return dump_salvaged(line, chosen, device);
-  bool damaged = false, foreign = false;
-  finding_groups report([&](const finding& f) { line.say(in_words(device.path(), f)); });
-  const finding_sink sink = [&](finding f) {
-    damaged = true;
-    foreign = foreign || is_no_metadata(f);
-    report.add(std::move(f));
-  };
-  const auto refuse = [&] {
-    report.flush();
-    if (foreign) return exit_failure;
-    line.say(
-        fmt::format("{}: is damaged: not dumped, since a dump would lack what damage hides; "
-                    "see all of it with era_check, or salvage the rest with era_dump --repair",
-                    device.path()));
+ private:
+  int dump_sound() {
+    pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
+    const finding_sink sink = [this](finding f) {
+      damaged_ = true;
+      foreign_ = foreign_ || is_no_metadata(f);
+      groups_.add(std::move(f));
+    };
+    const auto m = open_metadata(queue, device_, source_of(chosen_), sink);
+    if (m && !damaged_ && write(*m, loss_policy::refuse, sink).is_complete) return exit_success;
+    groups_.flush();
+    if (!foreign_)
+      line_.say(
+          fmt::format("{}: is damaged: not dumped, since a dump would lack what damage hides; see "
+                      "all of it with era_check, or salvage the rest with era_dump --repair",
+                      device_.path()));
     return exit_failure;
-  };
+  }
 
-  pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  const auto m = open_metadata(queue, device, source_of(chosen), sink);
-  if (!m || damaged) return refuse();
-  output out(chosen.output);
-  xml::compressor packed(
-      xml::compression_by_name(chosen.output), [&](std::string_view text) { out.write(text); },
-      chosen.output);
-  xml_writer writer(form_of(chosen), [&](std::string_view text) { packed.write(text); });
-  const copy_form form = chosen.logical ? copy_form::logical : copy_form::as_it_is;
-  if (!copy_metadata(*m, device, form, writer, sink)) return refuse();
-  require_still_held(queue, device, *m);
-  packed.finish();
-  out.commit();
-  return exit_success;
-}
+  int dump_salvaged() {
+    repair_reporter words(line_, device_, false);
+    repair_options given = chosen_.given;
+    given.from = source_of(chosen_);
+    const metadata saved = words.salvage(given, [] {});
+    words.sum_up(saved, write(saved, loss_policy::assume_written, ignore_findings).assumed);
+    return exit_success;
+  }
+
+  // Damage leaves nothing of the output behind.
+  copy_result write(const metadata& m, loss_policy policy, const finding_sink& sink) const {
+    output out(chosen_.output);
+    xml::compressor packed(
+        xml::compression_by_name(chosen_.output), [&](std::string_view text) { out.write(text); },
+        chosen_.output);
+    xml_writer writer(form_of(chosen_), [&](std::string_view text) { packed.write(text); });
+    const copy_form form = chosen_.logical ? copy_form::logical : copy_form::as_it_is;
+    const copy_result copied =
+        copy_metadata(m, device_, form, policy, writer, sink, [](std::uint64_t) {});
+    if (!copied.is_complete) return copied;
+    pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
+    require_still_held(queue, device_, m);
+    packed.finish();
+    out.commit();
+    return copied;
+  }
+
+  command_line& line_;
+  const options& chosen_;
+  pd::block_device device_;
+  bool damaged_ = false, foreign_ = false;
+  finding_groups groups_;
+};
 
 }  // namespace
 
@@ -104,7 +116,7 @@ int dump_command(int argc, char** argv) {
       o.add_flag("-r,--repair", chosen.repair, "Dump what can be saved of damaged metadata");
   add_salvage_options(o, chosen.given, repair);
   line.add_device();
-  return line.run(argc, argv, [&] { return dump(line, chosen); });
+  return line.run(argc, argv, [&] { return dumping(line, chosen).run(); });
 }
 
 }  // namespace era

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // era_invalidate: lists the blocks that were written since an era.
-#include "era/invalidate/invalidate.h"
-
 #include <limits>
 #include <optional>
 
+#include "era/check/changed_blocks.h"
 #include "era/commands/command_line.h"
 #include "era/commands/finding_text.h"
 #include "era/commands/output.h"
@@ -38,11 +37,6 @@ struct options {
 };
 
 constexpr std::uint64_t no_end = std::uint64_t{1} << 32;  // past the last era there can be
-
-// The device, as the list describes it.
-struct origin_geometry {
-  std::uint32_t block_size, nr_blocks, current_era;
-};
 
 class invalidation {
  public:
@@ -79,13 +73,12 @@ class invalidation {
       groups_.add(std::move(f));
     });
     // A repair may find a later era than a superblock that is wrong.
-    if (answer.opened() && !chosen_.repair) require_possible_era(answer.opened()->sb.current_era);
+    if (answer.opened() && !chosen_.repair) require_possible_era(answer.opened()->current_era);
     if (chosen_.repair && answer.has_doubts()) throw needs_repair();
     if (const auto listed = answer.list(window_)) {
-      const metadata& m = *answer.opened();
-      require_possible_era(m.sb.current_era);
+      require_possible_era(answer.opened()->current_era);
       shown.finish();
-      print(*listed, {m.sb.data_block_size, m.sb.nr_blocks, m.sb.current_era}, m);
+      print(*listed, *answer.opened());
       return exit_success;
     }
     if (chosen_.repair) throw needs_repair();
@@ -102,74 +95,76 @@ class invalidation {
     repair_reporter words(line_, device_, false);
     repair_options given = chosen_.given;
     given.from = source_;
-    const salvaged saved = words.salvage(given, [] {});
-    require_possible_era(saved.current_era.value);
+    const metadata saved = words.salvage(given, [] {});
+    require_possible_era(saved.current_era);
     // Without a superblock, there may have been later eras.
-    if (saved.searched && !given.current_era && *chosen_.written_since > saved.current_era.value)
+    if (saved.lost.searched && !given.current_era &&
+        *chosen_.written_since > saved.current_era.value)
       throw output_error(fmt::format(
           "{}: nothing is listed: era {} may have begun, and the newest that is found is {}; give "
           "the current era with --current-era",
           device_.path(), *chosen_.written_since, saved.current_era));
-    const listed_blocks listed = list_blocks(saved, device_, window_);
+    const listed_blocks listed =
+        list_blocks(saved, device_, window_, loss_policy::assume_written, ignore_findings);
     line_.say(fmt::format(
         "{}: is damaged: {} of the {} blocks listed are there only because it is unknown when they "
         "were written",
         device_.path(), listed.in_doubt, listed.listed));
     shown.finish();
-    print(listed, {saved.block_size, saved.nr_blocks, saved.current_era.value}, saved.read_from);
+    print(listed, saved);
     return exit_success;
   }
 
   // The era after the current one begins when the device is activated, and nothing was written in
   // it yet. A later one was noted of other metadata.
-  void require_possible_era(std::uint32_t current) const {
-    if (*chosen_.written_since <= std::uint64_t{current} + 1) return;
+  void require_possible_era(era_nr current) const {
+    if (*chosen_.written_since <= std::uint64_t{current.value} + 1) return;
     throw output_error(fmt::format(
         "{}: nothing is listed: era {} cannot have begun, since the current era is {}; if the "
         "metadata was made anew after that era was noted, all blocks count as changed",
         device_.path(), *chosen_.written_since, current));
   }
 
-  std::uint64_t scale(const origin_geometry& origin) const {
+  std::uint64_t scale(const metadata& m) const {
     switch (chosen_.unit) {
       case list_unit::block: return 1;
-      case list_unit::sector: return origin.block_size;
+      case list_unit::sector: return m.block_size;
       case list_unit::byte: break;
     }
-    if (origin.block_size > std::numeric_limits<std::uint64_t>::max() / 512 / max_origin_blocks)
+    if (m.block_size > std::numeric_limits<std::uint64_t>::max() / 512 / max_origin_blocks)
       throw output_error("blocks of this size cannot be counted in bytes; use --unit sector");
-    return std::uint64_t{origin.block_size} * 512;
+    return std::uint64_t{m.block_size} * 512;
   }
 
   // The end of the device in the list's unit, if it is known.
-  std::uint64_t limit(const origin_geometry& origin) const {
+  std::uint64_t limit(const metadata& m) const {
     if (!chosen_.device_size) return std::numeric_limits<std::uint64_t>::max();
     const std::uint64_t size = *chosen_.device_size;
-    const std::uint64_t blocks = size / origin.block_size + (size % origin.block_size != 0);
-    if (blocks != origin.nr_blocks)
+    const std::uint64_t blocks = size / m.block_size + (size % m.block_size != 0);
+    if (blocks != m.nr_blocks)
       throw output_error(fmt::format(
           "{}: --device-size {} cannot be: it makes {} blocks of {} sectors, and the metadata has "
           "{}",
-          device_.path(), size, blocks, origin.block_size, origin.nr_blocks));
+          device_.path(), size, blocks, m.block_size, m.nr_blocks));
     return chosen_.unit == list_unit::byte ? size * 512 : size;
   }
 
-  std::string json_fields(const listed_blocks& listed, const origin_geometry& origin) const {
+  std::string json_fields(const listed_blocks& listed, const metadata& m) const {
     return fmt::format(
         "\"block_size\":{},\"nr_blocks\":{},\"written_since\":{},\"written_before\":{},"
         "\"current_era\":{},\"unit\":\"{}\",\"count\":{}",
-        origin.block_size, origin.nr_blocks, *chosen_.written_since,
-        chosen_.written_before ? fmt::to_string(*chosen_.written_before) : "null",
-        origin.current_era, name(chosen_.unit), listed.listed);
+        m.block_size, m.nr_blocks, *chosen_.written_since,
+        chosen_.written_before ? fmt::to_string(*chosen_.written_before) : "null", m.current_era,
+        name(chosen_.unit), listed.listed);
   }
 
-  void print(const listed_blocks& listed, const origin_geometry& origin, const metadata& m) const {
-    const list_writer text(chosen_.format, scale(origin), limit(origin));
+  void print(const listed_blocks& listed, const metadata& m) const {
+    const list_writer text(chosen_.format, scale(m), limit(m));
     output out(chosen_.output);
     pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
     require_still_held(queue, device_, m);
     text_buffer frame;
-    text.begin(frame, json_fields(listed, origin));
+    text.begin(frame, json_fields(listed, m));
     out.write(frame.view());
     bool first = chosen_.format == list_format::json;
     const run_formatter print_lines = [&](text_buffer& lines, std::span<const pd::range> r) {

@@ -6,6 +6,7 @@
 #include "era/commands/progress.h"
 #include "era/commands/read_progress.h"
 #include "era/commands/repair_reporter.h"
+#include "era/metadata/copy_metadata.h"
 
 namespace era {
 namespace {
@@ -26,17 +27,20 @@ int repair(command_line& line, const options& chosen) {
   const auto check_signals = [&] { signals.check(); };
   read_progress reading(line, device, {.is_quiet = chosen.quiet, .known_total = false});
   repair_reporter words(line, device, chosen.quiet);
-  const salvaged saved = words.salvage(chosen.given, check_signals);
+  const metadata saved = words.salvage(chosen.given, check_signals);
   reading.finish();
 
-  progress shown(line.name(), document_bytes(saved, false),
+  progress shown(line.name(), copied_bytes(saved, copy_form::as_it_is),
                  chosen.quiet ? progress::sink() : progress_on_terminal());
   std::optional<std::uint64_t> counted;
   const auto build = [&](metadata_builder& builder) {
-    counted = write_document(saved, device, false, builder, [&](std::uint64_t done) {
+    const auto step = [&](std::uint64_t done) {
       signals.check();
       shown.update(done);
-    });
+    };
+    counted = copy_metadata(saved, device, copy_form::as_it_is, loss_policy::assume_written,
+                            builder, ignore_findings, step)
+                  .assumed;
     builder.commit();
   };
   const int status = build_metadata(line, chosen.output, shown, check_signals, build);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "era/commands/finding_text.h"
+#include "era/metadata/list_blocks.h"
 
 namespace era {
 
@@ -43,9 +44,9 @@ void repair_reporter::say(const std::string& text) const {
   if (!quiet_) line_.say(fmt::format("{}: {}", device_.path(), text));
 }
 
-salvaged repair_reporter::salvage(const repair_options& given, const std::function<void()>& step) {
+metadata repair_reporter::salvage(const repair_options& given, const std::function<void()>& step) {
   try {
-    salvaged saved = salvage_metadata(device_, given, report_, step);
+    metadata saved = salvage_metadata(device_, given, report_, step);
     groups_.flush();
     return saved;
   } catch (const std::exception&) {
@@ -54,15 +55,15 @@ salvaged repair_reporter::salvage(const repair_options& given, const std::functi
   }
 }
 
-void repair_reporter::sum_up(const salvaged& s, std::optional<std::uint64_t> counted) const {
+void repair_reporter::sum_up(const metadata& m, std::optional<std::uint64_t> counted) const {
   if (quiet_) return;
   if (!anything_) return say("nothing is wrong, and nothing had to be assumed");
-  const std::uint64_t assumed = counted ? *counted : count_assumed(s, device_);
+  const std::uint64_t assumed = counted ? *counted : count_assumed(m, device_);
   if (assumed == 0) return say("the era of every origin block is known");
   say(
       fmt::format("{} of {} origin blocks are marked as written only because it is unknown when "
                   "they were",
-                  assumed, s.nr_blocks));
+                  assumed, m.nr_blocks));
 }
 
 }  // namespace era

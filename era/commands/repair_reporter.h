@@ -22,9 +22,9 @@ class repair_reporter {
   repair_reporter(const command_line&, const pd::block_device&, bool quiet);
 
   // As salvage_metadata; says what it reports.
-  salvaged salvage(const repair_options&, const std::function<void()>& step);
+  metadata salvage(const repair_options&, const std::function<void()>& step);
   // How much had to be assumed, if it was counted; else it is.
-  void sum_up(const salvaged&, std::optional<std::uint64_t> counted) const;
+  void sum_up(const metadata&, std::optional<std::uint64_t> counted) const;
 
  private:
   void say(const std::string& text) const;

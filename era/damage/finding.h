@@ -55,6 +55,8 @@ std::string meaning(const finding&);
 
 // Called by one thread at a time.
 using finding_sink = std::function<void(finding)>;
+// A finding_sink for what is read a second time, or cannot have any.
+inline void ignore_findings(const finding&) {}
 
 // For readers of persistent-data: a sink that says of which part the damage is. per_value: origin
 // blocks in one hidden unit (64 for a bitset's words); limit: the end of what can be hidden.

@@ -9,6 +9,7 @@
 
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/format/le.h"
+#include "persistent-data/format/strong.h"
 
 namespace era {
 
@@ -29,6 +30,17 @@ inline constexpr std::uint32_t eras_per_array_block = pd::max_array_entries(size
 inline constexpr std::uint32_t array_blocks_per_stripe = 32;
 static_assert(bits_per_bitset_block == 32576);
 static_assert(array_blocks_per_stripe * eras_per_array_block == bits_per_bitset_block);
+
+inline constexpr std::uint64_t blocks_per_stripe = bits_per_bitset_block;
+
+// The stripes of an origin, the last of which may be shorter, and the origin blocks of one.
+constexpr std::uint64_t stripes_for(std::uint64_t nr_blocks) noexcept {
+  return nr_blocks / blocks_per_stripe + (nr_blocks % blocks_per_stripe != 0);
+}
+inline pd::range blocks_of_stripe(std::uint64_t stripe, std::uint64_t nr_blocks) noexcept {
+  return pd::intersection({stripe * blocks_per_stripe, (stripe + 1) * blocks_per_stripe},
+                          {0, nr_blocks});
+}
 
 constexpr std::uint64_t bitset_words(std::uint64_t nr_bits) noexcept {
   return (nr_bits + bits_per_word - 1) / bits_per_word;

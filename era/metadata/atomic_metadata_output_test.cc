@@ -8,6 +8,7 @@
 
 #include <cstring>
 
+#include "era/metadata/copy_metadata.h"
 #include "era/metadata/metadata_builder.h"
 #include "era/repair/salvage.h"
 #include "era/testing/image_builder.h"
@@ -76,8 +77,9 @@ build repair() {
   return [damaged](metadata_builder& builder) {
     const pd::block_device device(damaged->path(), pd::access::shared);
     const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
-    const salvaged saved = salvage_metadata(device, {}, ignored, [] {});
-    write_document(saved, device, false, builder, [](std::uint64_t) {});
+    const metadata saved = salvage_metadata(device, {}, ignored, [] {});
+    copy_metadata(saved, device, copy_form::as_it_is, loss_policy::assume_written, builder,
+                  ignore_findings, [](std::uint64_t) {});
   };
 }
 

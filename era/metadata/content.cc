@@ -59,23 +59,39 @@ void content_reader::read(std::span<const array_position> positions, const visit
     if (const auto block = positions[k].map->block(positions[k].index)) {
       wanted_.push_back(*block);
       places_.push_back(k);
+    } else {
+      look(k, nullptr);
     }
   found_.clear();
   queue_.read(wanted_, [&](std::size_t w, const pd::block* data, int error) {
     const std::size_t k = places_[w];
     const array_position& at = positions[k];
-    if (auto wrong = at.map->validate_block(at.index, data, error))
+    if (auto wrong = at.map->validate_block(at.index, data, error)) {
       found_.push_back({k,
                         {at.where,
                          {wanted_[w].value, wanted_[w].value + 1},
                          std::move(*wrong),
                          at.origin_blocks()}});
-    else if (auto content = look(k, *data))
+      look(k, nullptr);
+    } else if (auto content = look(k, data)) {
       found_.push_back({k, std::move(*content)});
+    }
   });
   std::sort(found_.begin(), found_.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
   for (auto& [k, f] : found_) findings.push_back(std::move(f));
+}
+
+void content_reader::read_strays(
+    std::span<const stray_blocks::entry> strays, std::uint32_t value_size,
+    const std::function<void(const stray_blocks::entry&, const pd::block&)>& look) {
+  wanted_.clear();
+  for (const stray_blocks::entry& stray : strays) wanted_.push_back({stray.block});
+  queue_.read(wanted_, [&](std::size_t i, const pd::block* data, int) {
+    if (data && pd::identify(*data, wanted_[i]) == &pd::array_block_kind &&
+        pd::is_array_block_of(*data, value_size))
+      look(strays[i], *data);
+  });
 }
 
 }  // namespace era

@@ -22,7 +22,8 @@ struct array_position {
   const pd::array_map* map;
   place where;
   std::uint64_t index;
-  std::uint32_t nr_bits = 0;  // of a writeset
+  std::uint32_t nr_bits = 0;    // of a writeset
+  bool era_is_assumed = false;  // of a writeset
 
   // The origin blocks that it covers: a bitset counts its words in bits.
   pd::range origin_blocks() const noexcept;
@@ -43,13 +44,19 @@ class content_reader {
  public:
   explicit content_reader(const pd::block_device&);
 
-  // Reads the blocks at the positions as one batch. look: called for each block whose shape is
-  // sound, with its place in positions, in the order of arrival; it may return what is wrong with
-  // the content. That and all damage is added to findings in the order of positions. Blocks that
-  // their array's map has lost are passed over: their damage was reported with the map.
-  using visitor = std::function<std::optional<finding>(std::size_t k, const pd::block&)>;
+  // Reads the blocks at the positions as one batch. look: called for each position, with its place
+  // among them: with its block if the shape of that is sound, in the order of arrival, or with
+  // nullptr; it may return what is wrong with the content. That and all damage is added to findings
+  // in the order of positions. What an array's map has lost is no finding here: it was reported
+  // with the map.
+  using visitor = std::function<std::optional<finding>(std::size_t k, const pd::block*)>;
   void read(std::span<const array_position> positions, const visitor& look,
             std::vector<finding>& findings);
+
+  // Reads blocks that no map leads to, as one batch, and calls look for those that are array blocks
+  // of values of this size. The others have changed since they were found.
+  void read_strays(std::span<const stray_blocks::entry>, std::uint32_t value_size,
+                   const std::function<void(const stray_blocks::entry&, const pd::block&)>& look);
 
  private:
   pd::read_queue queue_;

@@ -1,42 +1,85 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// All sections, the writesets and then the era array, are one row of stripes for the workers.
+// All sections, a writeset for each era and then the era array, are one row of stripes for the
+// workers. Of a writeset, these are the stripes that some bitset has a block for; what follows them
+// is assumed, or not written at all, and told to the sink as runs.
 #include "era/metadata/copy_metadata.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
-#include "era/metadata/content.h"
-#include "era/metadata/stripe.h"
 #include "persistent-data/io/workers.h"
 
 namespace era {
 namespace {
 
+constexpr std::uint64_t bytes_per_bitset_stripe = pd::block_size,
+                        bytes_per_stripe = array_blocks_per_stripe * pd::block_size;
+
+// All that is of an era, as one writeset. Hostile metadata may have four million of them.
+struct era_section {
+  era_nr era;
+  std::uint32_t first = 0;  // of the writesets that are of the era; they go up to the next one's
+  std::uint32_t nr_bits = 0;
+  std::uint32_t nr_stripes = 0;  // of which some block is known
+};
+
+// Calls use(era_section) for each era that has something to be copied, ascending.
+template <class Use>
+void each_section(const metadata& m, Use use) {
+  const auto& ranges = m.lost.ranges.all();
+  constexpr era_nr none{0xffffffff};
+  std::uint64_t stray_stripes = m.lost.bits_anywhere.empty() ? m.lost.bits.end() : nr_stripes(m);
+  auto range = ranges.begin();
+  for (std::uint32_t at = 0;;) {
+    const era_nr of_writesets = at == m.writesets.size() ? none : m.writesets[at].era;
+    const era_nr of_ranges = range == ranges.end() ? none : era_nr{range->era};
+    const era_nr of_strays = stray_stripes > 0 ? m.current_era : none;
+    era_section section{std::min({of_writesets, of_ranges, of_strays}), at};
+    if (section.era == none) return;
+    std::uint64_t known = 0;
+    for (; at < m.writesets.size() && m.writesets[at].era == section.era; ++at) {
+      section.nr_bits = std::max(section.nr_bits, m.writesets[at].nr_bits);
+      known = std::max(known, m.writesets[at].bits.known_end());
+    }
+    for (; range != ranges.end() && range->era == section.era.value; ++range)
+      section.nr_bits = std::max(section.nr_bits, range->end);
+    if (section.era == m.current_era && stray_stripes > 0) {
+      section.nr_bits = std::max(section.nr_bits, m.nr_blocks);
+      known = std::max(known, std::exchange(stray_stripes, 0));
+    }
+    section.nr_stripes = static_cast<std::uint32_t>(std::min(known, stripes_for(section.nr_bits)));
+    use(section);
+  }
+}
+
+bool is_folded(const metadata& m, copy_form form) {
+  return form == copy_form::logical || m.lost.must_fold;
+}
+
 struct copied_stripe {
   encoded_stripe encoded;
+  std::uint64_t bytes = 0;
+  std::uint64_t assumed = 0;
   std::vector<finding> findings;
 };
 
-// Reads and encodes stripes, in one thread.
+// Reads and encodes stripes, for one thread.
 class stripe_encoder {
  public:
-  stripe_encoder(const metadata& m, const pd::block_device& device, copy_form form,
-                 const metadata_sink& sink)
-      : m_(m),
-        sink_(sink),
-        reader_(device),
-        folder_(m, device,
-                form == copy_form::logical ? fold_what::everything : fold_what::era_array_only) {}
+  stripe_encoder(const metadata& m, const pd::block_device& device, fold_what what,
+                 loss_policy policy, const metadata_sink& sink)
+      : m_(m), sink_(sink), reader_(m, device, policy), folder_(m, device, what, policy) {}
 
-  copied_stripe of_writeset(const writeset& ws, std::uint64_t stripe) {
+  copied_stripe of_writeset(const era_section& section, std::uint64_t end, std::uint64_t stripe) {
     copied_stripe made;
-    const array_position position{&ws.bits, ws.where, stripe, ws.nr_bits};
-    const auto encode = [&](std::size_t, const pd::block& b) -> std::optional<finding> {
-      made.encoded = sink_.encode_bits(position.origin_blocks(), pd::array_values<pd::le64>(b));
-      return {};
-    };
-    reader_.read(std::span(&position, 1), encode, made.findings);
+    bits_.fill(pd::le64(0));
+    reader_.read_writeset(
+        section.era, {section.first, end}, stripe,
+        [&](const write_evidence& e) { set_listed(std::span<pd::le64>(bits_), e); }, made.findings);
+    made.encoded = sink_.encode_bits(blocks_of_stripe(stripe, section.nr_bits), bits_);
+    made.bytes = bytes_per_bitset_stripe;
     return made;
   }
 
@@ -45,92 +88,145 @@ class stripe_encoder {
     const auto eras = folder_.fold(stripe, made.findings);
     made.encoded =
         sink_.encode_eras(static_cast<std::uint32_t>(stripe_blocks(m_, stripe).begin), eras);
+    made.bytes = bytes_per_stripe;
+    made.assumed = folder_.nr_assumed();
     return made;
   }
 
  private:
   const metadata& m_;
   const metadata_sink& sink_;
-  content_reader reader_;
+  stripe_reader reader_;
   stripe_folder folder_;
+  std::array<pd::le64, blocks_per_stripe / bits_per_word> bits_;
 };
 
 class copier {
  public:
-  copier(const metadata& m, const pd::block_device& device, copy_form form, metadata_sink& to,
-         const finding_sink& sink)
-      : m_(m), device_(device), form_(form), to_(to), sink_(sink) {
-    std::uint64_t end = 0;
-    if (form == copy_form::as_it_is)
-      for (const writeset& ws : m.writesets) ends_.push_back(end += ws.bits.nr_blocks());
-    ends_.push_back(end + nr_stripes(m));
+  copier(const metadata& m, const pd::block_device& device, copy_form form, loss_policy policy,
+         metadata_sink& to, const finding_sink& sink, const copy_progress& progress)
+      : m_(m),
+        device_(device),
+        is_folded_(is_folded(m, form)),
+        policy_(policy),
+        to_(to),
+        sink_(sink),
+        progress_(progress) {
+    if (!is_folded_) list_sections();
   }
 
-  bool copy() {
-    const auto new_worker = [this] {
-      return [this, encoder = stripe_encoder(m_, device_, form_, to_)](std::size_t i) mutable {
-        const std::size_t section = section_of(i);
-        const std::uint64_t within = i - (section == 0 ? 0 : ends_[section - 1]);
-        return is_writeset(section) ? encoder.of_writeset(m_.writesets[section], within)
-                                    : encoder.of_array(within);
-      };
+  copy_result copy() {
+    const fold_what what = is_folded_ ? fold_what::everything : fold_what::era_array_only;
+    const auto new_worker = [&, what] {
+      return [this, encoder = stripe_encoder(m_, device_, what, policy_, to_)](
+                 std::uint64_t i) mutable { return encode(encoder, i); };
     };
     struct ended_by_damage {};
-    const auto use = [this](std::size_t i, const copied_stripe& made) {
+    std::uint64_t assumed = 0;
+    const auto use = [&](std::uint64_t i, const copied_stripe& made) {
       for (const finding& f : made.findings) sink_(f);
       if (!made.findings.empty()) throw ended_by_damage();
-      while (i >= ends_[open_]) next_section();
+      while (open_ < sections_.size() && i >= ends_[open_]) next_section();
       to_.append(made.encoded);
+      assumed += made.assumed;
+      progress_(done_ += made.bytes);
     };
-    to_.begin_superblock({m_.sb.data_block_size, m_.sb.nr_blocks, {m_.sb.current_era}, m_.sb.uuid});
+    to_.begin_superblock({m_.block_size, m_.nr_blocks, m_.current_era, m_.uuid});
     begin_section();
     try {
-      pd::in_order(device_.nr_workers(), ends_.back(), new_worker, use);
+      pd::in_order(device_.nr_workers(), end_of_writesets() + nr_stripes(m_), new_worker, use);
     } catch (const ended_by_damage&) {
-      return false;
+      return {};
     }
-    while (is_writeset(open_)) next_section();
+    while (open_ < sections_.size()) next_section();
     to_.end_era_array();
     to_.end_superblock();
-    return true;
+    return {true, is_folded_ ? std::optional(assumed) : std::nullopt};
   }
 
  private:
-  // The last section is the era array.
-  bool is_writeset(std::size_t section) const { return section + 1 < ends_.size(); }
+  void list_sections() {
+    std::size_t n = 0;
+    each_section(m_, [&](const era_section&) { ++n; });
+    sections_.reserve(n);
+    ends_.reserve(n);
+    each_section(m_, [&](const era_section& section) {
+      sections_.push_back(section);
+      ends_.push_back(static_cast<std::uint32_t>(end_of_writesets() + section.nr_stripes));
+    });
+  }
 
-  std::size_t section_of(std::uint64_t stripe) const {
-    const auto at = std::upper_bound(ends_.begin(), ends_.end(), stripe);
-    return static_cast<std::size_t>(at - ends_.begin());
+  std::uint64_t end_of_writesets() const { return ends_.empty() ? 0 : ends_.back(); }
+
+  copied_stripe encode(stripe_encoder& encoder, std::uint64_t i) const {
+    if (i >= end_of_writesets()) return encoder.of_array(i - end_of_writesets());
+    const auto at = std::upper_bound(ends_.begin(), ends_.end(), i) - ends_.begin();
+    const auto section = static_cast<std::size_t>(at);
+    const bool is_last = section + 1 == sections_.size();
+    const std::uint64_t end = is_last ? m_.writesets.size() : sections_[section + 1].first;
+    return encoder.of_writeset(sections_[section], end,
+                               i - (section == 0 ? 0 : ends_[section - 1]));
   }
 
   void begin_section() {
-    if (is_writeset(open_))
-      to_.begin_writeset(m_.writesets[open_].where.era, m_.writesets[open_].nr_bits);
+    if (open_ < sections_.size())
+      to_.begin_writeset(sections_[open_].era, sections_[open_].nr_bits);
     else
       to_.begin_era_array();
   }
 
   void next_section() {
+    add_rest(sections_[open_]);
     to_.end_writeset();
     ++open_;
     begin_section();
   }
 
+  // The stripes of which no block is known: what is assumed of them, and nothing else.
+  void add_rest(const era_section& section) {
+    std::uint64_t at = section.nr_stripes * blocks_per_stripe;
+    const auto put = [&](std::uint64_t end, bool value) {
+      if (at < end) to_.bits({at, end}, value);
+      at = std::max(at, end);
+    };
+    for (const auto& e : m_.lost.ranges.of_era(section.era.value)) {
+      if (e.end <= at) continue;
+      put(e.begin, false);
+      put(e.end, true);
+    }
+    put(section.nr_bits, false);
+    const std::uint64_t rest = stripes_for(section.nr_bits) - section.nr_stripes;
+    if (rest > 0) progress_(done_ += rest * bytes_per_bitset_stripe);
+  }
+
   const metadata& m_;
   const pd::block_device& device_;
-  const copy_form form_;
+  const bool is_folded_;
+  const loss_policy policy_;
   metadata_sink& to_;
   const finding_sink& sink_;
-  std::vector<std::uint64_t> ends_;  // of each section, in stripes of all of them
-  std::size_t open_ = 0;
+  const copy_progress& progress_;
+  std::vector<era_section> sections_;  // of writesets
+  std::vector<std::uint32_t> ends_;    // of each, in the row of stripes
+  std::size_t open_ = 0;               // what has begun in the sink: a section, or the era array
+  std::uint64_t done_ = 0;
 };
 
 }  // namespace
 
-bool copy_metadata(const metadata& m, const pd::block_device& device, copy_form form,
-                   metadata_sink& to, const finding_sink& sink) {
-  return copier(m, device, form, to, sink).copy();
+copy_result copy_metadata(const metadata& m, const pd::block_device& device, copy_form form,
+                          loss_policy policy, metadata_sink& to, const finding_sink& sink,
+                          const copy_progress& progress) {
+  return copier(m, device, form, policy, to, sink, progress).copy();
+}
+
+std::uint64_t copied_bytes(const metadata& m, copy_form form) {
+  std::uint64_t bytes = nr_stripes(m) * bytes_per_stripe;
+  if (!is_folded(m, form))
+    each_section(m, [&](const era_section& section) {
+      bytes += stripes_for(section.nr_bits) * bytes_per_bitset_stripe;
+    });
+  return bytes;
 }
 
 }  // namespace era

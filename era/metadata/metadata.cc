@@ -44,25 +44,24 @@ superblock_read read_once(pd::read_queue& queue, pd::block_nr where) {
 // twice.
 class writeset_mapper {
  public:
-  writeset_mapper(pd::btree_walk& walk, metadata& m, const finding_sink& sink)
-      : walk_(walk), m_(m), sink_(sink) {}
+  writeset_mapper(pd::btree_walk& walk, const superblock& sb, metadata& m, const finding_sink& sink)
+      : walk_(walk), sb_(sb), m_(m), sink_(sink) {}
 
   void map_archived() {
     pd::btree_events events;
     events.leaf = [&](pd::block_nr where, const pd::node_view& node) { leaf(where, node); };
     events.lost = [](pd::range) {};  // the damage itself says what it hides
     events.damaged = sink_of(tree_, sink_, 1, std::numeric_limits<std::uint64_t>::max());
-    walk_.walk(std::nullopt, {m_.sb.writeset_tree_root}, sizeof(writeset_value), events);
+    walk_.walk(std::nullopt, {sb_.writeset_tree_root}, sizeof(writeset_value), events);
     for (; !entries_.empty(); entries_.pop_front()) {
       const entry& e = entries_.front();
-      map(pd::block_nr{e.leaf}, part::writeset, e.era, e.nr_bits, {e.root});
+      map(pd::block_nr{e.leaf}, {{}, e.era, e.nr_bits}, {e.root});
     }
   }
 
   void map_current() {
-    if (m_.in_snapshot() || m_.sb.current_root == 0) return;
-    map(std::nullopt, part::current_writeset, {m_.sb.current_era}, m_.sb.current_nr_bits,
-        {m_.sb.current_root});
+    if (m_.in_snapshot() || sb_.current_root == 0) return;
+    map(std::nullopt, {{}, {sb_.current_era}, sb_.current_nr_bits, true}, {sb_.current_root});
   }
 
  private:
@@ -83,7 +82,7 @@ class writeset_mapper {
         sink_({tree_,
                at(where),
                {error_class::bad_shape, "there are more writesets than blocks"},
-               {node.key(i), std::uint64_t{m_.sb.current_era} + 1}});
+               {node.key(i), std::uint64_t{sb_.current_era} + 1}});
         return;
       }
       entries_.push_back({value.root, static_cast<std::uint32_t>(where.value), era, value.nr_bits});
@@ -94,7 +93,7 @@ class writeset_mapper {
   // which was taken with one) the tree holds only older eras. Writesets are kept whatever is wrong:
   // what they list was written.
   bool plausible_era(pd::block_nr where, std::uint64_t era) {
-    const std::uint64_t current = m_.sb.current_era;
+    const std::uint64_t current = sb_.current_era;
     if (era == 0) {
       sink_({tree_,
              at(where),
@@ -107,7 +106,7 @@ class writeset_mapper {
            {error_class::bad_value,
             fmt::format("there is a writeset of era {}, and the current era is {}", era, current)},
            {era, era + 1}});
-    } else if (era == current && (m_.in_snapshot() || m_.sb.current_root != 0)) {
+    } else if (era == current && (m_.in_snapshot() || sb_.current_root != 0)) {
       sink_({tree_,
              at(where),
              {error_class::bad_value,
@@ -118,31 +117,30 @@ class writeset_mapper {
     return era <= std::numeric_limits<std::uint32_t>::max();
   }
 
-  void map(std::optional<pd::block_nr> from, part what, era_nr era, std::uint32_t nr_bits,
-           pd::block_nr root) {
-    const place where{what, era, m_.in_snapshot()};
-    if (nr_bits > max_origin_blocks)
+  void map(std::optional<pd::block_nr> from, writeset ws, pd::block_nr root) {
+    const place where = m_.place_of(ws);
+    if (ws.nr_bits > max_origin_blocks)
       sink_({where,
              at(from.value_or(m_.location)),
              {error_class::bad_value,
-              fmt::format("it has {} bits; there can be {}", nr_bits, max_origin_blocks)},
-             {0, m_.sb.nr_blocks}});
-    const std::uint64_t nr_words = bitset_words(nr_bits);
-    pd::array_map bits(nr_words, sizeof(pd::le64));
-    if (has_room_for(bits)) {
-      bits = pd::map_array(walk_, from, root, nr_words, sizeof(pd::le64),
-                           sink_of(where, sink_, bits_per_word, nr_bits));
-      mapped_ += bits.known_end();
+              fmt::format("it has {} bits; there can be {}", ws.nr_bits, max_origin_blocks)},
+             {0, sb_.nr_blocks}});
+    const std::uint64_t nr_words = bitset_words(ws.nr_bits);
+    ws.bits = pd::array_map(nr_words, sizeof(pd::le64));
+    if (has_room_for(ws.bits)) {
+      ws.bits = pd::map_array(walk_, from, root, nr_words, sizeof(pd::le64),
+                              sink_of(where, sink_, bits_per_word, ws.nr_bits));
+      mapped_ += ws.bits.known_end();
     } else {
       sink_({where,
              at(from.value_or(m_.location)),
              {error_class::bad_shape,
               fmt::format("its bitset needs {} blocks, and the metadata has {}, of "
                           "which other writesets own {}",
-                          bits.nr_blocks(), walk_.counter().nr_blocks(), mapped_)},
-             {0, nr_bits}});
+                          ws.bits.nr_blocks(), walk_.counter().nr_blocks(), mapped_)},
+             {0, ws.nr_bits}});
     }
-    m_.writesets.push_back({where, nr_bits, std::move(bits)});
+    m_.writesets.push_back(std::move(ws));
   }
 
   // Whether it fits at all is told by map_array; here it has to fit beside the others. Without
@@ -154,6 +152,7 @@ class writeset_mapper {
   }
 
   pd::btree_walk& walk_;
+  const superblock& sb_;
   metadata& m_;
   const finding_sink& sink_;
   const place tree_ = m_.place_of(part::writeset_tree);
@@ -179,6 +178,17 @@ std::span<const std::uint32_t> metadata::writesets_at(std::uint64_t stripe) cons
       std::partition_point(longest_first.begin(), longest_first.end(),
                            [&](std::uint32_t i) { return writesets[i].bits.known_end() > stripe; });
   return {longest_first.begin(), end};
+}
+
+void metadata::resolve() {
+  for (const writeset& ws : writesets)
+    if (const std::uint64_t known = ws.bits.known_end(); known < ws.bits.nr_blocks())
+      lost.ranges.add(ws.era.value, {known * bits_per_bitset_block, ws.nr_bits}, nr_blocks);
+  const auto is_older = [](const writeset& a, const writeset& b) { return a.era < b.era; };
+  if (!std::is_sorted(writesets.begin(), writesets.end(), is_older))
+    std::sort(writesets.begin(), writesets.end(), is_older);
+  lost.ranges.resolve();
+  longest_first = order_by_length(writesets);
 }
 
 std::optional<superblock> read_superblock(pd::read_queue& queue, std::uint64_t nr_metadata_blocks,
@@ -224,8 +234,15 @@ std::optional<superblock> read_snapshot_superblock(pd::read_queue& queue,
 
 metadata map_metadata(pd::btree_walk& walk, source from, pd::block_nr location,
                       const superblock& sb, const finding_sink& sink) {
-  metadata m{from, sb, location, {}, {}, {}};
-  writeset_mapper writesets(walk, m, sink);
+  metadata m;
+  m.from = from;
+  m.location = location;
+  m.csum = sb.csum;
+  m.block_size = sb.data_block_size;
+  m.nr_blocks = sb.nr_blocks;
+  m.current_era = m.newest_possible = {sb.current_era};
+  m.uuid = sb.uuid;
+  writeset_mapper writesets(walk, sb, m, sink);
   writesets.map_archived();
   writesets.map_current();
   m.longest_first = order_by_length(m.writesets);
@@ -264,7 +281,7 @@ void require_still_held(pd::read_queue& queue, const pd::block_device& device, c
   const auto live = read_superblock(queue, device.nr_blocks(), superblock_location, true, ignore);
   if (live && live->metadata_snap == m.location.value) {
     const auto snap = read_superblock(queue, device.nr_blocks(), m.location, false, ignore);
-    if (snap && snap->csum == m.sb.csum) return;
+    if (snap && snap->csum == m.csum) return;
   }
   throw no_snapshot(fmt::format(
       "{}: the metadata snapshot was dropped while it was read: what was found does not count",

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// An opened piece of metadata, live or snapshot: its superblock, its writesets and its era array,
-// as far as the trees go. What the arrays hold is read by content.h and stripe.h.
+// Metadata, live or a snapshot: where its writesets and its era array lie, and what stands for what
+// is lost of them. Sound metadata is salvaged metadata without losses. What the arrays hold is read
+// by stripe.h.
+//
+//   open_metadata, check_metadata -> metadata without losses, if no damage was reported
+//   salvage_metadata              -> metadata with losses
+//   -> stripe_reader -> folds, filters, copies
 #pragma once
 
 #include <cstdint>
@@ -13,6 +18,7 @@
 #include "era/damage/finding.h"
 #include "era/format/superblock.h"
 #include "era/format/writeset.h"
+#include "era/metadata/losses.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/read/array_map.h"
 
@@ -23,29 +29,45 @@ enum class source {
   snapshot  // the metadata snapshot; its device may be live
 };
 
-// A writeset that is not yet in the era array, or only in part.
+// A bitset whose bits count as written in an era, as far as they are not yet in the era array.
 struct writeset {
-  place where;  // and its era
-  std::uint32_t nr_bits = 0;
   pd::array_map bits;  // of le64 words
+  era_nr era;
+  std::uint32_t nr_bits = 0;
+  bool is_current = false;
+  bool era_is_assumed = false;  // the era in which it was written is unknown, and not newer
 };
 static_assert(sizeof(writeset) == 40);  // hostile metadata may have four million
 
 struct metadata {
   source from = source::live;
-  superblock sb;
-  pd::block_nr location;           // of sb
-  std::deque<writeset> writesets;  // ascending by era; the current one is the last
-  pd::array_map eras;              // of le32 eras, by origin block
+  pd::block_nr location;   // of the superblock that it was opened with
+  std::uint32_t csum = 0;  // of that
+  std::uint32_t block_size = 0, nr_blocks = 0;
+  era_nr current_era;
+  uuid_bytes uuid{};
+  // Ascending by era. Sound metadata has one of each era, the current one last; of salvaged
+  // metadata, all that are of an era are one writeset: a block that one of them lists is listed.
+  std::deque<writeset> writesets;
+  pd::array_map eras;      // of le32 eras, by origin block
+  era_nr newest_possible;  // a block of the era array that has a newer one is damaged
+  losses lost;
   // Indices into writesets, those with most blocks first; see writesets_at().
   std::vector<std::uint32_t> longest_first;
 
   bool in_snapshot() const noexcept { return from == source::snapshot; }
   place place_of(part what) const noexcept { return {what, {}, in_snapshot()}; }
+  place place_of(const writeset& ws) const noexcept {
+    return {ws.is_current ? part::current_writeset : part::writeset, ws.era, in_snapshot()};
+  }
 
   // Indices of the writesets whose bitset's block of this number may be known. Together, all blocks
   // of all bitsets are as many as the device has: a loop over stripes and these is bounded by that.
   std::span<const std::uint32_t> writesets_at(std::uint64_t stripe) const noexcept;
+
+  // Must be called once, after writesets or losses have been changed: sorts them, and notes as lost
+  // what no bitset has a block for.
+  void resolve();
 };
 
 // A metadata snapshot was asked for and there is none, or no longer: the command ends. The message

@@ -51,9 +51,9 @@ TEST(Metadata, ListsWritesetsByEraWithTheCurrentOneLast) {
   const opened o = open(built_metadata(described()));
   ASSERT_TRUE(o.m && o.findings.empty());
   ASSERT_EQ(o.m->writesets.size(), 3u);
-  EXPECT_EQ(o.m->writesets[0].where, (place{part::writeset, {2}}));
-  EXPECT_EQ(o.m->writesets[1].where, (place{part::writeset, {4}}));
-  EXPECT_EQ(o.m->writesets[2].where, (place{part::current_writeset, {5}}));
+  EXPECT_EQ(o.m->place_of(o.m->writesets[0]), (place{part::writeset, {2}}));
+  EXPECT_EQ(o.m->place_of(o.m->writesets[1]), (place{part::writeset, {4}}));
+  EXPECT_EQ(o.m->place_of(o.m->writesets[2]), (place{part::current_writeset, {5}}));
   EXPECT_EQ(o.m->writesets[0].bits.nr_blocks(), 3u);
   EXPECT_EQ(o.m->writesets[1].nr_bits, 100u);
   EXPECT_EQ(o.m->eras.nr_blocks(), 69u);
@@ -137,7 +137,7 @@ TEST_F(HeldSnapshot, LeavesTheCurrentWritesetOut) {
   ASSERT_TRUE(o.m && o.findings.empty());
   EXPECT_EQ(o.m->location.value, where_);
   ASSERT_EQ(o.m->writesets.size(), 2u);
-  EXPECT_EQ(o.m->writesets[1].where, (place{part::writeset, {4}, true}));
+  EXPECT_EQ(o.m->place_of(o.m->writesets[1]), (place{part::writeset, {4}, true}));
 }
 
 TEST_F(HeldSnapshot, IsStillHeldUntilItIsDroppedOrTakenAnew) {

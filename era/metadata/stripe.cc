@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The fold over a stripe, and the filter by a window of eras.
+// 1. The reader asks for the blocks of the era array and of all bitsets that lie in a stripe, as
+// one
+//    batch, and turns each that arrives into evidence. A block that cannot be used becomes a
+//    finding, an assumption or nothing, as the policy says.
+// 2. If losses are to be assumed, it adds what stands for them.
+// 3. The fold raises eras by evidence, and the filter sets bits. What is only assumed is kept
+// apart;
+//    most stripes have none of it.
 #include "era/metadata/stripe.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <limits>
-
-#include "era/metadata/raise.h"
+#include <utility>
 
 namespace era {
 namespace {
@@ -34,70 +41,214 @@ void merge(std::span<std::uint64_t> bits, std::uint64_t first, std::uint64_t wor
 
 }  // namespace
 
-std::uint64_t nr_stripes(const metadata& m) noexcept {
-  return (m.sb.nr_blocks + blocks_per_stripe - 1) / blocks_per_stripe;
-}
+std::uint64_t nr_stripes(const metadata& m) noexcept { return stripes_for(m.nr_blocks); }
 
 pd::range stripe_blocks(const metadata& m, std::uint64_t stripe) noexcept {
-  return pd::intersection({stripe * blocks_per_stripe, (stripe + 1) * blocks_per_stripe},
-                          {0, m.sb.nr_blocks});
+  return blocks_of_stripe(stripe, m.nr_blocks);
 }
 
-stripe_reader::stripe_reader(const metadata& m, const pd::block_device& device, fold_what what)
-    : metadata_(m), what_(what), reader_(device) {}
+stripe_reader::stripe_reader(const metadata& m, const pd::block_device& device, loss_policy policy)
+    : metadata_(m), policy_(policy), reader_(device) {}
 
-void stripe_reader::read(std::uint64_t stripe, const visitor& visit,
+void stripe_reader::read(std::uint64_t stripe, fold_what what, const evidence_sink& sink,
                          std::vector<finding>& findings) {
-  const pd::array_map& array = metadata_.eras;
+  begin(stripe, stripe_blocks(metadata_, stripe), sink, findings);
   const std::uint64_t first = stripe * array_blocks_per_stripe;
-  const std::uint64_t end = std::min(first + array_blocks_per_stripe, array.nr_blocks());
-  const auto take = [&](std::size_t k, const pd::block& b) -> std::optional<finding> {
-    const array_position& at = positions_[k];
-    if (at.where.what != part::era_array) {
-      visit.of_writeset(at.where.era, pd::array_values<pd::le64>(b));
-      return {};
-    }
-    visit.of_array((at.index - first) * eras_per_array_block, pd::array_values<pd::le32>(b));
-    return find_future_eras(at, b, {metadata_.sb.current_era});
-  };
-  positions_.clear();
-  for (std::uint64_t i = first; i < end; ++i)
-    positions_.push_back({&array, metadata_.place_of(part::era_array), i, 0});
-  if (what_ == fold_what::everything)
-    for (const std::uint32_t i : metadata_.writesets_at(stripe)) {
-      const writeset& ws = metadata_.writesets[i];
-      positions_.push_back({&ws.bits, ws.where, stripe, ws.nr_bits});
-      if (positions_.size() < most_positions) continue;
-      reader_.read(positions_, take, findings);
-      positions_.clear();
-    }
-  reader_.read(positions_, take, findings);
+  const pd::range of_array{first,
+                           std::min(first + array_blocks_per_stripe, metadata_.eras.nr_blocks())};
+  if (what != fold_what::writesets_only)
+    for (std::uint64_t i = of_array.begin; i < of_array.end; ++i)
+      positions_.push_back({&metadata_.eras, metadata_.place_of(part::era_array), i});
+  if (what != fold_what::era_array_only)
+    for (const std::uint32_t i : metadata_.writesets_at(stripe)) want(metadata_.writesets[i]);
+  read_wanted();
+  if (policy_ != loss_policy::assume_written) return;
+  if (what != fold_what::writesets_only) add_stray_eras(of_array);
+  if (what != fold_what::era_array_only) {
+    add_stray_bits();
+    add_ranges();
+  }
+  if (what == fold_what::everything) add_eras_anywhere();
 }
 
-stripe_folder::stripe_folder(const metadata& m, const pd::block_device& device, fold_what what)
-    : metadata_(m), reader_(m, device, what) {}
+void stripe_reader::read_writeset(era_nr era, pd::range same_era, std::uint64_t stripe,
+                                  const evidence_sink& sink, std::vector<finding>& findings) {
+  // It may have bits past the origin's end, of when the origin was longer.
+  begin(stripe, blocks_of_stripe(stripe, max_origin_blocks), sink, findings);
+  for (std::uint64_t i = same_era.begin; i < same_era.end; ++i)
+    if (const writeset& ws = metadata_.writesets[i]; stripe < ws.bits.known_end()) want(ws);
+  read_wanted();
+  if (policy_ != loss_policy::assume_written) return;
+  if (era == metadata_.current_era) add_stray_bits();
+  for (const auto& range : metadata_.lost.ranges.of_era(era.value))
+    add_written({range.begin, range.end}, {.era = era, .is_assumed = true});
+}
+
+void stripe_reader::begin(std::uint64_t stripe, pd::range blocks, const evidence_sink& sink,
+                          std::vector<finding>& findings) {
+  stripe_ = stripe;
+  blocks_ = blocks;
+  sink_ = &sink;
+  findings_ = policy_ == loss_policy::refuse ? &findings : &unreported_;
+  unreported_.clear();
+  positions_.clear();
+}
+
+// There may be millions of writesets: they are read in several batches.
+void stripe_reader::want(const writeset& ws) {
+  positions_.push_back({&ws.bits, metadata_.place_of(ws), stripe_, ws.nr_bits, ws.era_is_assumed});
+  if (positions_.size() >= most_positions) read_wanted();
+}
+
+void stripe_reader::read_wanted() {
+  const auto take_one = [this](std::size_t k, const pd::block* b) -> std::optional<finding> {
+    const array_position& at = positions_[k];
+    if (at.where.what == part::era_array) return take_eras(at, b);
+    take_bits(at, b);
+    return {};
+  };
+  reader_.read(positions_, take_one, *findings_);
+  positions_.clear();
+}
+
+std::optional<finding> stripe_reader::take_eras(const array_position& at, const pd::block* b) {
+  const std::uint64_t first = at.index * eras_per_array_block;
+  const bool assumes = policy_ == loss_policy::assume_written;
+  if (b) {
+    const auto eras = pd::array_values<pd::le32>(*b);
+    const bool is_possible = has_been_checked() || newest_era(eras) <= metadata_.newest_possible;
+    if (is_possible || !assumes) {
+      add_eras(first, eras, {.from = &at});
+      if (is_possible) return {};
+      return find_future_eras(at, *b, metadata_.newest_possible);
+    }
+  }
+  if (assumes)
+    add_written({first, first + eras_per_array_block},
+                {.era = metadata_.current_era, .is_assumed = true, .from = &at});
+  return {};
+}
+
+void stripe_reader::take_bits(const array_position& at, const pd::block* b) {
+  if (b)
+    add_words(pd::array_values<pd::le64>(*b),
+              {.era = at.where.era, .is_assumed = at.era_is_assumed, .from = &at});
+  else if (policy_ == loss_policy::assume_written)
+    add_written(blocks_of_stripe(stripe_, std::min(at.nr_bits, metadata_.nr_blocks)),
+                {.era = at.where.era, .is_assumed = true, .from = &at});
+}
+
+bool stripe_reader::has_been_checked() const {
+  const auto& in_stripe = metadata_.lost.in_stripe;
+  return !in_stripe.empty() && !in_stripe[stripe_];
+}
+
+// An era that cannot have been counts as the current one.
+void stripe_reader::add_stray_eras(pd::range of_array) {
+  std::vector<pd::le32> possible;
+  const auto look = [&](const stray_blocks::entry& stray, const pd::block& b) {
+    const auto eras = pd::array_room<pd::le32>(b);
+    possible.assign(eras.begin(), eras.end());
+    for (pd::le32& era : possible)
+      if (era > metadata_.newest_possible.value) era = metadata_.current_era.value;
+    add_eras(stray.index * std::uint64_t{eras_per_array_block}, possible, {.is_assumed = true});
+  };
+  if (!of_array.empty())
+    reader_.read_strays(metadata_.lost.eras.of(of_array), sizeof(pd::le32), look);
+}
+
+void stripe_reader::add_stray_bits() {
+  const write_evidence e{.era = metadata_.current_era, .is_assumed = true};
+  reader_.read_strays(metadata_.lost.bits.of({stripe_, stripe_ + 1}), sizeof(pd::le64),
+                      [&](const stray_blocks::entry&, const pd::block& b) {
+                        add_words(pd::array_room<pd::le64>(b), e);
+                      });
+  if (!metadata_.lost.bits_anywhere.empty()) add_words(metadata_.lost.bits_anywhere, e);
+}
+
+void stripe_reader::add_eras_anywhere() {
+  if (metadata_.lost.eras_anywhere.empty()) return;
+  for (std::uint64_t first = blocks_.begin; first < blocks_.end; first += eras_per_array_block)
+    add_eras(first, metadata_.lost.eras_anywhere, {.is_assumed = true});
+}
+
+void stripe_reader::add_ranges() {
+  parts_.clear();
+  metadata_.lost.ranges.parts_of(stripe_, parts_);
+  for (const auto& part : parts_)
+    add_written({blocks_.begin + part.begin, blocks_.begin + part.end},
+                {.era = part.era, .is_assumed = true});
+}
+
+// first: an origin block.
+void stripe_reader::add_eras(std::uint64_t first, std::span<const pd::le32> eras,
+                             write_evidence e) const {
+  const pd::range about = pd::intersection({first, first + eras.size()}, blocks_);
+  if (about.empty()) return;
+  e.first = static_cast<std::uint32_t>(about.begin - blocks_.begin);
+  e.eras = eras.first(about.size());
+  (*sink_)(e);
+}
+
+void stripe_reader::add_words(std::span<const pd::le64> words, write_evidence e) const {
+  e.words = words.first(std::min<std::size_t>(words.size(), bitset_words(blocks_.size())));
+  if (!e.words.empty()) (*sink_)(e);
+}
+
+void stripe_reader::add_written(pd::range blocks, write_evidence e) const {
+  const pd::range about = pd::intersection(blocks, blocks_);
+  if (about.empty()) return;
+  e.first = static_cast<std::uint32_t>(about.begin - blocks_.begin);
+  e.size = static_cast<std::uint32_t>(about.size());
+  (*sink_)(e);
+}
+
+stripe_folder::stripe_folder(const metadata& m, const pd::block_device& device, fold_what what,
+                             loss_policy policy)
+    : metadata_(m), what_(what), reader_(m, device, policy) {}
 
 std::span<const std::uint32_t> stripe_folder::fold(std::uint64_t stripe,
                                                    std::vector<finding>& findings) {
-  eras_.assign(stripe_blocks(metadata_, stripe).size(), 0);
-  // Blocks arrive in any order: the newest era is the same in all of them.
-  const stripe_reader::visitor visit{
-      [&](std::uint64_t first, auto values) { raise(std::span(eras_).subspan(first), values); },
-      [&](era_nr era, auto words) { raise(std::span(eras_), words, era); }};
-  reader_.read(stripe, visit, findings);
-  return eras_;
+  const std::size_t size = stripe_blocks(metadata_, stripe).size();
+  known_.assign(size, 0);
+  any_assumed_ = false;
+  // Evidence arrives in any order: the newest era is the same in all of them.
+  const auto add = [&](const write_evidence& e) {
+    if (e.is_assumed && !std::exchange(any_assumed_, true)) assumed_.assign(size, 0);
+    raise(std::span(e.is_assumed ? assumed_ : known_), e);
+  };
+  reader_.read(stripe, what_, add, findings);
+  if (any_assumed_)
+    for (std::size_t i = 0; i < size; ++i) assumed_[i] = std::max(assumed_[i], known_[i]);
+  return assumed();
+}
+
+std::uint64_t stripe_folder::nr_assumed() const noexcept {
+  std::uint64_t n = 0;
+  if (any_assumed_)
+    for (std::size_t i = 0; i < known_.size(); ++i) n += assumed_[i] != known_[i];
+  return n;
 }
 
 void stripe_filter::since::reset(std::uint64_t nr_blocks) {
   const std::uint64_t all = ~std::uint64_t{0};
-  bits.assign((nr_blocks + bits_per_word - 1) / bits_per_word, era == 0 ? all : 0);
+  known.assign(bitset_words(nr_blocks), era == 0 ? all : 0);
+  assumed.assign(known.size(), 0);
 }
 
-void stripe_filter::since::add(std::uint64_t first, std::span<const pd::le32> eras) {
-  const std::uint64_t least = era;
-  if (least == 0 || least > std::numeric_limits<std::uint32_t>::max()) return;
+void stripe_filter::since::add(const write_evidence& e) {
+  auto& bits = e.is_assumed ? assumed : known;
+  if (!e.eras.empty())
+    add_eras(bits, e.first, e.eras);
+  else if (e.era.value >= era)
+    set_listed(std::span(bits), e);
+}
+
+void stripe_filter::since::add_eras(std::vector<std::uint64_t>& bits, std::uint64_t first,
+                                    std::span<const pd::le32> eras) const {
+  if (era == 0 || era > std::numeric_limits<std::uint32_t>::max()) return;
   const auto take = [&](const pd::le32* values) {
-    merge(bits, first, at_least(values, static_cast<std::uint32_t>(least)));
+    merge(bits, first, at_least(values, static_cast<std::uint32_t>(era)));
     first += bits_per_word;
   };
   for (; eras.size() >= bits_per_word; eras = eras.subspan(bits_per_word)) take(eras.data());
@@ -107,31 +258,35 @@ void stripe_filter::since::add(std::uint64_t first, std::span<const pd::le32> er
   take(last);
 }
 
-void stripe_filter::since::add(era_nr written, std::span<const pd::le64> words) {
-  if (written.value < era) return;
-  for (std::size_t w = 0; w < std::min(words.size(), bits.size()); ++w) bits[w] |= words[w];
-}
-
-stripe_filter::stripe_filter(const metadata& m, const pd::block_device& device, pd::range eras)
+stripe_filter::stripe_filter(const metadata& m, const pd::block_device& device, pd::range eras,
+                             loss_policy policy)
     : metadata_(m),
-      reader_(m, device, fold_what::everything),
-      begin_{eras.begin, {}},
-      end_{eras.end, {}} {}
+      reader_(m, device, policy),
+      begin_{eras.begin, {}, {}},
+      end_{eras.end, {}, {}} {}
 
 std::span<std::uint64_t> stripe_filter::filter(std::uint64_t stripe,
                                                std::vector<finding>& findings) {
   const std::uint64_t nr_blocks = stripe_blocks(metadata_, stripe).size();
   begin_.reset(nr_blocks);
   end_.reset(nr_blocks);
-  const auto add = [&](auto what, auto values) {
-    begin_.add(what, values);
-    end_.add(what, values);
+  const auto add = [&](const write_evidence& e) {
+    begin_.add(e);
+    end_.add(e);
   };
-  reader_.read(stripe, {add, add}, findings);
-  for (std::size_t w = 0; w < begin_.bits.size(); ++w) begin_.bits[w] &= ~end_.bits[w];
-  if (nr_blocks % bits_per_word != 0)
-    begin_.bits.back() &= (std::uint64_t{1} << nr_blocks % bits_per_word) - 1;
-  return begin_.bits;
+  reader_.read(stripe, fold_what::everything, add, findings);
+  nr_in_doubt_ = 0;
+  auto& listed = begin_.assumed;
+  for (std::size_t w = 0; w < listed.size(); ++w) {
+    listed[w] |= begin_.known[w];
+    // Nothing that was found without a superblock is sure not to be too new.
+    if (!metadata_.lost.searched) listed[w] &= ~end_.known[w];
+    if ((w + 1) * bits_per_word > nr_blocks)
+      listed[w] &= (std::uint64_t{1} << nr_blocks % bits_per_word) - 1;
+    const std::uint64_t sure = begin_.known[w] & ~(end_.known[w] | end_.assumed[w]);
+    nr_in_doubt_ += static_cast<std::uint64_t>(std::popcount(listed[w] & ~sure));
+  }
+  return listed;
 }
 
 }  // namespace era

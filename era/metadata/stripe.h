@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Folding: the era in which each origin block was last written, or whether that was in a window of
-// eras, a stripe at a time.
+// Reads metadata a stripe at a time, and folds it: the era in which each origin block was last
+// written, or whether that was in a window of eras.
+//
+//   blocks of the era array --+
+//   blocks of bitsets --------+-> stripe_reader -> write_evidence -> stripe_folder, stripe_filter
+//   losses and stray blocks --+
 #pragma once
 
 #include <cstdint>
@@ -11,83 +15,126 @@
 #include "era/damage/finding.h"
 #include "era/metadata/content.h"
 #include "era/metadata/metadata.h"
+#include "era/metadata/write_evidence.h"
 
 namespace era {
-
-// A stripe is what one block of a bitset covers, and 32 blocks of the era array: 32,576 origin
-// blocks. The last one may be shorter.
-inline constexpr std::uint64_t blocks_per_stripe = bits_per_bitset_block;
 
 std::uint64_t nr_stripes(const metadata&) noexcept;
 pd::range stripe_blocks(const metadata&, std::uint64_t stripe) noexcept;
 
+// What a reader makes of a block that cannot be used.
+enum class loss_policy {
+  refuse,          // a finding: what was read is incomplete, and must not be passed on
+  assume_written,  // all that it covers was written as late as it can have been; no finding
+  omit             // nothing; for what only looks for further damage
+};
+
 enum class fold_what {
   everything,
-  era_array_only  // as far as writesets have been digested
+  era_array_only,  // as far as writesets have been digested
+  writesets_only
 };
 
 // For one thread; borrows the metadata and the device.
 class stripe_reader {
  public:
-  stripe_reader(const metadata&, const pd::block_device&, fold_what);
+  stripe_reader(const metadata&, const pd::block_device&, loss_policy);
 
-  // Called for each sound block of the stripe, in any order. of_array: its values are of the era
-  // array, and are those from this block of the stripe on; of_writeset: its bits are of this era.
-  struct visitor {
-    std::function<void(std::uint64_t first, std::span<const pd::le32>)> of_array;
-    std::function<void(era_nr, std::span<const pd::le64>)> of_writeset;
-  };
-  void read(std::uint64_t stripe, const visitor&, std::vector<finding>& findings);
+  // Hands over all evidence for the blocks of a stripe, in any order. The sink is done with it when
+  // it returns. Adds findings if the policy is to refuse.
+  using evidence_sink = std::function<void(const write_evidence&)>;
+  void read(std::uint64_t stripe, fold_what, const evidence_sink&, std::vector<finding>& findings);
+
+  // The same of one writeset: of the bits of all that are of this era, which are those with indices
+  // [same_era.begin, same_era.end).
+  void read_writeset(era_nr, pd::range same_era, std::uint64_t stripe, const evidence_sink&,
+                     std::vector<finding>& findings);
 
  private:
+  void begin(std::uint64_t stripe, pd::range blocks, const evidence_sink&, std::vector<finding>&);
+  void want(const writeset&);
+  void read_wanted();
+  std::optional<finding> take_eras(const array_position&, const pd::block*);
+  void take_bits(const array_position&, const pd::block*);
+  bool has_been_checked() const;
+  void add_stray_eras(pd::range of_array);
+  void add_stray_bits();
+  void add_eras_anywhere();
+  void add_ranges();
+  void add_eras(std::uint64_t first, std::span<const pd::le32>, write_evidence) const;
+  void add_words(std::span<const pd::le64>, write_evidence) const;
+  void add_written(pd::range blocks, write_evidence) const;
+
   const metadata& metadata_;
-  fold_what what_;
+  const loss_policy policy_;
   content_reader reader_;
   std::vector<array_position> positions_;
+  std::vector<assumed_ranges::stripe_part> parts_;
+  // Of what is read:
+  std::uint64_t stripe_ = 0;
+  pd::range blocks_;  // that evidence may be about
+  const evidence_sink* sink_ = nullptr;
+  std::vector<finding>* findings_ = nullptr;
+  std::vector<finding> unreported_;
 };
 
 // For one thread; borrows the metadata and the device.
 class stripe_folder {
  public:
-  stripe_folder(const metadata&, const pd::block_device&, fold_what = fold_what::everything);
+  stripe_folder(const metadata&, const pd::block_device&, fold_what = fold_what::everything,
+                loss_policy = loss_policy::refuse);
 
-  // The era of each origin block of the stripe: the newest of its value in the era array and of the
-  // writesets that have it, the current one included. Valid until the next call. Where findings are
-  // added, or where the metadata's maps have lost blocks, it is incomplete: what damage hides
-  // counts as never written here, and the caller must not pass it on.
+  // Folds a stripe: returns assumed(). What it and known() return is valid until the next call.
   std::span<const std::uint32_t> fold(std::uint64_t stripe, std::vector<finding>& findings);
+
+  // The last era of each block: as far as it is known, and as it has to be assumed. The truth is
+  // neither older than the former nor newer than the latter.
+  std::span<const std::uint32_t> known() const noexcept { return known_; }
+  std::span<const std::uint32_t> assumed() const noexcept {
+    return any_assumed_ ? assumed_ : known_;
+  }
+  // Blocks of which they differ.
+  std::uint64_t nr_assumed() const noexcept;
 
  private:
   const metadata& metadata_;
+  const fold_what what_;
   stripe_reader reader_;
-  std::vector<std::uint32_t> eras_;
+  std::vector<std::uint32_t> known_, assumed_;
+  bool any_assumed_ = false;
 };
 
-// What the fold says about a window of eras, without a look at each block: for one thread; borrows
+// What the fold says about a window of eras, without a look at each block. For one thread; borrows
 // the metadata and the device.
 class stripe_filter {
  public:
-  stripe_filter(const metadata&, const pd::block_device&, pd::range eras);
+  stripe_filter(const metadata&, const pd::block_device&, pd::range eras,
+                loss_policy = loss_policy::refuse);
 
-  // Block i of the stripe has bit i % 64 of word i / 64: set where its era as fold() has it is in
-  // the window. No bit past the stripe's end is set. Valid until the next call, and the caller's to
-  // change till then.
+  // Block i of the stripe has bit i % 64 of word i / 64: set where one of the eras from known() to
+  // assumed() is in the window. No bit past the stripe's end is set. Valid until the next call, and
+  // the caller's to change till then.
   std::span<std::uint64_t> filter(std::uint64_t stripe, std::vector<finding>& findings);
+
+  // Blocks of the last answer of which another era from known() to assumed() is not in the window.
+  std::uint64_t nr_in_doubt() const noexcept { return nr_in_doubt_; }
 
  private:
   // The blocks that were written in an era or later.
   struct since {
     std::uint64_t era;
-    std::vector<std::uint64_t> bits;
+    std::vector<std::uint64_t> known, assumed;
 
     void reset(std::uint64_t nr_blocks);
-    void add(std::uint64_t first, std::span<const pd::le32> eras);
-    void add(era_nr, std::span<const pd::le64> words);
+    void add(const write_evidence&);
+    void add_eras(std::vector<std::uint64_t>& bits, std::uint64_t first,
+                  std::span<const pd::le32>) const;
   };
 
   const metadata& metadata_;
   stripe_reader reader_;
   since begin_, end_;
+  std::uint64_t nr_in_doubt_ = 0;
 };
 
 }  // namespace era

@@ -17,40 +17,6 @@ constexpr std::size_t blocks_per_batch = 4096;
 
 }  // namespace
 
-bool stray_blocks::add(std::uint64_t index, pd::block_nr where) {
-  if (entries_.size() == most) resolve();
-  if (entries_.size() == most || index >= max_origin_blocks) return false;
-  entries_.push_back({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(where.value)});
-  // Neighbouring versions of a leaf name the same blocks: sorted out before they take memory.
-  if (entries_.size() >= 2 * resolved_ + (1 << 16)) resolve();
-  return true;
-}
-
-void stray_blocks::resolve() {
-  std::sort(entries_.begin(), entries_.end());
-  entries_.erase(std::unique(entries_.begin(), entries_.end()), entries_.end());
-  resolved_ = entries_.size();
-}
-
-std::span<const stray_blocks::entry> stray_blocks::of(pd::range indices) const noexcept {
-  const auto at = [&](std::uint64_t index) {
-    return std::lower_bound(entries_.begin(), entries_.end(), index,
-                            [](const entry& e, auto i) { return e.index < i; });
-  };
-  return {at(indices.begin), at(indices.end)};
-}
-
-bool stray_blocks::contains(std::uint64_t index, pd::block_nr where) const noexcept {
-  return index < max_origin_blocks &&
-         std::binary_search(
-             entries_.begin(), entries_.end(),
-             entry{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(where.value)});
-}
-
-void stray_blocks::erase_blocks(const std::function<bool(pd::block_nr)>& which) {
-  std::erase_if(entries_, [&](const entry& e) { return which({e.block}); });
-}
-
 block_scan::block_scan(const pd::block_device& device)
     : device_(device),
       queue_(device.make_engine(), device.nr_blocks()),
@@ -258,13 +224,13 @@ block_scan::placed_blocks block_scan::place(std::uint32_t nr_blocks) {
   return placed;
 }
 
-std::vector<std::uint64_t> block_scan::merge_bits(std::span<const pd::block_nr> blocks) {
-  std::vector<std::uint64_t> merged;
+std::vector<pd::le64> block_scan::merge_bits(std::span<const pd::block_nr> blocks) {
+  std::vector<pd::le64> merged;
   queue_.read(blocks, [&](std::size_t, const pd::block* data, int) {
     if (!data) return;
     const auto words = pd::array_room<pd::le64>(*data);
     merged.resize(words.size());
-    for (std::size_t i = 0; i < words.size(); ++i) merged[i] |= words[i];
+    for (std::size_t i = 0; i < words.size(); ++i) merged[i] = merged[i] | words[i];
   });
   return merged;
 }

@@ -10,8 +10,9 @@
 #include <vector>
 
 #include "era/format/writeset.h"
-#include "era/metadata/metadata.h"
+#include "era/metadata/stray_blocks.h"
 #include "persistent-data/format/btree_node.h"
+#include "persistent-data/io/block_device.h"
 #include "persistent-data/io/read_queue.h"
 
 namespace era {
@@ -29,36 +30,6 @@ enum class block_class : std::uint8_t {
   bits,  // a block of a bitset
   superblock,
   other  // of the space map
-};
-
-// Blocks of arrays whose trees need not be whole: what stands for the array's block `index`, any
-// number of them, since outdated ones are among them. Sorted by index.
-class stray_blocks {
- public:
-  struct entry {
-    std::uint32_t index, block;
-    friend auto operator<=>(const entry&, const entry&) = default;
-  };
-
-  // False where there are more than memory is to be had for; it is incomplete then.
-  bool add(std::uint64_t index, pd::block_nr);
-  void resolve();  // after all have been added
-
-  bool empty() const noexcept { return entries_.empty(); }
-  // One past the highest index; 0 if there are none.
-  std::uint64_t end() const noexcept {
-    return empty() ? 0 : entries_.back().index + std::uint64_t{1};
-  }
-  bool contains(std::uint64_t index, pd::block_nr) const noexcept;
-  // The entries of array blocks [begin, end).
-  std::span<const entry> of(pd::range indices) const noexcept;
-  void erase_blocks(const std::function<bool(pd::block_nr)>& which);
-
- private:
-  static constexpr std::size_t most = std::size_t{16} << 20;
-
-  std::vector<entry> entries_;
-  std::size_t resolved_ = 0;
 };
 
 // A writeset as a leaf of the writeset tree names it.
@@ -115,7 +86,7 @@ class block_scan {
   placed_blocks place(std::uint32_t nr_blocks);
 
   // The bits that any of these bitset blocks has, by word.
-  std::vector<std::uint64_t> merge_bits(std::span<const pd::block_nr>);
+  std::vector<pd::le64> merge_bits(std::span<const pd::block_nr>);
 
  private:
   // What a worker finds in a batch of blocks.

@@ -24,6 +24,7 @@
 
 #include "era/check/check.h"
 #include "era/check/check_content.h"
+#include "era/metadata/order.h"
 #include "era/repair/search.h"
 #include "era/repair/unreachable.h"
 
@@ -60,7 +61,7 @@ class salvager {
         step_(step),
         queue_(device.make_engine(), device.nr_blocks()) {}
 
-  salvaged run() {
+  metadata run() {
     // Trees are walked again, without what the references put in doubt.
     const bool live = given_.from == source::live;
     const check_summary checked =
@@ -78,11 +79,8 @@ class salvager {
           "{}: the superblock of the metadata snapshot is lost; repair the live metadata",
           device_.path()));
     sb_ = view->sb;
-    result_.uuid = sb_.uuid;
     resolve_block_size(checked.snapshot);
     resolve_nr_blocks(checked.suspects);
-    result_.has_losses.resize((result_.nr_blocks + bits_per_bitset_block - 1) /
-                              std::uint64_t{bits_per_bitset_block});
     map(view->location, checked.suspects);
     if (live && !checked.suspects.unreached.empty())
       unreachable_ =
@@ -90,40 +88,38 @@ class salvager {
     resolve_era(checked.snapshot);
     const bool lost_current = live && may_have_lost_current(checked.suspects);
     place_writesets();
-    nr_checked_ = result_.sources.size();
+    const std::size_t nr_checked = result_.writesets.size();
     const bool is_adopted = live && adopt_snapshot(checked);
     const bool all_found = live && take_unreachable(checked.suspects) && is_adopted;
     // The content of blocks that only others lead to has not been checked.
-    if (result_.sources.size() > nr_checked_) result_.has_losses.clear();
+    if (result_.writesets.size() == nr_checked) result_.lost.in_stripe = std::move(in_stripe_);
     if (all_found && !lost_eras_.empty())
       assume("what the writeset tree has lost is all among them");
     if (lost_current) lost_eras_.push_back({0, last_era_of_a_key + 1});
     if (!all_found || lost_current) fill_lost_eras();
-    result_.eras = std::move(metadata_.eras);
     result_.resolve();
     resolve_order();
     if (live && sb_.metadata_snap != 0) assume("the metadata snapshot is left out");
-    result_.read_from = {metadata_.from, metadata_.sb, metadata_.location, {}, {}, {}};
     return std::move(result_);
   }
 
  private:
   void assume(std::string text) const { report_.assumption(std::move(text)); }
 
+  // What is told is put into sb_, as if it had said so.
   void resolve_block_size(const std::optional<view_summary>& snapshot) {
     const auto valid = [](std::uint32_t size) { return size != 0 && size % 8 == 0; };
+    const std::uint32_t said = sb_.data_block_size;
     if (given_.block_size) {
-      result_.block_size = *given_.block_size;
-      if (result_.block_size != sb_.data_block_size)
+      sb_.data_block_size = *given_.block_size;
+      if (*given_.block_size != said)
         assume(fmt::format("the block size is {} sectors, as told; the superblock says {}",
-                           result_.block_size, std::uint32_t{sb_.data_block_size}));
-    } else if (valid(sb_.data_block_size)) {
-      result_.block_size = sb_.data_block_size;
-    } else if (snapshot && valid(snapshot->sb.data_block_size)) {
-      result_.block_size = snapshot->sb.data_block_size;
+                           *given_.block_size, said));
+    } else if (!valid(said) && snapshot && valid(snapshot->sb.data_block_size)) {
+      sb_.data_block_size = snapshot->sb.data_block_size;
       assume(fmt::format("the block size is that of the metadata snapshot, {} sectors",
-                         result_.block_size));
-    } else {
+                         std::uint32_t{sb_.data_block_size}));
+    } else if (!valid(said)) {
       throw cannot_salvage(fmt::format(
           "{}: the block size is lost; give it with --block-size SECTORS (the table line of the "
           "device has it)",
@@ -168,12 +164,11 @@ class salvager {
           fmt::format("{}: how many blocks the origin has is lost ({}); give it with --nr-blocks N "
                       "(its length divided by the block size, rounded up)",
                       device_.path(), says));
-    result_.nr_blocks = given_.nr_blocks.value_or(found);
-    if (result_.nr_blocks != told || (measured && length != told))
-      assume(fmt::format("{} origin blocks{}; {}{}", result_.nr_blocks,
-                         given_.nr_blocks ? ", as told" : "", says,
-                         measured ? fmt::format(", and the era array has {}", length) : ""));
-    sb_.nr_blocks = result_.nr_blocks;
+    const std::uint32_t resolved = given_.nr_blocks.value_or(found);
+    sb_.nr_blocks = resolved;
+    if (resolved != told || (measured && length != told))
+      assume(fmt::format("{} origin blocks{}; {}{}", resolved, given_.nr_blocks ? ", as told" : "",
+                         says, measured ? fmt::format(", and the era array has {}", length) : ""));
   }
 
   // Bits of the longest bitset that the metadata has room for. If the era array does not tell, the
@@ -194,9 +189,10 @@ class salvager {
     for (const pd::block_nr b : suspects.contested) counter.exclude(b);
     pd::btree_walk walk(queue_, counter);
     const finding_sink sink = [this](finding f) { note(std::move(f)); };
-    metadata_ = map_metadata(walk, given_.from, location, sb_, sink);
+    in_stripe_.resize(stripes_for(sb_.nr_blocks));
+    result_ = map_metadata(walk, given_.from, location, sb_, sink);
     step_();
-    newest_in_array_ = check_content(metadata_, device_, sink);
+    newest_in_array_ = check_content(result_, device_, sink);
     step_();
   }
 
@@ -233,10 +229,8 @@ class salvager {
   }
 
   void note_losses(pd::range blocks) {
-    const std::uint64_t end = std::min<std::uint64_t>(blocks.end, result_.nr_blocks);
-    for (std::uint64_t stripe = blocks.begin / bits_per_bitset_block;
-         stripe * bits_per_bitset_block < end; ++stripe)
-      result_.has_losses[stripe] = true;
+    const std::uint64_t end = stripes_for(std::min<std::uint64_t>(blocks.end, sb_.nr_blocks));
+    for (std::uint64_t i = blocks.begin / blocks_per_stripe; i < end; ++i) in_stripe_[i] = true;
   }
 
   bool has_current() const { return given_.from == source::live && sb_.current_root != 0; }
@@ -247,14 +241,13 @@ class salvager {
     if (has_current() || suspects.complete || sb_.current_era == 0) return false;
     const auto is_last = [&](era_nr era) { return era.value >= sb_.current_era; };
     return std::none_of(newest_in_array_.begin(), newest_in_array_.end(), is_last) &&
-           std::none_of(metadata_.writesets.begin(), metadata_.writesets.end(),
-                        [&](const writeset& ws) { return is_last(ws.where.era); });
+           std::none_of(result_.writesets.begin(), result_.writesets.end(),
+                        [&](const writeset& ws) { return is_last(ws.era); });
   }
 
   // Is an archived writeset's era one that it can have?
   bool is_possible(const writeset& ws) const {
-    return ws.where.era.value != 0 &&
-           ws.where.era.value < sb_.current_era + (has_current() ? 0u : 1u);
+    return ws.era.value != 0 && ws.era.value < sb_.current_era + (has_current() ? 0u : 1u);
   }
 
   // Where something is from the future, or the present cannot be, the superblock may have the wrong
@@ -262,11 +255,10 @@ class salvager {
   void resolve_era(const std::optional<view_summary>& snapshot) {
     const std::uint32_t told = sb_.current_era;
     bool contradicted =
-        impossible_era_ || told > max_current_era || (told == 0 && !metadata_.writesets.empty()) ||
+        impossible_era_ || told > max_current_era || (told == 0 && !result_.writesets.empty()) ||
         (snapshot && snapshot->sb.current_era > told) || unreachable_.newest_era > told;
-    for (const writeset& ws : metadata_.writesets)
-      if (ws.where.what == part::writeset && ws.where.era.value != 0 && !is_possible(ws))
-        contradicted = true;
+    for (const writeset& ws : result_.writesets)
+      if (!ws.is_current && ws.era.value != 0 && !is_possible(ws)) contradicted = true;
     std::uint32_t era = told;
     if (contradicted) {
       era = newest_era_on(device_, step_) + 1;
@@ -286,48 +278,49 @@ class salvager {
       era = *given_.current_era;
     }
     result_.current_era = {era};
-    result_.last_possible = {told};
+    result_.newest_possible = {told};
   }
 
-  // Takes a bitset as one that lists blocks that were written in an era, known or assumed. Bits
-  // past the origin's end do not count: a size that nothing confirms is cut there.
-  void take(std::uint32_t era, bool era_is_assumed, std::uint32_t nr_bits, pd::array_map bits) {
-    if (bits.known_end() == 0)
-      assume_written(era, {0, nr_bits});
+  // Takes a bitset as one that lists blocks that were written in its era. Bits past the origin's
+  // end do not count: a size that nothing confirms is cut there.
+  void take(writeset ws) {
+    if (ws.bits.known_end() == 0)
+      assume_written(ws.era, {0, ws.nr_bits});
     else
-      result_.sources.push_back({era, nr_bits, era_is_assumed, std::move(bits)});
+      result_.writesets.push_back(std::move(ws));
   }
-  void assume_written(std::uint32_t era, pd::range blocks) {
-    result_.ranges.add(era, blocks, result_.nr_blocks);
+  void assume_written(era_nr era, pd::range blocks) {
+    result_.lost.ranges.add(era.value, blocks, result_.nr_blocks);
   }
 
   void place_writesets() {
-    const std::uint32_t current = result_.current_era.value;
     std::sort(size_in_doubt_.begin(), size_in_doubt_.end());
     std::uint64_t impossible = 0;
     era_nr first_impossible;
-    for (; !metadata_.writesets.empty(); metadata_.writesets.pop_front()) {
-      writeset& ws = metadata_.writesets.front();
-      const bool archived = ws.where.what == part::writeset;
-      const bool known = archived ? is_possible(ws) : current == sb_.current_era;
-      if (archived && !known && impossible++ == 0) first_impossible = ws.where.era;
-      std::uint32_t nr_bits = ws.nr_bits;
-      const std::uint32_t era = archived && known ? ws.where.era.value : current;
+    // Those that are kept go to the end: there may be too many for a second list.
+    for (std::size_t n = result_.writesets.size(); n > 0; --n) {
+      writeset ws = std::move(result_.writesets.front());
+      result_.writesets.pop_front();
       const bool size_in_doubt =
-          nr_bits > max_origin_blocks ||
-          (archived ? std::binary_search(size_in_doubt_.begin(), size_in_doubt_.end(),
-                                         ws.where.era.value)
-                    : current_size_in_doubt_);
+          ws.nr_bits > max_origin_blocks ||
+          (ws.is_current
+               ? current_size_in_doubt_
+               : std::binary_search(size_in_doubt_.begin(), size_in_doubt_.end(), ws.era.value));
+      const bool known =
+          ws.is_current ? result_.current_era.value == sb_.current_era : is_possible(ws);
+      if (!ws.is_current && !known && impossible++ == 0) first_impossible = ws.era;
+      if (ws.is_current || !known) ws.era = result_.current_era;
+      ws.era_is_assumed = !known;
       if (size_in_doubt) {
-        if (ws.bits.known_end() > 0) assume_written(era, {nr_bits, result_.nr_blocks});
-        nr_bits = result_.nr_blocks;
+        if (ws.bits.known_end() > 0) assume_written(ws.era, {ws.nr_bits, result_.nr_blocks});
+        ws.nr_bits = result_.nr_blocks;
       }
-      take(era, !known, nr_bits, std::move(ws.bits));
+      take(std::move(ws));
     }
     if (impossible > 0)
       assume(fmt::format("{} of an impossible era are of era {}; the first is of era {}",
                          impossible == 1 ? "a writeset" : fmt::format("{} writesets", impossible),
-                         current, first_impossible));
+                         result_.current_era, first_impossible));
   }
 
   // A lost part of the live writeset tree may have led to bitsets that the snapshot shares. Those
@@ -348,8 +341,8 @@ class salvager {
     for (; !snapshot.writesets.empty(); snapshot.writesets.pop_front()) {
       writeset& ws = snapshot.writesets.front();
       const bool known = is_possible(ws);
-      take(known ? ws.where.era.value : result_.current_era.value, !known, result_.nr_blocks,
-           std::move(ws.bits));
+      take({std::move(ws.bits), known ? ws.era : result_.current_era, result_.nr_blocks, false,
+            !known});
     }
     return is_whole;
   }
@@ -358,15 +351,15 @@ class salvager {
   bool take_unreachable(const suspect_references& suspects) {
     if (suspects.unreached.empty()) return suspects.complete && suspects.contested.empty();
     unreachable_metadata& found = unreachable_;
-    const std::uint32_t current = result_.current_era.value;
-    std::uint32_t oldest = current, newest = 0;
+    const era_nr current = result_.current_era;
+    era_nr oldest = current, newest;
     for (unreachable_writeset& ws : found.writesets) {
-      const bool known = ws.era != 0 && ws.era <= current;
-      const auto era = known ? static_cast<std::uint32_t>(ws.era) : current;
+      const bool known = ws.era != 0 && ws.era <= current.value;
+      const era_nr era = known ? era_nr{static_cast<std::uint32_t>(ws.era)} : current;
       oldest = std::min(oldest, era);
       newest = std::max(newest, era);
       // Nothing confirms its size: what it has lost counts up to the end of the origin.
-      take(era, !known, result_.nr_blocks, std::move(ws.bits));
+      take({std::move(ws.bits), era, result_.nr_blocks, false, !known});
     }
     if (const std::size_t n = found.writesets.size(); n == 1)
       assume(fmt::format("a writeset that nothing leads to is of era {}", newest));
@@ -376,16 +369,15 @@ class salvager {
     if (!found.bits.empty()) {
       assume(
           fmt::format("blocks in bitsets that nothing leads to were written in era {}", current));
-      result_.stray_bits = std::move(found.bits);
+      result_.lost.bits = std::move(found.bits);
     }
     if (!found.bits_anywhere.empty()) {
       assume("blocks of bitsets whose place nothing tells count at every place");
-      result_.bits_anywhere = std::move(found.bits_anywhere);
+      result_.lost.bits_anywhere = std::move(found.bits_anywhere);
     }
     for (std::uint64_t stripe = 0; stripe < found.lost_stripes.size(); ++stripe)
       if (found.lost_stripes[stripe])
-        assume_written(current, {stripe * bits_per_bitset_block,
-                                 (stripe + 1) * std::uint64_t{bits_per_bitset_block}});
+        assume_written(current, blocks_of_stripe(stripe, result_.nr_blocks));
     if (found.too_many || found.has_evidence) lost_eras_.push_back({0, last_era_of_a_key + 1});
     return suspects.complete && suspects.contested.empty() && found.explained;
   }
@@ -400,20 +392,26 @@ class salvager {
           fmt::format("all blocks were written in era {}, since a lost part of the writeset "
                       "tree may have listed them",
                       era));
-      assume_written(era, {0, result_.nr_blocks});
+      assume_written({era}, {0, result_.nr_blocks});
     }
   }
 
   // Blocks whose era the array has lost count as written in the current one.
   void resolve_order() {
-    newest_in_array_.resize((result_.nr_blocks + bits_per_bitset_block - 1) /
-                            std::uint64_t{bits_per_bitset_block});
+    newest_in_array_.resize(nr_stripes(result_));
     for (const pd::range& lost : lost_of_array_)
-      for (std::uint64_t s = lost.begin / bits_per_bitset_block;
-           s < newest_in_array_.size() && s * bits_per_bitset_block < lost.end; ++s)
+      for (std::uint64_t s = lost.begin / blocks_per_stripe;
+           s < newest_in_array_.size() && s * blocks_per_stripe < lost.end; ++s)
         newest_in_array_[s] = result_.current_era;
-    result_.is_folded = is_out_of_order(result_, device_, newest_in_array_);
-    if (result_.is_folded)
+    // Ranges are large: to compare them block by block is not worth it.
+    const auto& ranges = result_.lost.ranges.all();
+    bool& must_fold = result_.lost.must_fold;
+    must_fold = !ranges.empty() && std::any_of(newest_in_array_.begin(), newest_in_array_.end(),
+                                               [&](era_nr e) { return e.value > ranges[0].era; });
+    if (!must_fold)
+      find_out_of_order(result_, device_, loss_policy::assume_written, newest_in_array_,
+                        [&](const out_of_order&) { must_fold = true; });
+    if (must_fold)
       assume(
           "all writesets are digested, since digestion would replace newer eras of the era array "
           "with older ones");
@@ -425,22 +423,20 @@ class salvager {
   const std::function<void()>& step_;
   pd::read_queue queue_;
   superblock sb_{};
-  metadata metadata_;
-  salvaged result_;
-
+  metadata result_;
   unreachable_metadata unreachable_;
   std::vector<pd::range> lost_eras_;
   std::deque<std::uint32_t> size_in_doubt_;  // of the archived writesets of these eras
   bool current_size_in_doubt_ = false;
   bool impossible_era_ = false;
-  std::size_t nr_checked_ = 0;            // of the sources
+  std::vector<bool> in_stripe_;           // as losses::in_stripe
   std::vector<pd::range> lost_of_array_;  // origin blocks
   std::vector<era_nr> newest_in_array_;   // by stripe
 };
 
 }  // namespace
 
-salvaged salvage_metadata(const pd::block_device& device, const repair_options& given,
+metadata salvage_metadata(const pd::block_device& device, const repair_options& given,
                           const repair_report& report, const std::function<void()>& step) {
   return salvager(device, given, report, step).run();
 }

@@ -11,7 +11,6 @@
 
 #include "era/damage/finding.h"
 #include "era/metadata/metadata.h"
-#include "era/repair/salvaged.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era {
@@ -37,8 +36,9 @@ struct repair_report {
 };
 
 // Reads all metadata. step: called now and then; what it throws ends it. Throws cannot_salvage,
-// no_snapshot, device_error. Nothing is ever written.
-salvaged salvage_metadata(const pd::block_device&, const repair_options&, const repair_report&,
+// no_snapshot, device_error. Nothing is ever written. What it returns is for
+// loss_policy::assume_written.
+metadata salvage_metadata(const pd::block_device&, const repair_options&, const repair_report&,
                           const std::function<void()>& step);
 
 }  // namespace era

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "era/repair/block_scan.h"
 #include "persistent-data/format/btree_node.h"
 
 namespace era {
@@ -46,8 +47,7 @@ class searcher {
         counter_(device.nr_blocks(), pd::reference_counter::counting::no_but_forgets),
         walk_(queue_, counter_) {}
 
-  salvaged run() {
-    result_.searched = result_.is_folded = true;
+  metadata run() {
     read_first_block();
     scan_.scan_all(step_);
     if (scan_.all(block_class::array_leaf).empty())
@@ -66,13 +66,10 @@ class searcher {
                                  "cannot be told",
                                  gaps)
                    : "no era array is whole"));
-      result_.sources.clear();
-      result_.stray_eras = {};
-      result_.stray_bits = {};
-      result_.eras_anywhere.clear();
-      result_.bits_anywhere.clear();
+      result_.lost = {};
       result_.eras = pd::array_map(result_.nr_blocks, sizeof(pd::le32));
     }
+    result_.lost.searched = result_.lost.must_fold = true;
     result_.resolve();
     return std::move(result_);
   }
@@ -104,7 +101,7 @@ class searcher {
                       "era any more may be newer; it has to be {} or later",
                       *given_.current_era, newest, newest + 1));
     result_.current_era = {given_.current_era.value_or(newest + 1)};
-    result_.last_possible = {newest};
+    result_.newest_possible = {newest};
     if (given_.current_era) return;
     assume(fmt::format(
         "the current era is {}: {} is the newest that any block names; if it was a later one, give "
@@ -253,16 +250,16 @@ class searcher {
   bool collect() {
     block_scan::placed_blocks found = scan_.place(result_.nr_blocks);
     if (!found.is_complete) return false;
-    result_.stray_eras = std::move(found.eras);
-    result_.stray_bits = std::move(found.bits);
+    result_.lost.eras = std::move(found.eras);
+    result_.lost.bits = std::move(found.bits);
     std::vector<bool> placed(scan_.nr_blocks());
     for (std::uint64_t i = 0; i < result_.eras.nr_blocks(); ++i)
       if (const auto block = result_.eras.block(i)) placed[block->value] = true;
     const auto is_placed = [&](pd::block_nr b) { return placed[b.value]; };
-    result_.stray_eras.erase_blocks(is_placed);
+    result_.lost.eras.erase_blocks(is_placed);
     std::erase_if(found.unplaced_eras, is_placed);
     take_unplaced(found.unplaced_eras, found.unplaced_bits);
-    if (!result_.stray_bits.empty())
+    if (!result_.lost.bits.empty())
       assume(
           fmt::format("all blocks in bitsets were written in era {}, since which is the current "
                       "writeset is unknown",
@@ -272,16 +269,16 @@ class searcher {
 
   // A block whose place nothing tells counts at every place.
   void take_unplaced(std::span<const pd::block_nr> eras, std::span<const pd::block_nr> bits) {
-    if (!eras.empty()) result_.eras_anywhere.assign(eras_per_array_block, 0);
+    if (!eras.empty()) result_.lost.eras_anywhere.assign(eras_per_array_block, pd::le32(0));
     queue_.read(eras, [&](std::size_t, const pd::block* data, int) {
       if (!data) return;
       const auto values = pd::array_room<pd::le32>(*data);
       for (std::size_t i = 0; i < values.size(); ++i)
-        result_.eras_anywhere[i] =
-            std::max(result_.eras_anywhere[i],
-                     std::min<std::uint32_t>(values[i], result_.current_era.value));
+        result_.lost.eras_anywhere[i] =
+            std::max<std::uint32_t>(result_.lost.eras_anywhere[i],
+                                    std::min<std::uint32_t>(values[i], result_.current_era.value));
     });
-    result_.bits_anywhere = scan_.merge_bits(bits);
+    result_.lost.bits_anywhere = scan_.merge_bits(bits);
     if (const std::size_t n = eras.size() + bits.size(); n > 0)
       assume(
           fmt::format("{} blocks of arrays count at every place, since nothing tells theirs", n));
@@ -301,12 +298,12 @@ class searcher {
   superblock first_{};
   std::vector<candidate> candidates_;
   std::uint64_t nr_judged_ = 0;
-  salvaged result_;
+  metadata result_;
 };
 
 }  // namespace
 
-salvaged search_metadata(const pd::block_device& device, const repair_options& given,
+metadata search_metadata(const pd::block_device& device, const repair_options& given,
                          const repair_report& report, const std::function<void()>& step) {
   return searcher(device, given, report, step).run();
 }

@@ -11,7 +11,7 @@
 namespace era {
 
 // As salvage_metadata. Findings are left to the caller.
-salvaged search_metadata(const pd::block_device&, const repair_options&, const repair_report&,
+metadata search_metadata(const pd::block_device&, const repair_options&, const repair_report&,
                          const std::function<void()>& step);
 
 // The newest era that any intact block of the device names, outdated blocks among them.

@@ -23,8 +23,8 @@ struct unreachable_metadata {
   std::vector<unreachable_writeset> writesets;  // those whose leaf of the writeset tree is there
   stray_blocks bits;                            // of others, whose era is unknown
   bool explained = false;  // each of the blocks is intact, and what it was for is known
-  std::vector<std::uint64_t> bits_anywhere;  // by word: of bitset blocks whose place nothing tells
-  std::vector<bool> lost_stripes;            // by stripe: a leaf leads to a broken block
+  std::vector<pd::le64> bits_anywhere;  // by word: of bitset blocks whose place nothing tells
+  std::vector<bool> lost_stripes;       // by stripe: a leaf leads to a broken block
   // Intact blocks say what cannot be: something was written, and nobody knows where.
   bool has_evidence = false;
   std::uint32_t newest_era = 0;  // that any of the blocks names

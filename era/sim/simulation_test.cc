@@ -108,7 +108,7 @@ class Simulation : public ::testing::Test {
     std::vector<std::uint32_t> all;
     std::vector<finding> findings;
     stripe_folder folder(*m, device);
-    while (all.size() < m->sb.nr_blocks) {
+    while (all.size() < m->nr_blocks) {
       const auto stripe = folder.fold(all.size() / blocks_per_stripe, findings);
       all.insert(all.end(), stripe.begin(), stripe.end());
     }

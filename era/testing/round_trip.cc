@@ -33,7 +33,8 @@ bool dump_metadata(const metadata& m, const pd::block_device& device, const dump
                    const text_sink& out, const finding_sink& sink) {
   xml_writer writer(options.compact ? xml_form::compact : xml_form::full, out);
   return copy_metadata(m, device, options.logical ? copy_form::logical : copy_form::as_it_is,
-                       writer, sink);
+                       loss_policy::refuse, writer, sink, [](std::uint64_t) {})
+      .is_complete;
 }
 
 std::string dump_of(const std::string& path, dump_options options, source from) {
@@ -61,8 +62,9 @@ std::string repair_to(const std::string& from, const std::string& to, const repa
   metadata_builder builder(opener(to, output), [] {});
   try {
     const pd::block_device device(from, pd::access::shared);
-    const salvaged saved = salvage_metadata(device, given, report, [] {});
-    write_document(saved, device, false, builder, [](std::uint64_t) {});
+    const metadata saved = salvage_metadata(device, given, report, [] {});
+    copy_metadata(saved, device, copy_form::as_it_is, loss_policy::assume_written, builder,
+                  ignore_findings, [](std::uint64_t) {});
     builder.commit();
     return "";
   } catch (const cannot_salvage&) {

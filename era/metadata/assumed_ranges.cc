@@ -4,10 +4,9 @@
 //    shortened at each look, so that all ranges together take little more than a pass.
 // 2. A range covers at most two stripes in part: the one in which it begins, and the one in which
 //    it ends. A part is kept only if it reaches further than all newer parts of its stripe.
-#include "era/repair/assumed_ranges.h"
+#include "era/metadata/assumed_ranges.h"
 
 #include <algorithm>
-#include <cassert>
 #include <numeric>
 #include <tuple>
 
@@ -102,15 +101,13 @@ assumed_ranges::entries assumed_ranges::of_era(std::uint32_t era) const noexcept
   return {begin, end};
 }
 
-void assumed_ranges::raise(std::uint64_t stripe, std::span<std::uint32_t> eras) const {
-  assert(eras.size() <= stripe_size);
+void assumed_ranges::parts_of(std::uint64_t stripe, std::vector<stripe_part>& parts) const {
   if (stripe < whole_.size() && whole_[stripe] != 0)
-    for (std::uint32_t& era : eras) era = std::max(era, whole_[stripe]);
+    parts.push_back({0, static_cast<std::uint32_t>(stripe_size), {whole_[stripe]}});
   const auto first = std::lower_bound(partials_.begin(), partials_.end(), stripe,
                                       [](const partial& p, auto s) { return p.stripe < s; });
   for (auto p = first; p != partials_.end() && p->stripe == stripe; ++p)
-    for (std::size_t i = p->begin; i < std::min<std::size_t>(p->end, eras.size()); ++i)
-      eras[i] = std::max(eras[i], p->era);
+    parts.push_back({p->begin, p->end, {p->era}});
 }
 
 }  // namespace era

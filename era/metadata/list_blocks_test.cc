@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The list against a filter of the description that the metadata was built from.
-#include "era/invalidate/invalidate.h"
+#include "era/metadata/list_blocks.h"
 
 #include <gtest/gtest.h>
 
@@ -39,7 +39,7 @@ listed_text list(const std::string& path, era_window window) {
   listed_text result;
   const finding_sink sink = [&](finding f) { result.findings.push_back(std::move(f)); };
   const auto m = open_metadata(queue, device, source::live, sink);
-  const listed_blocks listed = list_blocks(*m, device, window, sink);
+  const listed_blocks listed = list_blocks(*m, device, window, loss_policy::refuse, sink);
   take(listed, result);
   return result;
 }
@@ -51,8 +51,8 @@ listed_text list_salvaged(const std::string& path, era_window window) {
                              [](const std::string&) {}};
   repair_options given;
   given.block_size = 128;
-  const salvaged saved = salvage_metadata(device, given, report, [] {});
-  take(list_blocks(saved, device, window), result);
+  const metadata saved = salvage_metadata(device, given, report, [] {});
+  take(list_blocks(saved, device, window, loss_policy::assume_written, ignore_findings), result);
   return result;
 }
 

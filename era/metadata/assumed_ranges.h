@@ -12,8 +12,8 @@
 
 namespace era {
 
-// Hostile metadata may have millions of ranges: one takes 12 bytes, and raise() takes time
-// for the blocks of the span, not for the ranges.
+// Hostile metadata may have millions of ranges: one takes 12 bytes, and parts_of() takes time
+// for the blocks of the stripe, not for the ranges.
 class assumed_ranges {
  public:
   struct entry {
@@ -42,9 +42,14 @@ class assumed_ranges {
   const std::deque<entry>& all() const noexcept { return entries_; }
   entries of_era(std::uint32_t era) const noexcept;
 
-  // Raises the era of each block of a stripe to the newest era whose ranges cover it. eras[0]
-  // belongs to the stripe's first block.
-  void raise(std::uint64_t stripe, std::span<std::uint32_t> eras) const;
+  // Origin blocks [begin, end), counted from the stripe's first one, were written in an era.
+  struct stripe_part {
+    std::uint32_t begin, end;
+    era_nr era;
+  };
+  // Adds the parts that the ranges have in a stripe: together they say for each of its blocks the
+  // newest era whose ranges cover it. Those that others outdo are left out.
+  void parts_of(std::uint64_t stripe, std::vector<stripe_part>& parts) const;
 
  private:
   // A range covers a part of this stripe: blocks [begin, end) of it.

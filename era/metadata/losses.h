@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What stands for the lost parts of metadata, and what is known of them: nothing of it says that a
+// block was written earlier than it may have been. Metadata without damage has none of it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "era/metadata/assumed_ranges.h"
+#include "era/metadata/stray_blocks.h"
+#include "persistent-data/format/le.h"
+
+namespace era {
+
+struct losses {
+  // Origin blocks that count as written, each range in an era.
+  assumed_ranges ranges;
+  // Blocks of bitsets that nothing names: their bits count as written in the current era.
+  stray_blocks bits;
+  // The newest of the eras in any of these blocks of era arrays counts, too, besides that of the
+  // array itself: it is assumed that they were the array's.
+  stray_blocks eras;
+  // From blocks whose place nothing tells: eras by place in any block of the era array, for the
+  // fold of everything only; and the words of bitset blocks, whose bits count as written in the
+  // current era. Empty if there are none.
+  std::vector<pd::le32> eras_anywhere;
+  std::vector<pd::le64> bits_anywhere;
+  // By stripe: a block that it needs cannot be used. Empty: not known, it may be any.
+  std::vector<bool> in_stripe;
+  // The superblock is lost: what is read may be outdated or of another place, and too new as well.
+  bool searched = false;
+  // The array has eras that are newer than a writeset's. Digestion would replace them with the
+  // older one, so that a copy has no writesets: all are folded into its array.
+  bool must_fold = false;
+};
+
+}  // namespace era
