@@ -119,26 +119,30 @@ class copier {
     const fold_what what = is_folded_ ? fold_what::everything : fold_what::era_array_only;
     const auto new_worker = [&, what] {
       return [this, encoder = stripe_encoder(m_, device_, what, policy_, to_)](
-                 std::uint64_t i) mutable { return encode(encoder, i); };
+                 std::uint64_t item) mutable { return encode(encoder, stripes_of(item)); };
     };
     struct ended_by_damage {};
     std::uint64_t assumed = 0;
-    const auto use = [&](std::uint64_t i, const copied_stripe& made) {
-      for (const finding& f : made.findings) sink_(f);
-      if (!made.findings.empty()) throw ended_by_damage();
-      while (open_ < sections_.size() && i >= ends_[open_]) next_section();
-      to_.append(made.encoded);
-      assumed += made.assumed;
-      progress_(done_ += made.bytes);
+    const auto use = [&](std::uint64_t item, const std::vector<copied_stripe>& all) {
+      std::uint64_t at = stripes_of(item).begin;
+      for (const copied_stripe& made : all) {
+        for (const finding& f : made.findings) sink_(f);
+        if (!made.findings.empty()) throw ended_by_damage();
+        for (; open_ < sections_.size() && at >= ends_[open_]; ++open_) next_section();
+        to_.append(made.encoded);
+        assumed += made.assumed;
+        progress_(done_ += made.bytes);
+        ++at;
+      }
     };
     to_.begin_superblock({m_.block_size, m_.nr_blocks, m_.current_era, m_.uuid});
-    begin_section();
+    begin_section(0);
     try {
-      pd::in_order(device_.nr_workers(), end_of_writesets() + nr_stripes(m_), new_worker, use);
+      pd::in_order(device_.nr_workers(), bitset_items() + nr_stripes(m_), new_worker, use);
     } catch (const ended_by_damage&) {
       return {};
     }
-    while (open_ < sections_.size()) next_section();
+    for (; open_ < sections_.size(); ++open_) next_section();
     to_.end_era_array();
     to_.end_superblock();
     return {true, is_folded_ ? std::optional(assumed) : std::nullopt};
@@ -158,19 +162,41 @@ class copier {
 
   std::uint64_t end_of_writesets() const { return ends_.empty() ? 0 : ends_.back(); }
 
-  copied_stripe encode(stripe_encoder& encoder, std::uint64_t i) const {
-    if (i >= end_of_writesets()) return encoder.of_array(i - end_of_writesets());
-    const auto at = std::upper_bound(ends_.begin(), ends_.end(), i) - ends_.begin();
-    const auto section = static_cast<std::size_t>(at);
-    const bool is_last = section + 1 == sections_.size();
-    const std::uint64_t end = is_last ? m_.writesets.size() : sections_[section + 1].first;
-    return encoder.of_writeset(sections_[section], end,
-                               i - (section == 0 ? 0 : ends_[section - 1]));
+  // A stripe of a bitset is too little to hand from one thread to another.
+  static constexpr std::uint64_t bitset_stripes_per_item = 4;
+  std::uint64_t bitset_items() const {
+    return (end_of_writesets() + bitset_stripes_per_item - 1) / bitset_stripes_per_item;
+  }
+  pd::range stripes_of(std::uint64_t item) const {
+    if (item < bitset_items())
+      return pd::intersection(
+          {item * bitset_stripes_per_item, (item + 1) * bitset_stripes_per_item},
+          {0, end_of_writesets()});
+    const std::uint64_t at = end_of_writesets() + item - bitset_items();
+    return {at, at + 1};
   }
 
-  void begin_section() {
-    if (open_ < sections_.size())
-      to_.begin_writeset(sections_[open_].era, sections_[open_].nr_bits);
+  // stripes: of the row.
+  std::vector<copied_stripe> encode(stripe_encoder& encoder, pd::range stripes) const {
+    std::vector<copied_stripe> made;
+    for (std::uint64_t at = stripes.begin; at < stripes.end; ++at)
+      made.push_back(at < end_of_writesets() ? encode_bits(encoder, at)
+                                             : encoder.of_array(at - end_of_writesets()));
+    return made;
+  }
+
+  copied_stripe encode_bits(stripe_encoder& encoder, std::uint64_t at) const {
+    const auto section =
+        static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), at) - ends_.begin());
+    const std::uint64_t end =
+        section + 1 == sections_.size() ? m_.writesets.size() : sections_[section + 1].first;
+    return encoder.of_writeset(sections_[section], end,
+                               at - (section == 0 ? 0 : ends_[section - 1]));
+  }
+
+  void begin_section(std::size_t section) {
+    if (section < sections_.size())
+      to_.begin_writeset(sections_[section].era, sections_[section].nr_bits);
     else
       to_.begin_era_array();
   }
@@ -178,8 +204,7 @@ class copier {
   void next_section() {
     add_rest(sections_[open_]);
     to_.end_writeset();
-    ++open_;
-    begin_section();
+    begin_section(open_ + 1);
   }
 
   // The stripes of which no block is known: what is assumed of them, and nothing else.
