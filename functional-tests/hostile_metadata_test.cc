@@ -10,6 +10,7 @@
 #include "era/repair/salvage.h"
 #include "functional-tests/hostile_metadata.h"
 #include "functional-tests/sweep_run.h"
+#include "persistent-data/format/errors.h"
 
 namespace era::test {
 namespace {
@@ -77,7 +78,7 @@ class HostileMetadata : public ::testing::Test {
       const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
       try {
         salvage_metadata(device, given, ignored, [] {});
-      } catch (const cannot_salvage&) {
+      } catch (const pd::damaged_metadata&) {
       }
     });
     image_.blocks()[0] = before;

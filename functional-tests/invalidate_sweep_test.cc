@@ -17,6 +17,7 @@
 #include "era/testing/kernel_image.h"
 #include "era/testing/mutations.h"
 #include "functional-tests/random_damage.h"
+#include "persistent-data/format/errors.h"
 
 namespace era::test {
 namespace {
@@ -157,7 +158,7 @@ TEST_P(InvalidateSweep, MissesNoBlockIfSeveralAreDamaged) {
         for (std::size_t i = 0; i < truth.size(); ++i)
           missing += window.begin <= truth[i] && truth[i] < window.end &&
                      (i >= listed.size() || !listed[i]);
-    } catch (const cannot_salvage&) {
+    } catch (const pd::damaged_metadata&) {
       ++refused;
     }
     damage.mend();

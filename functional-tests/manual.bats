@@ -53,7 +53,7 @@ options_in_synopsis() {
 }
 
 @test "every class of finding has its paragraph" {
-  classes=$(sed -n 's/^ *{error_class::[a-z_]*, "\([a-z-]*\)".*/\1/p' \
+  classes=$(sed -n 's/^ *return {"\([a-z-]*\)",.*/\1/p' \
     "$top/persistent-data/format/error_class.h" | sort)
   [[ $(wc -l <<<"$classes") -ge 13 ]]
   same "$classes" "$(sed -n 's/^\.It Cm \([a-z-]*\)$/\1/p' "$top/man8/era_check.8" | sort)"

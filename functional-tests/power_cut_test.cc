@@ -18,6 +18,7 @@
 #include "era/dm_target/target.h"
 #include "era/metadata/stripe.h"
 #include "era/testing/round_trip.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/testing/recording_store.h"
 
@@ -123,7 +124,7 @@ class workload {
       if (fault_ == fault::goes_on_after_failure) open();
     } catch (const pd::no_space&) {
       was_full_ = true;
-    } catch (const refused&) {
+    } catch (const pd::invalid_input&) {
       if (!has_failed_ && !was_full_) throw;
     }
   }

@@ -13,6 +13,7 @@
 #include "era/repair/salvage.h"
 #include "era/sim/origin.h"
 #include "era/testing/round_trip.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/testing/recording_store.h"
 #include "persistent-data/testing/scratch_device.h"
 
@@ -77,7 +78,7 @@ class repair_judge {
       if (const std::string why = era::test::repair_to(path, output_.path(), given, report);
           !why.empty())
         return why;
-    } catch (const era::cannot_salvage& e) {
+    } catch (const pd::damaged_metadata& e) {
       return refusal_ = e.what();
     }
     return judge_output(truth);

@@ -16,6 +16,7 @@
 #include "era/dm_target/target.h"
 #include "era/metadata/stripe.h"
 #include "era/testing/round_trip.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/testing/recording_store.h"
 
@@ -266,7 +267,7 @@ class run {
     bool was_refused = false;
     try {
       call();
-    } catch (const refused&) {
+    } catch (const pd::invalid_input&) {
       was_refused = true;
     }
     expect(was_refused != is_accepted, was_refused ? "refused" : "not refused");

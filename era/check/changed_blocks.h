@@ -16,7 +16,7 @@ namespace era {
 // those that matter to it.
 class changed_blocks {
  public:
-  // Throws no_snapshot, device_error.
+  // Throws device_error.
   changed_blocks(const pd::block_device&, source, finding_sink);
 
   // The metadata that is listed; nullopt if it could not be opened.

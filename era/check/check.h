@@ -54,7 +54,7 @@ struct check_summary {
   suspect_references suspects;                 // where the scope asks for them
 };
 
-// Findings come one at a time, ungrouped, in a fixed order. Throws no_snapshot where a snapshot is
+// Findings come one at a time, ungrouped, in a fixed order. Throws device_error where a snapshot is
 // asked for and none is held, or where it was dropped meanwhile.
 check_summary check_metadata(const pd::block_device&, const check_scope&, const finding_sink&);
 

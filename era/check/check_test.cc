@@ -12,6 +12,7 @@
 #include "era/testing/image_builder.h"
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/format/btree_node.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/testing/torn_reads.h"
 
 namespace era {
@@ -77,34 +78,6 @@ TEST(Check, CountsWhatItLookedAt) {
   EXPECT_FALSE(c.summary.snapshot);
 }
 
-TEST(Check, FindsErasPastTheCurrentOne) {
-  metadata_description d = small();
-  d.era_of = [](std::uint64_t i) { return i == 1020 ? 9u : i == 1030 ? 6u : 1u; };
-  const checked c = check(built_metadata(d));
-  ASSERT_EQ(c.findings.size(), 1u);
-  EXPECT_EQ(c.findings[0].where, place{part::era_array});
-  EXPECT_EQ(c.findings[0].hidden, (pd::range{1020, 1031}));
-  EXPECT_THAT(c.findings[0].error.text, HasSubstr("2 of its eras"));
-  EXPECT_THAT(c.findings[0].error.text, HasSubstr("highest is 9"));
-}
-
-TEST(Check, FindsBitsPastAWritesetsEnd) {
-  built_metadata built(small());
-  const pd::block_nr root{built.read_superblock().writeset_tree_root};
-  const pd::block tree = built.read(root);
-  const pd::block_nr bitset_root{pd::node_view(tree).value<writeset_value>(1).root};
-  const pd::block leaf = built.read(bitset_root);
-  change(built, pd::array_block_kind, pd::node_view(leaf).child(0).value, [](pd::block& b) {
-    auto* words = reinterpret_cast<pd::le64*>(b.bytes.data() + sizeof(pd::array_header));
-    words[15] = words[15] | std::uint64_t{1} << 40;  // bit 1000; the writeset has 1000
-  });
-  const checked c = check(built);
-  ASSERT_EQ(c.findings.size(), 1u);
-  EXPECT_EQ(c.findings[0].where, (place{part::writeset, {4}}));
-  EXPECT_EQ(c.findings[0].error.type, pd::error_class::bad_value);
-  EXPECT_TRUE(c.findings[0].fatal());
-}
-
 TEST(Check, FindsErasThatTheTreeCannotHave) {
   for (const std::uint32_t era : {0u, 5u, 6u}) {
     metadata_description d = small();
@@ -165,35 +138,7 @@ TEST(Check, FindsLeaksAndCountsThatAreTooLow) {
 
 TEST(Check, OfASnapshotNeedsOne) {
   const built_metadata built(small());
-  EXPECT_THROW(check(built, {source::snapshot, false}), no_snapshot);
-}
-
-// The kernel would write era 3 over era 4. Only those bits count that the array outdoes.
-TEST(Check, FindsWritesetsThatDigestionWouldWriteOverNewerEras) {
-  metadata_description d = small();
-  d.nr_blocks = 40'000;
-  d.archived[0] = {3, 40'000, [](std::uint64_t i) { return i < 10 || i == 39'999; }};
-  d.era_of = [](std::uint64_t i) { return i == 5 || i == 39'999 ? 4u : i == 20 ? 5u : 1u; };
-  const built_metadata built(d);
-  const checked r = check(built);
-  ASSERT_EQ(r.findings.size(), 2u);
-  for (const finding& f : r.findings) {
-    EXPECT_EQ(f.error.type, pd::error_class::out_of_order);
-    EXPECT_EQ(f.where, (place{part::writeset, {3}, false}));
-    EXPECT_TRUE(f.fatal());
-  }
-  EXPECT_THAT(
-      r.findings[0].error.text,
-      HasSubstr("blocks that it lists have a newer era in the era array (1 of them); the first is "
-                "origin block 5 with era 4"));
-  EXPECT_THAT(r.findings[1].error.text, HasSubstr("origin block 39999 with era 4"));
-  EXPECT_THAT(meaning(r.findings[0]), HasSubstr("do not activate the device"));
-}
-
-TEST(Check, AnEraOfTheArrayThatNoWritesetListsIsInOrder) {
-  metadata_description d = small();
-  d.era_of = [](std::uint64_t i) { return i == 20 ? 5u : 1u; };
-  EXPECT_THAT(check(built_metadata(d)).findings, IsEmpty());
+  EXPECT_THROW(check(built, {source::snapshot, false}), pd::device_error);
 }
 
 // The last era that there can be, and the one after it, with which the counter ends.

@@ -12,6 +12,7 @@
 
 #include "config.h"
 #include "era/commands/output.h"
+#include "persistent-data/format/errors.h"
 
 namespace era {
 
@@ -47,9 +48,9 @@ void command_line::parse(int argc, char** argv) {
   if (wants_help_ || wants_version_) return;
   const std::size_t expected = wants_device_ ? 1 : 0;
   if (rest.size() > expected)
-    throw usage_error(fmt::format("'{}' is not expected here", rest[expected]));
+    throw pd::usage_error(fmt::format("'{}' is not expected here", rest[expected]));
   if (wants_device_ && (rest.empty() || rest.front().empty()))
-    throw usage_error(
+    throw pd::usage_error(
         "no device was named; it takes a metadata device, or a file with its content");
   if (wants_device_) device_ = rest.front();
 }
@@ -67,9 +68,9 @@ int command_line::run(int argc, char** argv, const std::function<int()>& command
                                options_.help()));
     if (wants_version_) return print(ERA_TOOLS_VERSION "\n");
     return command();
-  } catch (const usage_error& e) {
+  } catch (const pd::usage_error& e) {
     return bad_usage(e.what());
-  } catch (const closed_pipe&) {
+  } catch (const pd::closed_pipe&) {
   } catch (const std::exception& e) {
     say(in_words(e, device_.empty() ? "go on" : "read " + device_));
   }

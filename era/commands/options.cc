@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "persistent-data/format/errors.h"
+
 namespace era {
 namespace {
 
@@ -21,9 +23,10 @@ std::uint64_t parse_decimal(std::string_view text, std::string_view option, std:
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool all = end == text.data() + text.size();
   if (error == std::errc::result_out_of_range || (error == std::errc() && all && value > max))
-    throw usage_error(fmt::format("{}: {} is too large; it can be {} at most", option, text, max));
+    throw pd::usage_error(
+        fmt::format("{}: {} is too large; it can be {} at most", option, text, max));
   if (error != std::errc() || !all)
-    throw usage_error(fmt::format("{}: '{}' is not a decimal number", option, text));
+    throw pd::usage_error(fmt::format("{}: '{}' is not a decimal number", option, text));
   return value;
 }
 
@@ -60,7 +63,7 @@ std::uint64_t option_list::parse_number(const option& o, std::string_view text,
                                         const number_limits& limits) const {
   const std::uint64_t value = parse_decimal(text, o.long_name, limits.max);
   if (value % limits.multiple_of != 0 || value < limits.min)
-    throw usage_error(
+    throw pd::usage_error(
         limits.multiple_of == 1
             ? fmt::format("{}: {} is too small; it is at least {}", o.long_name, value, limits.min)
             : fmt::format("{}: {} is not a multiple of {} above 0", o.long_name, value,
@@ -70,7 +73,7 @@ std::uint64_t option_list::parse_number(const option& o, std::string_view text,
 
 void option_list::fail_choice(const option& o, std::string_view text,
                               const std::vector<std::string>& words) {
-  throw usage_error(
+  throw pd::usage_error(
       fmt::format("{}: '{}' is none of {}", o.long_name, text, fmt::join(words, ", ")));
 }
 
@@ -93,8 +96,8 @@ void option_list::fail_unknown(const std::string& argument) const {
   for (const option& o : options_)
     if (!o.is_hidden && o.long_name.starts_with(name)) meant.push_back(o.long_name);
   if (meant.size() > 1 && name.size() > 2)
-    throw usage_error(fmt::format("'{}' may be any of {}", name, fmt::join(meant, ", ")));
-  throw usage_error(fmt::format("there is no option '{}'", name));
+    throw pd::usage_error(fmt::format("'{}' may be any of {}", name, fmt::join(meant, ", ")));
+  throw pd::usage_error(fmt::format("there is no option '{}'", name));
 }
 
 std::vector<std::string> option_list::parse(int argc, char** argv) {
@@ -127,13 +130,13 @@ std::vector<std::string> option_list::parse(int argc, char** argv) {
     const int value = ::getopt_long(argc, argv, letters.c_str(), table.data(), nullptr);
     if (value == -1) break;
     if (value == '?' && ::optopt != 0 && ::optopt < first_long)
-      throw usage_error(fmt::format("there is no option '-{}'", static_cast<char>(::optopt)));
+      throw pd::usage_error(fmt::format("there is no option '-{}'", static_cast<char>(::optopt)));
     if (value == '?' && ::optopt >= first_long)
-      throw usage_error(fmt::format("{} takes no value", find(::optopt).long_name));
+      throw pd::usage_error(fmt::format("{} takes no value", find(::optopt).long_name));
     if (value == '?') fail_unknown(argv[std::max(::optind - 1, argument)]);
     if (value == ':') {
       const option& o = find(::optopt);
-      throw usage_error(fmt::format("{} needs a value: {}", o.long_name, o.argument));
+      throw pd::usage_error(fmt::format("{} needs a value: {}", o.long_name, o.argument));
     }
     option& o = find(value);
     std::string text = ::optarg ? ::optarg : "";
@@ -150,11 +153,11 @@ std::vector<std::string> option_list::parse(int argc, char** argv) {
   for (auto& [o, text] : given) {
     if (o->argument.empty()) {
       if (o->may_have_word && !text.empty() && text != "true" && text != "false")
-        throw usage_error(fmt::format("{}: '{}' is none of true, false", o->long_name, text));
+        throw pd::usage_error(fmt::format("{}: '{}' is none of true, false", o->long_name, text));
     } else {
-      if (o->is_given) throw usage_error(fmt::format("{} is given twice", o->long_name));
+      if (o->is_given) throw pd::usage_error(fmt::format("{} is given twice", o->long_name));
       if (text.empty())
-        throw usage_error(
+        throw pd::usage_error(
             fmt::format("{}: its value is empty; expected: {}", o->long_name, o->argument));
     }
     o->is_given = true;
@@ -167,16 +170,16 @@ std::vector<std::string> option_list::parse(int argc, char** argv) {
 void option_list::check_together() const {
   for (const option& o : options_)
     if (o.is_required && !o.is_given)
-      throw usage_error(fmt::format("{} is required: {}", o.long_name, o.argument));
+      throw pd::usage_error(fmt::format("{} is required: {}", o.long_name, o.argument));
   for (const option& o : options_) {
     if (!o.is_given) continue;
     for (const option_id other : o.only_with)
       if (!options_[other].is_given)
-        throw usage_error(
+        throw pd::usage_error(
             fmt::format("{} has no effect without {}", o.long_name, options_[other].long_name));
     for (const option_id other : o.not_with)
       if (options_[other].is_given)
-        throw usage_error(
+        throw pd::usage_error(
             fmt::format("{} and {} exclude each other", o.long_name, options_[other].long_name));
   }
 }

@@ -15,13 +15,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "persistent-data/format/errors.h"
+
 namespace era {
 
-// The command line is wrong. The message names the option and what is expected.
-class usage_error : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
+namespace pd = persistent_data;
 
 // Returns a decimal number: 08 is 8. Throws usage_error, which names the option, if the text is
 // anything else, or a number above max.
@@ -63,7 +61,7 @@ class option_list {
                  try {
                    to = from_text(text);
                  } catch (const std::runtime_error& e) {
-                   throw usage_error(fmt::format("{}: {}", o.long_name, e.what()));
+                   throw pd::usage_error(fmt::format("{}: {}", o.long_name, e.what()));
                  }
                });
   }

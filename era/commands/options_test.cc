@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "persistent-data/format/errors.h"
+
 namespace era {
 namespace {
 
@@ -29,7 +31,7 @@ class Options : public ::testing::Test {
     try {
       rest = options.parse(static_cast<int>(arguments.size()), argv.data());
       return "";
-    } catch (const usage_error& e) {
+    } catch (const pd::usage_error& e) {
       return e.what();
     }
   }

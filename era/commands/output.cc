@@ -22,6 +22,7 @@
 
 #include "era/commands/file_attributes.h"
 #include "era/commands/output_place.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/in_use.h"
 
 namespace era {
@@ -77,7 +78,7 @@ void output::open_in_directory(const std::string& directory) {
     own_ = pd::unique_fd(::openat(directory_.get(), file_name_.c_str(),
                                   O_WRONLY | O_CLOEXEC | O_NOCTTY | exclusively));
     if (!own_ && exclusively != 0 && errno == EBUSY)
-      throw output_error(fmt::format("{}: {}", name_, pd::held_by_kernel));
+      throw pd::device_error(fmt::format("{}: {}", name_, pd::held_by_kernel));
     if (!own_) fail(errno);
     if (exclusively != 0) pd::claim_for_writing(own_.get(), name_);
   }
@@ -117,7 +118,7 @@ void output::create_unnamed() {
   std::string path = directory + "/era_tools.XXXXXX";
   own_ = pd::unique_fd(::mkostemp(path.data(), O_CLOEXEC));
   if (!own_)
-    throw output_error(
+    throw pd::device_error(
         fmt::format("cannot write a temporary file in {}: {}; name another directory in TMPDIR",
                     directory, std::strerror(errno)));
   ::unlink(path.c_str());
@@ -133,7 +134,7 @@ void output::write(std::string_view text) {
     else if (written == 0)
       fail(ENOSPC);
     else if (errno == EPIPE)
-      throw closed_pipe();
+      throw pd::closed_pipe();
     else if (errno != EINTR)
       fail(errno);
   }
@@ -193,14 +194,14 @@ void output::overwrite() {
     copy(0, beginning);
     if (::ftruncate(earlier_.get(), static_cast<off_t>(size)) != 0) fail(errno);
     flush(earlier_.get());
-  } catch (const output_error& e) {
+  } catch (const pd::device_error& e) {
     if (!has_overwritten_) throw;
     try {
       mark();
-    } catch (const output_error&) {
+    } catch (const pd::device_error&) {
       // The first error is the one to tell.
     }
-    throw output_error(fmt::format(
+    throw pd::device_error(fmt::format(
         "{}; what it held before is lost, and its first line says that it is incomplete",
         e.what()));
   }
@@ -240,14 +241,14 @@ void output::put(std::string_view text, std::uint64_t at) {
 }
 
 void output::fail(int error) const {
-  throw output_error(fmt::format("cannot write {}: {}", name_, std::strerror(error)));
+  throw pd::device_error(fmt::format("cannot write {}: {}", name_, std::strerror(error)));
 }
 
 void require_other_output(const pd::block_device& metadata, const std::string& path) {
   const bool standard = is_standard_output(path);
   if (metadata.is_same_file(standard ? "/proc/self/fd/1" : path))
-    throw output_error(fmt::format("{}: is the metadata itself; name another output",
-                                   standard ? "standard output" : path));
+    throw pd::device_error(fmt::format("{}: is the metadata itself; name another output",
+                                       standard ? "standard output" : path));
 }
 
 }  // namespace era

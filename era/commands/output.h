@@ -4,11 +4,11 @@
 
 #include <cstdint>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
 #include "era/commands/temporary_name.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/io/system_calls.h"
 #include "persistent-data/io/unique_fd.h"
@@ -16,14 +16,6 @@
 namespace era {
 
 namespace pd = persistent_data;
-
-// The reader of standard output has gone: nothing needs to be said.
-class closed_pipe : public std::exception {};
-
-class output_error : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 // Is the path empty or "-"?
 bool is_standard_output(const std::string& path);
@@ -43,7 +35,7 @@ bool is_standard_output(const std::string& path);
 // place.
 class output {
  public:
-  // Throws output_error, device_error.
+  // Throws device_error.
   explicit output(const std::string& path, pd::system_calls& calls = pd::system_calls::real());
 
   // What was not committed goes away; so it does when a signal ends the program.
@@ -51,9 +43,9 @@ class output {
   output(const output&) = delete;
   output& operator=(const output&) = delete;
 
-  // Throws output_error, or closed_pipe.
+  // Throws device_error, or closed_pipe.
   void write(std::string_view);
-  // Everything is on disk, under its name. Throws output_error. Then an earlier file is as it was,
+  // Everything is on disk, under its name. Throws device_error. Then an earlier file is as it was,
   // or, if it was to be overwritten, its first line may say that it is incomplete.
   void commit();
 
@@ -81,7 +73,7 @@ class output {
   std::optional<temporary_name> temporary_;  // in directory_
 };
 
-// Throws output_error if writing to the output would change the metadata that is read. path: as
+// Throws device_error if writing to the output would change the metadata that is read. path: as
 // output's.
 void require_other_output(const pd::block_device& metadata, const std::string& path);
 

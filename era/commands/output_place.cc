@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 
 #include "era/commands/output.h"
+#include "persistent-data/format/errors.h"
 
 namespace era {
 namespace {
@@ -24,7 +25,7 @@ namespace {
 constexpr int most_links = 40;  // as in the kernel
 
 [[noreturn]] void fail(const std::string& path, int error) {
-  throw output_error(fmt::format("cannot write {}: {}", path, std::strerror(error)));
+  throw pd::device_error(fmt::format("cannot write {}: {}", path, std::strerror(error)));
 }
 
 // The target of a symbolic link; empty if it is none.

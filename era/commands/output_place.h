@@ -14,7 +14,7 @@ struct output_place {
   std::string directory, name;
 };
 
-// path must not be empty. Throws output_error.
+// path must not be empty. Throws device_error.
 output_place find_output_place(const std::string& path);
 
 }  // namespace era

@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/format/le.h"
 #include "persistent-data/testing/loop_devices.h"
 
@@ -60,7 +61,7 @@ class Output : public ::testing::Test {
     try {
       write_whole(to, text, calls);
       return "";
-    } catch (const output_error& e) {
+    } catch (const pd::device_error& e) {
       return e.what();
     }
   }
@@ -135,15 +136,15 @@ TEST_F(Output, NamesWhatItCannotWrite) {
   try {
     output out(path("no/such/directory"));
     FAIL();
-  } catch (const output_error& e) {
+  } catch (const pd::device_error& e) {
     EXPECT_NE(std::string(e.what()).find("no/such/directory"), std::string::npos);
   }
-  EXPECT_THROW(output out(directory_.string()), output_error);
+  EXPECT_THROW(output out(directory_.string()), pd::device_error);
 }
 
 TEST_F(Output, SaysThatADeviceIsFull) {
   output out("/dev/full");
-  EXPECT_THROW(out.write("text"), output_error);
+  EXPECT_THROW(out.write("text"), pd::device_error);
 }
 
 TEST_F(Output, TellsAClosedPipe) {
@@ -153,7 +154,7 @@ TEST_F(Output, TellsAClosedPipe) {
   const auto before = std::signal(SIGPIPE, SIG_IGN);
   output out("/proc/self/fd/" + std::to_string(ends[1]));
   ::close(ends[1]);
-  EXPECT_THROW(out.write("text"), closed_pipe);
+  EXPECT_THROW(out.write("text"), pd::closed_pipe);
   std::signal(SIGPIPE, before);
 }
 
@@ -670,7 +671,7 @@ TEST_F(Output, IsNotTheMetadata) {
   EXPECT_NO_THROW(require_other_output(metadata, ""));
   const pd::unique_fd fd(::open(path("metadata").c_str(), O_RDWR | O_CLOEXEC));
   for (const std::string& name : {path("metadata"), "/dev/fd/" + std::to_string(fd.get())})
-    EXPECT_THROW(require_other_output(metadata, name), output_error) << name;
+    EXPECT_THROW(require_other_output(metadata, name), pd::device_error) << name;
 }
 
 // A child ends itself by the signal while its file is half written.

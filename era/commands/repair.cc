@@ -7,6 +7,7 @@
 #include "era/commands/read_progress.h"
 #include "era/commands/repair_reporter.h"
 #include "era/metadata/copy_metadata.h"
+#include "persistent-data/format/errors.h"
 
 namespace era {
 namespace {

@@ -10,6 +10,7 @@
 #include "era/commands/interruption.h"
 #include "era/commands/progress.h"
 #include "era/xml/source.h"
+#include "persistent-data/format/errors.h"
 
 namespace era {
 namespace {
@@ -72,8 +73,8 @@ int restore(const command_line& line, const options& chosen) {
     xml::read(source, input.name(), to, {.consumed = &shown.consumed});
     try {
       to.commit();
-    } catch (const xml::invalid_input& e) {
-      throw xml::input_error(fmt::format("{}: {}", input.name(), e.what()));
+    } catch (const pd::invalid_input& e) {
+      throw pd::invalid_input(fmt::format("{}: {}", input.name(), e.what()));
     }
   });
 }

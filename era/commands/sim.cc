@@ -20,6 +20,7 @@
 #include "era/sim/origin.h"
 #include "era/sim/simulation.h"
 #include "era/sim/words.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/output_device.h"
 #include "persistent-data/io/storage.h"
 
@@ -45,10 +46,10 @@ std::uint64_t parse_metadata_size(std::string_view text) {
   const std::uint64_t sectors = sim::parse_sectors(text);
   constexpr std::uint64_t most = pd::max_metadata_blocks * sectors_per_metadata_block;
   if (sectors > most)
-    throw sim::bad_command(
+    throw pd::invalid_input(
         fmt::format("metadata of {} sectors cannot be made; {} are used at most", sectors, most));
   if (sectors < sectors_per_metadata_block)
-    throw sim::bad_command(
+    throw pd::invalid_input(
         fmt::format("metadata has at least {} sectors (4K)", sectors_per_metadata_block));
   return sectors;
 }
@@ -84,7 +85,7 @@ class simulator {
       crashed = run_input() == ending::crash;
       begin_work();
       if (!crashed) simulation_->remove();
-    } catch (const closed_pipe&) {
+    } catch (const pd::closed_pipe&) {
       leave();
       throw;
     } catch (const std::exception& e) {
@@ -198,7 +199,7 @@ class simulator {
       shown_ = make_progress();
       try {
         if (const ending end = run_line(*text); end != ending::none) return end;
-      } catch (const closed_pipe&) {
+      } catch (const pd::closed_pipe&) {
         throw;
       } catch (const interrupted&) {
         throw;
@@ -233,7 +234,7 @@ class simulator {
     bytes_before_ = lines_->bytes_done();
     try {
       return lines_->next();
-    } catch (const sim::bad_line& e) {
+    } catch (const pd::invalid_input& e) {
       throw failed_line(where() + ": " + e.what());
     }
   }
@@ -245,7 +246,7 @@ class simulator {
   ending at_line(Work work) const {
     try {
       return work();
-    } catch (const closed_pipe&) {
+    } catch (const pd::closed_pipe&) {
       throw;
     } catch (const std::exception& e) {
       throw failed_line(where() + ": " + e.what());

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "era/text/printable.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era {
@@ -65,8 +66,8 @@ target::target(pd::block_store& metadata, origin_device& origin, const geometry&
       cache_blocks_(cache_blocks),
       length_(g.length) {
   if (block_size_ == 0 || block_size_ % 8 != 0)
-    throw refused(fmt::format("a block size of {} sectors cannot be; it is a multiple of 8 above 0",
-                              block_size_));
+    throw pd::invalid_input(fmt::format(
+        "a block size of {} sectors cannot be; it is a multiple of 8 above 0", block_size_));
   blocks_for(length_);
   open_or_format();
 }
@@ -94,15 +95,16 @@ void target::format() {
 
 void target::open(const pd::block& first) {
   const auto refuse = [&](std::string_view why) {
-    throw refused(fmt::format("{}: {}; see era_check", metadata_.name(), why));
+    throw pd::invalid_input(fmt::format("{}: {}; see era_check", metadata_.name(), why));
   };
   if (const auto wrong = validate_superblock(first, superblock_location)) refuse(wrong->text);
   const auto& sb = first.as<superblock>();
   if (const auto wrong = check_superblock(sb, metadata_.nr_blocks(), false); !wrong.empty())
     refuse(wrong.front().text);
   if (sb.data_block_size != block_size_)
-    throw refused(fmt::format("{}: the metadata is for blocks of {} sectors, not {}",
-                              metadata_.name(), std::uint32_t{sb.data_block_size}, block_size_));
+    throw pd::invalid_input(fmt::format("{}: the metadata is for blocks of {} sectors, not {}",
+                                        metadata_.name(), std::uint32_t{sb.data_block_size},
+                                        block_size_));
   superblock_ = first;
   committed_ = {sb.nr_blocks,      sb.current_era,          sb.current_nr_bits,
                 {sb.current_root}, {sb.writeset_tree_root}, {sb.era_array_root},
@@ -203,21 +205,23 @@ void target::leave_room(reserve kept) const {
 std::uint32_t target::blocks_for(std::uint64_t sectors) const {
   const std::uint64_t blocks = sectors / block_size_ + (sectors % block_size_ != 0);
   if (blocks > max_origin_blocks)
-    throw refused(fmt::format("{} sectors are {} blocks; there can be {}: take larger ones",
-                              sectors, blocks, max_origin_blocks));
+    throw pd::invalid_input(
+        fmt::format("{} sectors are {} blocks; there can be {}: take larger ones", sectors, blocks,
+                    max_origin_blocks));
   return static_cast<std::uint32_t>(blocks);
 }
 
 pd::range target::blocks_of(std::uint64_t sector, std::uint64_t count) const {
   if (count > length_ || sector > length_ - count)
-    throw refused(fmt::format("sectors {} to {} are past the end of the device, which has {}",
-                              sector, sector + count, length_));
+    throw pd::invalid_input(
+        fmt::format("sectors {} to {} are past the end of the device, which has {}", sector,
+                    sector + count, length_));
   if (count == 0) return {};
   return {sector / block_size_, (sector + count - 1) / block_size_ + 1};
 }
 
 void target::require_resumed() const {
-  if (!resumed_) throw refused("the device is suspended");
+  if (!resumed_) throw pd::invalid_input("the device is suspended");
 }
 
 bool target::are_marked(pd::range blocks) const noexcept {
@@ -380,7 +384,7 @@ void target::flush() { origin_.flush(); }
 
 void target::set_length(std::uint64_t sectors) {
   const auto lock = end_era();
-  if (resumed_) throw refused("the length is changed while the device is suspended");
+  if (resumed_) throw pd::invalid_input("the length is changed while the device is suspended");
   blocks_for(sectors);
   length_ = sectors;
 }
@@ -458,7 +462,7 @@ void target::message(std::string_view text) {
   const std::string word = lower_case(text);
   const bool checkpoint = word == "checkpoint";
   if (!checkpoint && word != "take_metadata_snap" && word != "drop_metadata_snap")
-    throw refused(
+    throw pd::invalid_input(
         fmt::format("there is no message '{}'; there are checkpoint, take_metadata_snap "
                     "and drop_metadata_snap",
                     printable(text)));
@@ -470,7 +474,7 @@ void target::message(std::string_view text) {
     return;
   }
   if (!checkpoint && now_.metadata_snap.value != 0)
-    throw refused("there is a metadata snapshot already; drop it first");
+    throw pd::invalid_input("there is a metadata snapshot already; drop it first");
   change([&] {
     roll_over();
     leave_room();
@@ -506,7 +510,7 @@ void target::archive_current() {
   if (now_.current_root.value == 0) return;
   // An insertion would let the other one go, and its writes would be missing.
   if (changes_->writesets.lookup(now_.writeset_tree_root, now_.current_era))
-    throw pd::damaged_block(
+    throw pd::damaged_metadata(
         fmt::format("{}: era {} is the current one and has an archived writeset; see era_check",
                     metadata_.name(), now_.current_era));
   const writeset_value value{now_.current_nr_bits, now_.current_root.value};
@@ -517,7 +521,7 @@ void target::archive_current() {
 
 void target::roll_over() {
   if (now_.current_era >= max_current_era)
-    throw refused(
+    throw pd::invalid_input(
         fmt::format("{}: era {} is the last one that there can be; the device needs new metadata",
                     metadata_.name(), now_.current_era));
   archive_current();
@@ -548,13 +552,13 @@ void target::take_metadata_snap() {
 }
 
 void target::drop_metadata_snap() {
-  if (now_.metadata_snap.value == 0) throw refused("there is no metadata snapshot");
+  if (now_.metadata_snap.value == 0) throw pd::invalid_input("there is no metadata snapshot");
   change([&] {
     const pd::block_ptr copy = changes_->tx.read(superblock_kind, now_.metadata_snap);
     const auto& sb = copy->content.as<superblock>();
     // Its sum was right when it was read, or it was made here.
     if (sb.magic != superblock_magic || !check_superblock(sb, metadata_.nr_blocks(), true).empty())
-      throw pd::damaged_block(
+      throw pd::damaged_metadata(
           fmt::format("{}: the metadata snapshot's superblock in block {} is wrong; see era_check",
                       metadata_.name(), now_.metadata_snap));
     changes_->writesets.release({sb.writeset_tree_root});
@@ -602,7 +606,7 @@ bool target::begin_digestion() {
   if (!lowest) return false;
   // The array would get an era that has not begun. The writeset stays, so that no write is lost.
   if (*lowest > now_.current_era)
-    throw pd::damaged_block(
+    throw pd::damaged_metadata(
         fmt::format("{}: there is a writeset of era {}, and the current era is {}; see era_check",
                     metadata_.name(), *lowest, now_.current_era));
   const auto value = changes_->writesets.lookup(now_.writeset_tree_root, *lowest);
@@ -645,7 +649,7 @@ void target::digest_blocks(era_nr era, const std::vector<std::uint64_t>& marked)
   now_.era_array_root =
       changes_->eras.change_block(now_.era_array_root, block, [&](std::span<pd::le32> eras) {
         if (marked.back() - first >= eras.size())
-          throw pd::damaged_block(
+          throw pd::damaged_metadata(
               fmt::format("{}: block {} of the era array is too short; see era_check",
                           metadata_.name(), block));
         for (const std::uint64_t b : marked)

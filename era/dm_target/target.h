@@ -13,7 +13,6 @@
 #include <optional>
 #include <shared_mutex>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +20,7 @@
 #include "era/dm_target/fair_mutex.h"
 #include "era/format/superblock.h"
 #include "era/format/writeset.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_store.h"
 #include "persistent-data/transaction/array.h"
 #include "persistent-data/transaction/bitset.h"
@@ -40,12 +40,6 @@ class origin_device {
   virtual void flush() = 0;
 };
 
-// Something was asked for that cannot be: the kernel's EINVAL. Nothing has changed.
-class refused : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
 struct target_status {
   std::uint64_t used, total;  // metadata blocks
   era_nr current_era;
@@ -57,14 +51,14 @@ struct target_status {
 // read, write, discard and flush may be called by any number of threads at the same time, along
 // with messages and digestion by others; writes that wait together share a commit.
 //
-// Besides refused, calls throw pd::no_space (a full metadata device: the last commit is whole, and
-// the write is not acknowledged; some blocks are kept free so that digestion can make room and that
-// the device can be resumed after a power cut), pd::damaged_block and pd::device_error. Writes that
-// share a commit succeed and fail each by itself. A write or discard that does not fit into one
-// commit is marked in several; if it fails in the end, some of its blocks stay marked. After the
-// device has failed in a commit, or when the last commit was read back, nothing is written to the
-// metadata any more: writes to blocks that are marked go on, other calls that change or commit
-// something fail.
+// Besides invalid_input, calls throw pd::no_space (a full metadata device: the last commit is
+// whole, and the write is not acknowledged; some blocks are kept free so that digestion can make
+// room and that the device can be resumed after a power cut), pd::damaged_metadata and
+// pd::device_error. Writes that share a commit succeed and fail each by itself. A write or discard
+// that does not fit into one commit is marked in several; if it fails in the end, some of its
+// blocks stay marked. After the device has failed in a commit, or when the last commit was read
+// back, nothing is written to the metadata any more: writes to blocks that are marked go on, other
+// calls that change or commit something fail.
 class target {
  public:
   struct geometry {

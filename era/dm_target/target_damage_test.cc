@@ -15,6 +15,7 @@
 #include "era/testing/round_trip.h"
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/format/btree_node.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/testing/blocks.h"
 #include "persistent-data/testing/recording_store.h"
 
@@ -84,8 +85,8 @@ TEST_F(TargetDamage, OfTheEraArrayStopsDigestionAndLosesNoEra) {
   reseal<pd::array_header>(pd::array_block_kind, disk_[first], first,
                            [](auto& header) { header.nr_entries = 10; });
   up();
-  EXPECT_THROW(target_->digest(10), pd::damaged_block);
-  EXPECT_THROW(target_->digest(10), pd::damaged_block);
+  EXPECT_THROW(target_->digest(10), pd::damaged_metadata);
+  EXPECT_THROW(target_->digest(10), pd::damaged_metadata);
   // The writeset is still there; what needs no digestion goes on.
   write(7);
   target_->message("checkpoint");
@@ -102,13 +103,13 @@ TEST_F(TargetDamage, OfTheSnapshotsSuperblockFreesNothing) {
   const pd::block_nr held{sb().metadata_snap};
   change_superblock(held, [](superblock& copy) { copy.magic = 1; });
   up();
-  EXPECT_THROW(target_->message("drop_metadata_snap"), pd::damaged_block);
+  EXPECT_THROW(target_->message("drop_metadata_snap"), pd::damaged_metadata);
   change_superblock(held, [](superblock& copy) {
     copy.magic = superblock_magic;
     copy.era_array_root = 0;
   });
   up();
-  EXPECT_THROW(target_->message("drop_metadata_snap"), pd::damaged_block);
+  EXPECT_THROW(target_->message("drop_metadata_snap"), pd::damaged_metadata);
   EXPECT_EQ(target_->status().held, held);
   EXPECT_GE(target_->status().used, used);
 }
@@ -120,7 +121,7 @@ TEST_F(TargetDamage, NoWritesetTakesAnothersPlace) {
   write(6);
   target_.reset();
   change_superblock(superblock_location, [](superblock& s) { s.current_era = 1; });
-  EXPECT_THROW(up(), pd::damaged_block);
+  EXPECT_THROW(up(), pd::damaged_metadata);
   EXPECT_FALSE(target_->is_resumed());
   EXPECT_EQ(pd::node_view(disk_[{sb().writeset_tree_root}]).size(), 1u);
 }
@@ -166,7 +167,7 @@ TEST_F(TargetDamage, AWritesetOfALaterEraIsNotDigested) {
     try {
       target_->digest(100);
       ADD_FAILURE();
-    } catch (const pd::damaged_block& e) {
+    } catch (const pd::damaged_metadata& e) {
       EXPECT_THAT(e.what(), ::testing::HasSubstr(fmt::format(
                                 "there is a writeset of era 8, and the current era is {}", era)));
     }
@@ -178,7 +179,7 @@ TEST_F(TargetDamage, AWritesetOfALaterEraIsNotDigested) {
   }
   // The end of era 8 would need its place.
   write(9);
-  EXPECT_THROW(target_->message("checkpoint"), pd::damaged_block);
+  EXPECT_THROW(target_->message("checkpoint"), pd::damaged_metadata);
   EXPECT_EQ(target_->digest(100), 2u);
   target_->message("checkpoint");
   target_->digest(100);
@@ -200,7 +201,7 @@ TEST_F(TargetDamage, AWritesetOfAnEraThatCannotBeIsNotDigested) {
   std::memcpy(disk_[where].bytes.data() + sizeof(pd::node_header), &key, sizeof key);
   reseal<pd::node_header>(pd::btree_node_kind, disk_[where], where, [](auto&) {});
   up();
-  EXPECT_THROW(target_->digest(100), pd::damaged_block);
+  EXPECT_THROW(target_->digest(100), pd::damaged_metadata);
   write(6);
   EXPECT_EQ(archived(), std::vector<std::uint64_t>{key});
 }
@@ -246,13 +247,13 @@ TEST_F(TargetDamage, AfterTheLastEraThereIsNone) {
   up();
   EXPECT_EQ(target_->current_era().value, last);
   write(5);
-  EXPECT_THROW(target_->message("checkpoint"), refused);
-  EXPECT_THROW(target_->message("take_metadata_snap"), refused);
+  EXPECT_THROW(target_->message("checkpoint"), pd::invalid_input);
+  EXPECT_THROW(target_->message("take_metadata_snap"), pd::invalid_input);
   write(6);
   EXPECT_EQ(target_->current_era().value, last);
   EXPECT_EQ(findings(), "");
   target_->suspend();
-  EXPECT_THROW(target_->resume(), refused);
+  EXPECT_THROW(target_->resume(), pd::invalid_input);
   EXPECT_FALSE(target_->is_resumed());
   EXPECT_EQ(findings(), "");
 }

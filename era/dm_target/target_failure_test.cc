@@ -19,6 +19,7 @@
 #include "era/testing/round_trip.h"
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/format/btree_node.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/testing/recording_store.h"
 #include "persistent-data/testing/sanitized.h"
@@ -104,7 +105,7 @@ class tracked_device {
       ++full;
     } catch (const pd::device_error&) {
       ++failed;
-    } catch (const refused&) {
+    } catch (const pd::invalid_input&) {
       // Something that failed before was needed.
       EXPECT_GT(full + failed, 0u);
     }
@@ -719,7 +720,7 @@ TEST(TargetCrowded, ALargeWriteThatFailsLeavesTheMarksOfItsFirstParts) {
   try {
     d->write(0, std::uint64_t{crowded_device::nr_blocks} * block_size, nullptr);
     ADD_FAILURE();
-  } catch (const pd::damaged_block& e) {
+  } catch (const pd::damaged_metadata& e) {
     EXPECT_THAT(e.what(), HasSubstr(fmt::format("block {}", damaged)));
   }
   d.tracked().disk.damage_block(damaged);

@@ -13,6 +13,7 @@
 
 #include "era/testing/kernel_image.h"
 #include "era/testing/round_trip.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/testing/recording_store.h"
 
@@ -99,7 +100,7 @@ class KernelScript : public ::testing::TestWithParam<const char*> {
       if (what == "M")
         device_->message(message);
       else
-        EXPECT_THROW(device_->message(message), refused) << line;
+        EXPECT_THROW(device_->message(message), pd::invalid_input) << line;
     } else if (what == "S" && line.find("Error") == std::string::npos) {
       expect_status(words);
     } else if (what == "D") {

@@ -13,6 +13,7 @@
 #include "era/repair/salvage.h"
 #include "era/testing/image_builder.h"
 #include "era/testing/round_trip.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/testing/faulty_device.h"
 
 namespace era {

@@ -9,6 +9,8 @@
 #include <thread>
 #include <utility>
 
+#include "persistent-data/format/errors.h"
+
 namespace era {
 namespace {
 
@@ -269,7 +271,7 @@ std::optional<metadata> open_metadata(pd::read_queue& queue, const pd::block_dev
 
 void require_snapshot(const pd::block_device& device, const superblock& live) {
   if (live.metadata_snap == 0)
-    throw no_snapshot(
+    throw pd::device_error(
         fmt::format("{}: holds no metadata snapshot; take one with: dmsetup message "
                     "DEVICE 0 take_metadata_snap",
                     device.path()));
@@ -283,7 +285,7 @@ void require_still_held(pd::read_queue& queue, const pd::block_device& device, c
     const auto snap = read_superblock(queue, device.nr_blocks(), m.location, false, ignore);
     if (snap && snap->csum == m.csum) return;
   }
-  throw no_snapshot(fmt::format(
+  throw pd::device_error(fmt::format(
       "{}: the metadata snapshot was dropped while it was read: what was found does not count",
       device.path()));
 }

@@ -12,13 +12,13 @@
 #include <deque>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <vector>
 
 #include "era/damage/finding.h"
 #include "era/format/superblock.h"
 #include "era/format/writeset.h"
 #include "era/metadata/losses.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/read/array_map.h"
 
@@ -70,14 +70,7 @@ struct metadata {
   void resolve();
 };
 
-// A metadata snapshot was asked for and there is none, or no longer: the command ends. The message
-// names the device.
-class no_snapshot : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
-// Throws no_snapshot where the live superblock says that none is held.
+// Throws device_error where the live superblock says that none is held.
 void require_snapshot(const pd::block_device&, const superblock& live);
 
 // Reads a superblock. On a live device it may be read torn: where may_be_torn is set, it is read
@@ -98,11 +91,11 @@ metadata map_metadata(pd::btree_walk&, source, pd::block_nr location, const supe
                       const finding_sink&);
 
 // Superblock, then trees, for commands that want nothing else. Nothing where the superblock cannot
-// be used, which is a finding. Throws no_snapshot.
+// be used, which is a finding. Throws device_error.
 std::optional<metadata> open_metadata(pd::read_queue&, const pd::block_device&, source,
                                       const finding_sink&);
 
-// After all reading from a metadata snapshot: throws no_snapshot where it is not held any more,
+// After all reading from a metadata snapshot: throws device_error where it is not held any more,
 // since what was read may then be anything. Does nothing for live metadata.
 void require_still_held(pd::read_queue&, const pd::block_device&, const metadata&);
 

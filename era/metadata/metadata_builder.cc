@@ -13,6 +13,7 @@
 #include "era/format/writeset.h"
 #include "era/metadata/content.h"
 #include "era/metadata/metadata.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/output_device.h"
 #include "persistent-data/write/array_builder.h"
 #include "persistent-data/write/bitset_builder.h"
@@ -21,7 +22,7 @@
 
 namespace era {
 
-using xml::invalid_input;
+using pd::invalid_input;
 
 namespace {
 
@@ -57,15 +58,16 @@ class list_position {
   void advance(pd::range blocks) {
     if (blocks.begin < last_.end) not_ascending(blocks.begin);
     if (blocks.end > end_)
-      throw invalid_input(fmt::format("block {} is past the end; {} is {}",
-                                      std::max(blocks.begin, end_), end_name_, end_));
+      throw pd::invalid_input(fmt::format("block {} is past the end; {} is {}",
+                                          std::max(blocks.begin, end_), end_name_, end_));
     last_ = blocks;
   }
 
  private:
   [[noreturn]] void not_ascending(std::uint64_t block) const {
-    if (block >= last_.begin) throw invalid_input(fmt::format("block {} is listed twice", block));
-    throw invalid_input(
+    if (block >= last_.begin)
+      throw pd::invalid_input(fmt::format("block {} is listed twice", block));
+    throw pd::invalid_input(
         fmt::format("block {} comes after block {}; blocks must ascend", block, last_.end - 1));
   }
 
@@ -111,11 +113,11 @@ struct metadata_builder::state {
     const std::uint64_t expected = position.next();
     position.advance(blocks);
     if (blocks.begin != expected)
-      throw invalid_input(
+      throw pd::invalid_input(
           fmt::format("block {} is missing before block {}; every block needs its era", expected,
                       blocks.begin));
     if (newest > sb.current_era)
-      throw invalid_input(
+      throw pd::invalid_input(
           fmt::format("era=\"{}\" is past the current era {}", newest, sb.current_era));
     newest_in_array = std::max(newest_in_array, newest);
   }
@@ -216,11 +218,11 @@ void metadata_builder::append(const encoded_stripe& stripe) {
 
 void metadata_builder::begin_superblock(const xml::superblock_element& sb) {
   if (sb.block_size == 0 || sb.block_size % 8 != 0)
-    throw invalid_input(fmt::format(
+    throw pd::invalid_input(fmt::format(
         "block_size=\"{}\" cannot be; it is a multiple of 8 sectors above 0", sb.block_size));
   if (sb.current_era.value > max_current_era)
-    throw invalid_input(fmt::format("current_era=\"{}\" cannot be; the last one is {}",
-                                    sb.current_era, max_current_era));
+    throw pd::invalid_input(fmt::format("current_era=\"{}\" cannot be; the last one is {}",
+                                        sb.current_era, max_current_era));
   state& s = *state_;
   s.sb = sb;
   s.target = s.open(blocks_suggested(sb.nr_blocks));
@@ -232,12 +234,12 @@ void metadata_builder::begin_superblock(const xml::superblock_element& sb) {
 
 void metadata_builder::begin_writeset(era_nr era, std::uint32_t nr_bits) {
   state& s = *state_;
-  if (era.value == 0) throw invalid_input("era=\"0\" cannot be; the first era is 1");
+  if (era.value == 0) throw pd::invalid_input("era=\"0\" cannot be; the first era is 1");
   if (era > s.sb.current_era)
-    throw invalid_input(
+    throw pd::invalid_input(
         fmt::format("era=\"{}\" is past the current era {}", era, s.sb.current_era));
   if (s.has_writeset(era.value))
-    throw invalid_input(fmt::format("there are two writesets of era {}", era));
+    throw pd::invalid_input(fmt::format("there are two writesets of era {}", era));
   s.require_room(bitset_space(nr_bits) + tree_space(s.nr_writesets() + 1),
                  fmt::format("what was read up to the writeset of era {}", era));
   s.writeset_era = era;
@@ -259,7 +261,7 @@ void metadata_builder::end_writeset() {
 }
 
 void metadata_builder::begin_era_array() {
-  if (state_->array_root) throw invalid_input("there are two era arrays");
+  if (state_->array_root) throw pd::invalid_input("there are two era arrays");
   state_->position = {state_->sb.nr_blocks, "nr_blocks"};
   state_->array.emplace(*state_->writer);
 }
@@ -273,16 +275,16 @@ void metadata_builder::eras(pd::range blocks, era_nr era) {
 void metadata_builder::end_era_array() {
   const std::uint64_t next = state_->position.next(), nr_blocks = state_->sb.nr_blocks;
   if (next + 1 == nr_blocks)
-    throw invalid_input(fmt::format("block {} is missing; every block needs its era", next));
+    throw pd::invalid_input(fmt::format("block {} is missing; every block needs its era", next));
   if (next != nr_blocks)
-    throw invalid_input(
+    throw pd::invalid_input(
         fmt::format("blocks {} to {} are missing; every block needs its era", next, nr_blocks - 1));
   state_->array_root = state_->array->finish();
   state_->array.reset();
 }
 
 void metadata_builder::end_superblock() {
-  if (!state_->array_root) throw invalid_input("it has no era_array");
+  if (!state_->array_root) throw pd::invalid_input("it has no era_array");
 }
 
 void metadata_builder::commit() {
@@ -314,7 +316,7 @@ void metadata_builder::state::require_order(const superblock& built) {
   pd::btree_walk walk(queue, counter);
   const finding_sink reject = [this](const finding& f) {
     step();
-    throw invalid_input(fmt::format(
+    throw pd::invalid_input(fmt::format(
         "{}: {}; digestion would give them the older era: restore what era_dump --logical prints",
         in_words(f.where), f.error.text));
   };

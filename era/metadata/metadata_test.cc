@@ -7,6 +7,7 @@
 
 #include "era/testing/image_builder.h"
 #include "persistent-data/format/btree_node.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/testing/torn_reads.h"
 
 namespace era {
@@ -112,7 +113,7 @@ TEST(Metadata, OfASnapshotNeedsOne) {
   try {
     open(built_metadata(described()), source::snapshot);
     FAIL();
-  } catch (const no_snapshot& e) {
+  } catch (const pd::device_error& e) {
     EXPECT_THAT(e.what(), HasSubstr("holds no metadata snapshot"));
   }
 }
@@ -150,10 +151,10 @@ TEST_F(HeldSnapshot, IsStillHeldUntilItIsDroppedOrTakenAnew) {
   other.as<superblock>().current_era = 4;
   pd::prepare_for_write(superblock_kind, other, {where_});
   built_.write({where_}, other);
-  EXPECT_THROW(require_still_held(queue, device, *m), no_snapshot);
+  EXPECT_THROW(require_still_held(queue, device, *m), pd::device_error);
 
   change_superblock(built_, [](superblock& sb) { sb.metadata_snap = 0; });
-  EXPECT_THROW(require_still_held(queue, device, *m), no_snapshot);
+  EXPECT_THROW(require_still_held(queue, device, *m), pd::device_error);
 }
 
 // The superblock of a live device may be met while the kernel writes it.

@@ -230,5 +230,67 @@ TEST(Fold, ReportsABlockThatIsDamaged) {
   EXPECT_EQ(findings[1].hidden, (pd::range{32576, 65152}));
 }
 
+TEST(Fold, AssumesWhatALossMayHide) {
+  metadata_description d = described(70000);
+  built_metadata built(d);
+  opened o(built.path());
+  built.write(*o.m->eras.block(33), pd::block{});              // in stripe 1
+  built.write(*o.m->writesets[0].bits.block(1), pd::block{});  // of era 8
+  stripe_folder folder(*o.m, o.device, fold_what::everything, loss_policy::assume_written);
+  std::vector<finding> findings;
+  folder.fold(0, findings);
+  EXPECT_EQ(folder.nr_assumed(), 0u);
+  const auto assumed = folder.fold(1, findings), known = folder.known();
+  EXPECT_TRUE(findings.empty());
+  std::uint64_t differ = 0;
+  for (std::uint64_t i = 0; i < assumed.size(); ++i) {
+    const std::uint64_t block = blocks_per_stripe + i;
+    const bool of_lost_array = block / 1018 == 33;
+    const std::uint32_t truth = expected_era(block, 70000);
+    ASSERT_LE(known[i], truth) << block;
+    ASSERT_EQ(assumed[i], of_lost_array ? 20 : std::max(truth, 8u)) << block;
+    differ += known[i] != assumed[i];
+  }
+  EXPECT_EQ(folder.nr_assumed(), differ);
+}
+
+TEST(Fold, OmitsALossInSilence) {
+  metadata_description d;
+  d.nr_blocks = 2000;
+  d.current_era = 9;
+  d.era_of = [](std::uint64_t) { return 7u; };
+  built_metadata built(d);
+  opened o(built.path());
+  built.write(*o.m->eras.block(1), pd::block{});
+  std::vector<finding> findings;
+  stripe_folder folder(*o.m, o.device, fold_what::everything, loss_policy::omit);
+  const auto eras = folder.fold(0, findings);
+  EXPECT_TRUE(findings.empty());
+  EXPECT_EQ(eras[1017], 7u);
+  EXPECT_EQ(eras[1018], 0u);
+}
+
+// The filter says of each block what a look at its known and its assumed era says.
+TEST(Filter, ListsWhatMayBeInTheWindow) {
+  built_metadata built(described(70000));
+  opened o(built.path());
+  built.write(*o.m->eras.block(40), pd::block{});
+  built.write(*o.m->writesets[2].bits.block(1), pd::block{});
+  for (const pd::range eras : {pd::range{0, 1}, {3, 9}, {9, 11}, {10, 21}, {20, 99}, {21, 99}}) {
+    stripe_folder folder(*o.m, o.device, fold_what::everything, loss_policy::assume_written);
+    stripe_filter filter(*o.m, o.device, eras, loss_policy::assume_written);
+    std::vector<finding> findings;
+    const auto assumed = folder.fold(1, findings), known = folder.known();
+    const auto words = filter.filter(1, findings);
+    std::uint64_t in_doubt = 0;
+    for (std::uint64_t i = 0; i < assumed.size(); ++i) {
+      const bool listed = assumed[i] >= eras.begin && known[i] < eras.end;
+      ASSERT_EQ(words[i / 64] >> i % 64 & 1, listed) << i << ' ' << eras.begin;
+      in_doubt += listed && (known[i] < eras.begin || assumed[i] >= eras.end);
+    }
+    EXPECT_EQ(filter.nr_in_doubt(), in_doubt) << eras.begin;
+  }
+}
+
 }  // namespace
 }  // namespace era

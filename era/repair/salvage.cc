@@ -27,6 +27,7 @@
 #include "era/metadata/order.h"
 #include "era/repair/search.h"
 #include "era/repair/unreachable.h"
+#include "persistent-data/format/errors.h"
 
 namespace era {
 namespace {
@@ -75,7 +76,7 @@ class salvager {
     const auto& view = live ? checked.live : checked.snapshot;
     if (!view && live) return search_metadata(device_, given_, report_, step_);
     if (!view)
-      throw cannot_salvage(fmt::format(
+      throw pd::damaged_metadata(fmt::format(
           "{}: the superblock of the metadata snapshot is lost; repair the live metadata",
           device_.path()));
     sb_ = view->sb;
@@ -120,7 +121,7 @@ class salvager {
       assume(fmt::format("the block size is that of the metadata snapshot, {} sectors",
                          std::uint32_t{sb_.data_block_size}));
     } else if (!valid(said)) {
-      throw cannot_salvage(fmt::format(
+      throw pd::damaged_metadata(fmt::format(
           "{}: the block size is lost; give it with --block-size SECTORS (the table line of the "
           "device has it)",
           device_.path()));
@@ -154,13 +155,13 @@ class salvager {
     // The array has the blocks that it has; the superblock alone may be believed less than the
     // user.
     if (given_.nr_blocks && *given_.nr_blocks < (measured ? length : said))
-      throw cannot_salvage(fmt::format(
+      throw pd::damaged_metadata(fmt::format(
           "{}: --nr-blocks {} cannot be: {}{}; a number that is too large does no harm, since the "
           "kernel cuts what the device does not have",
           device_.path(), *given_.nr_blocks, says,
           measured ? fmt::format(", and the era array has {}", length) : ""));
     if (!given_.nr_blocks && !measured && !plausible)
-      throw cannot_salvage(
+      throw pd::damaged_metadata(
           fmt::format("{}: how many blocks the origin has is lost ({}); give it with --nr-blocks N "
                       "(its length divided by the block size, rounded up)",
                       device_.path(), says));
@@ -272,7 +273,7 @@ class salvager {
     }
     if (given_.current_era) {
       if (*given_.current_era < era)
-        throw cannot_salvage(
+        throw pd::damaged_metadata(
             fmt::format("{}: --current-era {} cannot be: the metadata goes on to era {}",
                         device_.path(), *given_.current_era, era));
       era = *given_.current_era;

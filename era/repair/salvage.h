@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <stdexcept>
 #include <string>
 
 #include "era/damage/finding.h"
 #include "era/metadata/metadata.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era {
@@ -23,20 +23,14 @@ struct repair_options {
   source from = source::live;
 };
 
-// There is nothing to save, or something has to be told by a wish: the message says which option.
-class cannot_salvage : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
 // Who is told what: damage as findings; what was assumed, in words.
 struct repair_report {
   finding_sink damage;
   std::function<void(std::string)> assumption;
 };
 
-// Reads all metadata. step: called now and then; what it throws ends it. Throws cannot_salvage,
-// no_snapshot, device_error. Nothing is ever written. What it returns is for
+// Reads all metadata. step: called now and then; what it throws ends it. Throws damaged_metadata,
+// device_error, device_error. Nothing is ever written. What it returns is for
 // loss_policy::assume_written.
 metadata salvage_metadata(const pd::block_device&, const repair_options&, const repair_report&,
                           const std::function<void()>& step);

@@ -9,53 +9,23 @@
 #include <vector>
 
 #include "era/format/writeset.h"
-#include "era/testing/image_builder.h"
+#include "era/testing/repaired.h"
 #include "era/testing/round_trip.h"
 #include "persistent-data/format/btree_node.h"
-#include "persistent-data/testing/scratch_device.h"
 
 namespace era {
 namespace {
 
 using test::built_metadata;
+using test::change;
+using test::leaf_value;
+using test::lose;
 using test::metadata_description;
+using test::repair;
+using test::repaired;
+using test::small_metadata;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-constexpr test::dump_options compact{.compact = true};
-
-metadata_description small() {
-  metadata_description d;
-  d.nr_blocks = 3000;
-  d.current_era = 9;
-  d.era_of = [](std::uint64_t i) { return i < 1500 ? 1u : 2u; };
-  d.archived = {{5, 3000, [](std::uint64_t i) { return i < 10; }},
-                {7, 3000, [](std::uint64_t i) { return i == 20; }}};
-  d.current = {9, 3000, [](std::uint64_t i) { return i == 30; }};
-  return d;
-}
-
-struct repaired {
-  std::string error, said;  // said: damage and assumptions, a line each
-  std::string xml;
-};
-
-repaired repair(const built_metadata& from, const repair_options& given = {}) {
-  pd::test::scratch_device output(4096);
-  repaired result;
-  const repair_report report{
-      [&](const finding& f) { result.said += in_words(f.where) + ": " + f.error.text + '\n'; },
-      [&](const std::string& text) { result.said += text + '\n'; }};
-  try {
-    result.error = test::repair_to(from.path(), output.path(), given, report);
-  } catch (const cannot_salvage& e) {
-    result.error = e.what();
-  }
-  if (!result.error.empty()) return result;
-  EXPECT_EQ(test::findings_in(output.path()), "");
-  result.xml = test::dump_of(output.path(), compact);
-  return result;
-}
 
 const char as_it_was[] =
     R"(<superblock uuid="" block_size="128" nr_blocks="3000" current_era="9">
@@ -75,33 +45,14 @@ const char as_it_was[] =
 </superblock>
 )";
 
-void lose(built_metadata& m, std::uint64_t block) {
-  pd::block b = m.read({block});
-  b.bytes[2000] ^= std::byte{1};
-  m.write({block}, b);
-}
-
-template <class Change>
-void change(built_metadata& m, const pd::block_kind& kind, std::uint64_t block, Change how) {
-  pd::block b = m.read({block});
-  how(b);
-  pd::prepare_for_write(kind, b, {block});
-  m.write({block}, b);
-}
-
-std::uint64_t leaf_value(const built_metadata& m, std::uint64_t node, std::uint32_t i) {
-  const pd::block b = m.read({node});
-  return pd::node_view(b).value<pd::le64>(i);
-}
-
 TEST(Salvage, KeepsWhatIsSound) {
-  const repaired r = repair(built_metadata(small()));
+  const repaired r = repair(built_metadata(small_metadata()));
   EXPECT_EQ(r.xml, as_it_was);
   EXPECT_EQ(r.said, "");
 }
 
 TEST(Salvage, ALostBlockOfTheEraArrayWasWrittenInTheCurrentEra) {
-  built_metadata m(small());
+  built_metadata m(small_metadata());
   lose(m, leaf_value(m, m.read_superblock().era_array_root, 1));
   const repaired r = repair(m);
   EXPECT_THAT(r.xml, HasSubstr(R"(<range block_begin="0" len="1018" era="1"/>
@@ -110,7 +61,7 @@ TEST(Salvage, ALostBlockOfTheEraArrayWasWrittenInTheCurrentEra) {
 }
 
 TEST(Salvage, ALostBitsetBlockMarksAllOfItsBlocksInItsEra) {
-  metadata_description d = small();
+  metadata_description d = small_metadata();
   d.nr_blocks = 40000;
   d.archived[0].nr_bits = 40000;
   built_metadata m(d);
@@ -129,7 +80,7 @@ TEST(Salvage, ALostBitsetBlockMarksAllOfItsBlocksInItsEra) {
 
 // Leaves of the writeset tree are lost, and the space map says which blocks hold their bitsets.
 TEST(Salvage, FindsLostWritesetsByTheSpaceMap) {
-  built_metadata m(small());
+  built_metadata m(small_metadata());
   lose(m, m.read_superblock().writeset_tree_root);
   const repaired r = repair(m);
   EXPECT_THAT(r.said, HasSubstr("what the writeset tree has lost is all among them"));
@@ -145,7 +96,7 @@ TEST(Salvage, FindsLostWritesetsByTheSpaceMap) {
 TEST(Salvage, MarksAllBlocksWhereLostWritesetsAreNotFound) {
   // The space map is lost, too; or one of the blocks that it counts.
   for (const bool map : {true, false}) {
-    built_metadata m(small());
+    built_metadata m(small_metadata());
     const superblock sb = m.read_superblock();
     const pd::block tree = m.read({sb.writeset_tree_root});
     lose(m, sb.writeset_tree_root);
@@ -159,7 +110,7 @@ TEST(Salvage, MarksAllBlocksWhereLostWritesetsAreNotFound) {
 
 // Of a tree of two levels one leaf is lost: later eras cannot have been in it.
 TEST(Salvage, ALostLeafMarksItsLastEra) {
-  metadata_description d = small();
+  metadata_description d = small_metadata();
   d.current_era = 500;
   d.current->era = 500;
   d.archived.clear();
@@ -181,12 +132,12 @@ TEST(Salvage, ALostLeafMarksItsLastEra) {
   built_metadata other(d);
   lose(other, other.read_superblock().writeset_tree_root);
   const repaired r = repair(other);
-  EXPECT_EQ(r.xml, test::dump_of(built_metadata(d).path(), compact)) << r.said;
+  EXPECT_EQ(r.xml, test::dump_of(built_metadata(d).path(), {.compact = true})) << r.said;
 }
 
 // Keys of a sound node that contradict those above say nothing of which eras are lost.
 TEST(Salvage, KeysThatContradictMayHideAnyEra) {
-  metadata_description d = small();
+  metadata_description d = small_metadata();
   d.current_era = 500;
   d.current->era = 500;
   d.archived.clear();
@@ -205,7 +156,7 @@ TEST(Salvage, KeysThatContradictMayHideAnyEra) {
 }
 
 TEST(Salvage, AWritesetThatWasCutOffCounts) {
-  built_metadata m(small());
+  built_metadata m(small_metadata());
   change(m, pd::btree_node_kind, m.read_superblock().writeset_tree_root,
          [](pd::block& b) { b.as<pd::node_header>().nr_entries = 1; });
   const repaired r = repair(m);
@@ -217,7 +168,7 @@ TEST(Salvage, AWritesetThatWasCutOffCounts) {
 
 TEST(Salvage, ASpaceMapThatIsLostCostsNothing) {
   for (const bool index : {true, false}) {
-    built_metadata m(small());
+    built_metadata m(small_metadata());
     const superblock sb = m.read_superblock();
     lose(m, index ? std::uint64_t{sb.space_map.bitmap_root}
                   : std::uint64_t{sb.space_map.ref_count_root});
@@ -226,7 +177,7 @@ TEST(Salvage, ASpaceMapThatIsLostCostsNothing) {
 }
 
 TEST(Salvage, AnArrayLongerThanTheSuperblockSaysIsBelieved) {
-  built_metadata m(small());
+  built_metadata m(small_metadata());
   change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 1000; });
   const repaired r = repair(m);
   EXPECT_EQ(r.xml, as_it_was);
@@ -234,7 +185,7 @@ TEST(Salvage, AnArrayLongerThanTheSuperblockSaysIsBelieved) {
 }
 
 TEST(Salvage, BlocksThatTheArrayLacksWereWrittenInTheCurrentEra) {
-  built_metadata m(small());
+  built_metadata m(small_metadata());
   change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 5000; });
   EXPECT_THAT(repair(m).xml, HasSubstr(R"(<range block_begin="2036" len="2964" era="9"/>)"));
   repair_options given;
@@ -243,7 +194,7 @@ TEST(Salvage, BlocksThatTheArrayLacksWereWrittenInTheCurrentEra) {
 }
 
 TEST(Salvage, AnEraFromTheFutureMovesTheCurrentOne) {
-  built_metadata m(small());
+  built_metadata m(small_metadata());
   const std::uint64_t first = leaf_value(m, m.read_superblock().era_array_root, 0);
   change(m, pd::array_block_kind, first, [](pd::block& b) {
     *reinterpret_cast<pd::le32*>(b.bytes.data() + sizeof(pd::array_header)) = 12;
@@ -265,7 +216,7 @@ TEST(Salvage, AnEraFromTheFutureMovesTheCurrentOne) {
 }
 
 TEST(Salvage, AsksForTheBlockSizeWhereItIsLost) {
-  built_metadata m(small());
+  built_metadata m(small_metadata());
   change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().data_block_size = 0; });
   EXPECT_THAT(repair(m).error, HasSubstr("give it with --block-size SECTORS"));
   repair_options given;
@@ -274,7 +225,7 @@ TEST(Salvage, AsksForTheBlockSizeWhereItIsLost) {
 }
 
 TEST(Salvage, AsksForTheNumberOfBlocksWhereItIsLost) {
-  built_metadata m(small());
+  built_metadata m(small_metadata());
   lose(m, m.read_superblock().era_array_root);
   change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 0x7fffffff; });
   EXPECT_THAT(repair(m).error, HasSubstr("give it with --nr-blocks N"));
@@ -284,7 +235,7 @@ TEST(Salvage, AsksForTheNumberOfBlocksWhereItIsLost) {
 }
 
 TEST(Salvage, TheCurrentEraCanBeRaisedAndNotLowered) {
-  const built_metadata m(small());
+  const built_metadata m(small_metadata());
   repair_options given;
   given.current_era = 8;
   EXPECT_THAT(repair(m, given).error, HasSubstr("--current-era 8 cannot be"));
@@ -292,63 +243,9 @@ TEST(Salvage, TheCurrentEraCanBeRaisedAndNotLowered) {
   EXPECT_THAT(repair(m, given).xml, HasSubstr(R"(current_era="20")"));
 }
 
-TEST(Salvage, SearchesWithoutASuperblock) {
-  built_metadata m(small());
-  lose(m, 0);
-  EXPECT_THAT(repair(m).error, HasSubstr("give it with --block-size SECTORS"));
-  EXPECT_THAT(repair(m).error, HasSubstr("what is left of the superblock says 128"));
-  repair_options given;
-  given.block_size = 128;
-  const repaired r = repair(m, given);
-  // Era 7 is the newest that is named; the current writeset is newer.
-  EXPECT_EQ(r.error, "");
-  EXPECT_THAT(r.said, HasSubstr("the current era is 8: 7 is the newest that any block names"));
-  EXPECT_THAT(r.said, HasSubstr("3000 origin blocks, the length of that array"));
-  // Nothing tells the current writeset from the others: what any lists counts as written in era 8.
-  const char* const marked = R"(  <era_array>
-    <range block_begin="0" len="10" era="{0}"/>
-    <range block_begin="10" len="10" era="1"/>
-    <range block_begin="20" len="1" era="{0}"/>
-    <range block_begin="21" len="9" era="1"/>
-    <range block_begin="30" len="1" era="{0}"/>
-    <range block_begin="31" len="1469" era="1"/>
-    <range block_begin="1500" len="1500" era="2"/>
-  </era_array>)";
-  EXPECT_THAT(r.xml, HasSubstr(fmt::format(fmt::runtime(marked), 8)));
-  EXPECT_THAT(r.xml, Not(HasSubstr("writeset")));
-  given.current_era = 9;
-  EXPECT_THAT(repair(m, given).xml, HasSubstr(fmt::format(fmt::runtime(marked), 9)));
-  // It cannot be the era of the newest archived writeset, or an older one.
-  for (const std::uint32_t era : {6u, 7u}) {
-    given.current_era = era;
-    EXPECT_THAT(repair(m, given).error, HasSubstr("it has to be 8 or later"));
-  }
-}
-
-// Whether what is lost besides the superblock was in use cannot be told.
-TEST(Salvage, MarksAllBlocksWhereMoreThanTheSuperblockIsLost) {
-  for (const bool zeros : {true, false}) {
-    built_metadata m(small());
-    lose(m, 0);
-    if (zeros)
-      m.write({2}, pd::block{});
-    else
-      lose(m, 2);
-    repair_options given;
-    given.block_size = 128;
-    EXPECT_THAT(repair(m, given).error, HasSubstr("give it with --nr-blocks N"));
-    EXPECT_THAT(repair(m, given).error, HasSubstr("the longest era array that is found has 3000"));
-    given.nr_blocks = 3000;
-    const repaired r = repair(m, given);
-    EXPECT_THAT(r.said, HasSubstr("all blocks were written in era 8"));
-    EXPECT_THAT(r.xml, HasSubstr(R"(<range block_begin="0" len="3000" era="8"/>)"));
-    EXPECT_THAT(r.xml, Not(HasSubstr("writeset")));
-  }
-}
-
 // The kernel would write era 5 over era 6.
 TEST(Salvage, FoldsWritesetsThatTheArrayOutdoes) {
-  metadata_description d = small();
+  metadata_description d = small_metadata();
   d.era_of = [](std::uint64_t i) { return i < 5 ? 6u : 1u; };
   const built_metadata m(d);
   const repaired r = repair(m);
@@ -366,7 +263,7 @@ TEST(Salvage, FoldsWritesetsThatTheArrayOutdoes) {
 // A lost block of the array counts as written in the current era, which is newer than era 5.
 TEST(Salvage, FoldsWritesetsThatALossOutdoes) {
   for (const bool is_listed : {false, true}) {
-    metadata_description d = small();
+    metadata_description d = small_metadata();
     d.archived[0].is_set = [=](std::uint64_t i) { return i < 10 || (is_listed && i == 1500); };
     built_metadata m(d);
     lose(m, leaf_value(m, m.read_superblock().era_array_root, 1));
@@ -377,7 +274,7 @@ TEST(Salvage, FoldsWritesetsThatALossOutdoes) {
 }
 
 TEST(Salvage, ANumberOfBlocksBelowThatOfTheMetadataIsRefused) {
-  built_metadata m(small());
+  built_metadata m(small_metadata());
   repair_options given;
   given.nr_blocks = 2999;
   EXPECT_THAT(
@@ -401,7 +298,7 @@ TEST(Salvage, ANumberOfBlocksBelowThatOfTheMetadataIsRefused) {
 
 // The tree is sound, and has no entry: only what it has cut off tells.
 TEST(Salvage, AnEmptyLeafDoesNotHideWhatIsCounted) {
-  built_metadata m(small());
+  built_metadata m(small_metadata());
   const std::uint64_t root = m.read_superblock().writeset_tree_root;
   const auto bitset = std::uint64_t{pd::node_view(m.read({root})).value<writeset_value>(0).root};
   change(m, pd::btree_node_kind, root,
@@ -420,7 +317,7 @@ TEST(Salvage, AnEmptyLeafDoesNotHideWhatIsCounted) {
 // The counter's second half, and the last era of which era_check does not complain.
 TEST(Salvage, KeepsErasOfAnySize) {
   for (const std::uint32_t current : {0x7fffffffu, 0x80000000u, max_current_era}) {
-    metadata_description d = small();
+    metadata_description d = small_metadata();
     d.current_era = current;
     d.current->era = current;
     d.archived[1].era = current - 1;
@@ -432,7 +329,7 @@ TEST(Salvage, KeepsErasOfAnySize) {
   }
   repair_options given;
   given.current_era = max_current_era;
-  EXPECT_EQ(repair(built_metadata(small()), given).error, "");
+  EXPECT_EQ(repair(built_metadata(small_metadata()), given).error, "");
 }
 
 // A device that was never activated, and one that was resized before its first era.
@@ -448,66 +345,6 @@ TEST(Salvage, EraZeroAndALostWritesetTree) {
     EXPECT_EQ(r.error, "");
     EXPECT_THAT(r.xml, HasSubstr(R"(current_era="1")"));
   }
-}
-
-// The superblock of a metadata snapshot of the device's earlier life.
-TEST(Salvage, ABlockSizeThatDoesNotFitIsNotBelieved) {
-  for (const std::uint32_t nr_blocks : {3000u, 2999u}) {
-    built_metadata m(small());
-    pd::block copy = m.read({0});
-    auto& sb = copy.as<superblock>();
-    sb.nr_blocks = nr_blocks;
-    sb.data_block_size = 64;
-    const std::uint64_t where = sb.space_map.nr_allocated;
-    pd::prepare_for_write(superblock_kind, copy, {where});
-    m.write({where}, copy);
-    lose(m, 0);
-    const repaired r = repair(m);
-    if (nr_blocks == 3000) {
-      EXPECT_THAT(r.xml, HasSubstr(R"(block_size="64")"));
-      EXPECT_THAT(r.said, HasSubstr("the block size is that of a metadata snapshot of era 9"));
-    } else {
-      EXPECT_THAT(r.error, HasSubstr("the block size is lost with the superblock"));
-      EXPECT_THAT(
-          r.error,
-          HasSubstr("a metadata snapshot of 2999 origin blocks of 64 sectors was here once"));
-    }
-  }
-}
-
-// The snapshot says 3000 blocks, and its array has become another one.
-TEST(Salvage, ABlockSizeIsNotBelievedIfTheArrayHasAnotherLength) {
-  built_metadata m(small());
-  pd::block copy = m.read({0});
-  auto& sb = copy.as<superblock>();
-  sb.data_block_size = 64;
-  const pd::block_nr where{sb.space_map.nr_allocated}, shorter{where.value + 1};
-  pd::block root = m.read({sb.era_array_root});
-  root.as<pd::node_header>().nr_entries = 2;
-  pd::prepare_for_write(pd::btree_node_kind, root, shorter);
-  m.write(shorter, root);
-  sb.era_array_root = shorter.value;
-  pd::prepare_for_write(superblock_kind, copy, where);
-  m.write(where, copy);
-  lose(m, 0);
-  EXPECT_THAT(repair(m).error, HasSubstr("the block size is lost with the superblock"));
-}
-
-TEST(Salvage, RefusesWhatIsNoMetadata) {
-  repair_options given;
-  given.block_size = 128;
-  given.nr_blocks = 3000;
-  built_metadata empty(small());
-  for (std::uint64_t b = 0; b < empty.read_superblock().space_map.nr_blocks; ++b)
-    if (b > 0) empty.write({b}, pd::block{});
-  empty.write({0}, pd::block{});
-  EXPECT_THAT(repair(empty, given).error, HasSubstr("there is no era metadata here"));
-
-  built_metadata pool(small());
-  pd::block b{};
-  b.as<superblock>().magic = 27022010;
-  pool.write({0}, b);
-  EXPECT_THAT(repair(pool, given).error, HasSubstr("the metadata of a thin pool"));
 }
 
 }  // namespace

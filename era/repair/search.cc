@@ -7,6 +7,7 @@
 
 #include "era/repair/block_scan.h"
 #include "persistent-data/format/btree_node.h"
+#include "persistent-data/format/errors.h"
 
 namespace era {
 namespace {
@@ -77,7 +78,7 @@ class searcher {
  private:
   void assume(std::string text) const { report_.assumption(std::move(text)); }
   [[noreturn]] void fail(std::string_view why) const {
-    throw cannot_salvage(fmt::format("{}: {}", device_.path(), why));
+    throw pd::damaged_metadata(fmt::format("{}: {}", device_.path(), why));
   }
 
   void read_first_block() {

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era::sim {

@@ -11,13 +11,13 @@
 #include <filesystem>
 #include <fstream>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era::sim {
 namespace {
 
 namespace fs = std::filesystem;
-using persistent_data::device_error;
 using ::testing::HasSubstr;
 
 class CreatedFile : public ::testing::Test {
@@ -34,7 +34,7 @@ class CreatedFile : public ::testing::Test {
     try {
       const created_file file(path_, bytes);
       return "";
-    } catch (const device_error& e) {
+    } catch (const persistent_data::device_error& e) {
       return e.what();
     }
   }

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era::sim {
@@ -27,7 +28,7 @@ line_reader::~line_reader() {
 }
 
 void line_reader::fail(const std::string& why) const {
-  throw persistent_data::device_error(fmt::format("{}: {}", name_, why));
+  throw pd::device_error(fmt::format("{}: {}", name_, why));
 }
 
 std::optional<std::uint64_t> line_reader::bytes() const {
@@ -72,12 +73,13 @@ std::optional<std::string_view> line_reader::next() {
   const std::string_view line = std::string_view(buffer_).substr(next_, newline - next_);
   if (line.size() > longest_line) {
     bytes_done_ += skip_line();
-    throw bad_line(fmt::format("the line is longer than {} bytes", longest_line));
+    throw pd::invalid_input(fmt::format("the line is longer than {} bytes", longest_line));
   }
   const std::size_t with_newline = line.size() + (newline != buffer_.npos);
   next_ += with_newline;
   bytes_done_ += with_newline;
-  if (line.find('\0') != line.npos) throw bad_line("the line has a NUL byte: it is no text");
+  if (line.find('\0') != line.npos)
+    throw pd::invalid_input("the line has a NUL byte: it is no text");
   return line;
 }
 

@@ -6,17 +6,14 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
+#include "persistent-data/format/errors.h"
+
 namespace era::sim {
 
-// A line that is no text. The message says why.
-class bad_line : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
+namespace pd = persistent_data;
 
 // For one thread.
 class line_reader {
@@ -36,8 +33,8 @@ class line_reader {
 
   // Returns the next line without its newline, valid until the next call; nullopt at the end of the
   // input. The last line needs no newline. A line is returned as soon as it is there, whatever
-  // follows it. Throws bad_line if the line is too long or has a NUL byte (the next call goes on
-  // after that line); device_error if the input cannot be read; and what before_read throws.
+  // follows it. Throws invalid_input if the line is too long or has a NUL byte (the next call goes
+  // on after that line); device_error if the input cannot be read; and what before_read throws.
   std::optional<std::string_view> next();
 
   // For messages: the file's name, and the number of the last line, from 1; 0 before the first.

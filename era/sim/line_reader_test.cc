@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era::sim {
@@ -45,7 +46,7 @@ class LineReader : public ::testing::Test {
         const auto line = in.next();
         if (!line) return lines;
         lines.emplace_back(*line);
-      } catch (const bad_line& e) {
+      } catch (const pd::invalid_input& e) {
         lines.emplace_back(e.what());
       }
     }
@@ -100,7 +101,7 @@ TEST_F(LineReader, WhatCannotBeRead) {
       line_reader in(path, [](int) {});
       in.next();
       return "";
-    } catch (const persistent_data::device_error& e) {
+    } catch (const pd::device_error& e) {
       return e.what();
     }
   };

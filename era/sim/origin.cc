@@ -13,6 +13,7 @@
 #include <cstring>
 #include <utility>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/io/in_use.h"
 

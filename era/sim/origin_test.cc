@@ -12,6 +12,7 @@
 #include <fstream>
 #include <vector>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era::sim {

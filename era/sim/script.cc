@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "era/sim/words.h"
+#include "persistent-data/format/errors.h"
 
 namespace era::sim {
 namespace {
@@ -39,20 +40,16 @@ constexpr form forms[] = {
     {"help", verb::help, 0, 0, "help", "print this"},
 };
 
-std::uint64_t number(std::string_view text, std::string_view expected) {
-  return number_in<bad_command>(text, expected);
-}
-
 std::uint64_t count(std::string_view text, std::string_view expected) {
-  const std::uint64_t value = number(text, expected);
-  if (value == 0) throw bad_command("a count is above 0");
+  const std::uint64_t value = number_in(text, expected);
+  if (value == 0) throw pd::invalid_input("a count is above 0");
   return value;
 }
 
 const form& form_of(std::string_view name) {
   for (const form& f : forms)
     if (f.name == name) return f;
-  throw bad_command(fmt::format("there is no command '{}'; see help", printable(name)));
+  throw pd::invalid_input(fmt::format("there is no command '{}'; see help", printable(name)));
 }
 
 command parse_arguments(const form& f, const std::vector<std::string_view>& words) {
@@ -62,22 +59,23 @@ command parse_arguments(const form& f, const std::vector<std::string_view>& word
   switch (f.what) {
     case verb::write:
     case verb::discard:
-      c.sector = number(words[1], "a sector");
+      c.sector = number_in(words[1], "a sector");
       c.count = count(words[2], "a number of sectors");
       break;
     case verb::random_writes:
       c.count = count(words[1], "a number of writes");
-      c.seed = number(words[2], "a seed");
-      if (c.seed == 0) throw bad_command("a seed is not 0");
+      c.seed = number_in(words[2], "a seed");
+      if (c.seed == 0) throw pd::invalid_input("a seed is not 0");
       if (given == 2) break;
-      c.first = number(words[3], "the first block");
-      c.last = number(words[4], "the last block");
+      c.first = number_in(words[3], "the first block");
+      c.last = number_in(words[4], "the last block");
       if (c.first > c.last)
-        throw bad_command(fmt::format("the first block {} is after the last {}", c.first, c.last));
+        throw pd::invalid_input(
+            fmt::format("the first block {} is after the last {}", c.first, c.last));
       break;
     case verb::sequential_writes:
       c.count = count(words[1], "a number of writes");
-      if (given == 2) c.first = number(words[2], "the first block");
+      if (given == 2) c.first = number_in(words[2], "the first block");
       break;
     case verb::reload: c.count = parse_sectors(words[1]); break;
     case verb::digest:
@@ -96,16 +94,16 @@ std::uint64_t parse_sectors(std::string_view text) {
   const auto unit = text.empty() ? units.npos : units.find(text.back());
   const std::string_view number_text = text.substr(0, text.size() - (unit != units.npos));
   if (number_text.empty() || number_text.find_first_not_of(digits) != number_text.npos)
-    throw bad_command(fmt::format(
+    throw pd::invalid_input(fmt::format(
         "'{}' is no number of sectors and no size; a size is a whole number and K, M, G or T, "
         "such as 4M",
         printable(text)));
-  const std::uint64_t value = number(number_text, "a smaller size");
-  if (value == 0) throw bad_command("a size is above 0");
+  const std::uint64_t value = number_in(number_text, "a smaller size");
+  if (value == 0) throw pd::invalid_input("a size is above 0");
   if (unit == units.npos) return value;
   const auto shift = static_cast<unsigned>(10 * (unit + 1));
   if (value > std::numeric_limits<std::uint64_t>::max() >> shift)
-    throw bad_command(
+    throw pd::invalid_input(
         fmt::format("'{}' is too large; a smaller size is expected", printable(text)));
   return (value << shift) / 512;
 }
@@ -118,7 +116,7 @@ std::optional<command> parse(std::string_view line) {
   // A range has two ends.
   const bool half = f.what == verb::random_writes && given == 3;
   if (given < f.least || given > f.most || half)
-    throw bad_command(fmt::format("expected: {}", f.usage));
+    throw pd::invalid_input(fmt::format("expected: {}", f.usage));
   return parse_arguments(f, words);
 }
 

@@ -4,11 +4,14 @@
 
 #include <cstdint>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
+#include "persistent-data/format/errors.h"
+
 namespace era::sim {
+
+namespace pd = persistent_data;
 
 enum class verb {
   write,              // sector, count
@@ -39,19 +42,13 @@ struct command {
   std::string text;
 };
 
-// The message says what was expected. It is printable ASCII.
-class bad_command : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
-// Returns nullopt if the line is empty or a comment (#). Throws bad_command.
+// Returns nullopt if the line is empty or a comment (#). Throws invalid_input.
 std::optional<command> parse(std::string_view line);
 
 // A line for each command.
 std::string_view help();
 
-// 512 (sectors), or 10K, 4M, 1G, 2T (units of 1024 bytes); not 0. Throws bad_command.
+// 512 (sectors), or 10K, 4M, 1G, 2T (units of 1024 bytes); not 0. Throws invalid_input.
 std::uint64_t parse_sectors(std::string_view);
 
 }  // namespace era::sim

@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "persistent-data/format/errors.h"
+
 namespace era::sim {
 namespace {
 
@@ -20,7 +22,7 @@ std::string error_of(const std::string& line) {
   try {
     parse(line);
     return "";
-  } catch (const bad_command& e) {
+  } catch (const pd::invalid_input& e) {
     return e.what();
   }
 }
@@ -29,7 +31,7 @@ std::string error_of_size(const std::string& text) {
   try {
     parse_sectors(text);
     return "";
-  } catch (const bad_command& e) {
+  } catch (const pd::invalid_input& e) {
     return e.what();
   }
 }

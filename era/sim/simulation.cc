@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "era/text/printable.h"
+#include "persistent-data/format/errors.h"
 
 namespace era::sim {
 namespace {
@@ -43,9 +44,9 @@ era_length parse_era_length(std::string_view text) {
     result.counted = era_length::unit::blocks;
   const bool has_unit = unit == "s" || unit == "writes" || unit == "blocks";
   if (has_unit && error == std::errc::result_out_of_range)
-    throw bad_command(fmt::format("'{}' is too large a length of an era", printable(text)));
+    throw pd::invalid_input(fmt::format("'{}' is too large a length of an era", printable(text)));
   if (!has_unit || error != std::errc() || result.count == 0)
-    throw bad_command(fmt::format(
+    throw pd::invalid_input(fmt::format(
         "'{}' is no length of an era; expected: 60s, 1000writes or 500blocks", printable(text)));
   return result;
 }
@@ -72,15 +73,17 @@ const target::geometry& simulation::accepted(const target::geometry& geometry) c
 
 void simulation::require_in_origin(std::uint64_t length) const {
   if (around_.most && length > *around_.most)
-    throw refused(fmt::format("{}: the origin has {} sectors, and the device would have {}",
-                              around_.origin, *around_.most, length));
+    throw pd::invalid_input(
+        fmt::format("{}: the origin has {} sectors, and the device would have {}", around_.origin,
+                    *around_.most, length));
 }
 
 // All of a command or nothing.
 void simulation::require_in_device(std::uint64_t sector, std::uint64_t count) const {
   if (count > length_ || sector > length_ - count)
-    throw refused(fmt::format("{} from sector {} are past the end of the device, which has {}",
-                              counted(count, "sector"), sector, length_));
+    throw pd::invalid_input(
+        fmt::format("{} from sector {} are past the end of the device, which has {}",
+                    counted(count, "sector"), sector, length_));
 }
 
 // --- Commands
@@ -176,7 +179,7 @@ void simulation::random_writes(const command& c) {
   const std::uint64_t end = target_.nr_blocks();
   const std::uint64_t last = c.last == command::none ? end - 1 : c.last;
   if (end == 0 || last >= end)
-    throw refused(fmt::format("block {} is past the end; the device has {}", last, end));
+    throw pd::invalid_input(fmt::format("block {} is past the end; the device has {}", last, end));
   std::uint64_t x = c.seed;
   total_ = c.count;
   for (done_ = 0; done_ < c.count; ++done_)
@@ -186,8 +189,8 @@ void simulation::random_writes(const command& c) {
 void simulation::sequential_writes(const command& c) {
   const std::uint64_t end = target_.nr_blocks();
   if (c.first > end || c.count > end - c.first)
-    throw refused(fmt::format("{} from block {} are past the end; the device has {}",
-                              counted(c.count, "block"), c.first, end));
+    throw pd::invalid_input(fmt::format("{} from block {} are past the end; the device has {}",
+                                        counted(c.count, "block"), c.first, end));
   total_ = c.count;
   for (done_ = 0; done_ < c.count; ++done_) write_page(c.first + done_);
 }
@@ -198,7 +201,7 @@ void simulation::sequential_writes(const command& c) {
 // shorter is left to the next commit, as the kernel leaves it. If a part does not fit, the target
 // has given it up: half of it is tried.
 void simulation::digest(std::uint64_t steps) {
-  if (!target_.is_resumed()) throw refused("the device is suspended");
+  if (!target_.is_resumed()) throw pd::invalid_input("the device is suspended");
   std::uint64_t part = 64;
   total_ = steps == command::none ? 0 : steps;
   for (done_ = 0; done_ < steps;) {

@@ -21,7 +21,7 @@ struct era_length {
   enum class unit { seconds, writes, blocks } counted = unit::writes;
   std::uint64_t count = 0;  // 0: never
 };
-// "60s", "1000writes", "500blocks". Throws bad_command.
+// "60s", "1000writes", "500blocks". Throws invalid_input.
 era_length parse_era_length(std::string_view);
 
 struct simulation_surroundings {
@@ -38,8 +38,8 @@ class simulation {
   enum class digestion { automatic, manual };
 
   // Opens or formats the metadata, and resumes the device. out: takes the text that status, table
-  // and help print. Throws refused, before anything is written, if the geometry cannot be or the
-  // device would be longer than its origin; and what the target throws.
+  // and help print. Throws invalid_input, before anything is written, if the geometry cannot be or
+  // the device would be longer than its origin; and what the target throws.
   simulation(pd::block_store& metadata, origin_device&, const target::geometry&,
              simulation_surroundings, digestion, std::function<void(std::string_view)> out);
 

@@ -12,6 +12,7 @@
 
 #include "era/metadata/stripe.h"
 #include "era/testing/round_trip.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/testing/recording_store.h"
 
@@ -139,7 +140,7 @@ TEST(EraLength, IsANumberAndAUnit) {
     try {
       parse_era_length(text);
       ADD_FAILURE() << text;
-    } catch (const bad_command& e) {
+    } catch (const pd::invalid_input& e) {
       EXPECT_EQ(std::string(e.what()).find('\x1b'), std::string::npos);
     }
 }
@@ -210,7 +211,7 @@ TEST_F(Simulation, PastTheEndNothingIsWritten) {
 
 TEST_F(Simulation, AnOriginThatIsTooSmallIsRefusedBeforeTheMetadataIsFormatted) {
   most_ = 799;
-  EXPECT_THROW(open(100), refused);
+  EXPECT_THROW(open(100), pd::invalid_input);
   EXPECT_EQ(store_.operations, 0u);
   most_ = 800;
   open(100);

@@ -10,15 +10,12 @@
 #include <vector>
 
 #include "era/sim/words.h"
+#include "persistent-data/format/errors.h"
 
 namespace era::sim {
 namespace {
 
 using words = std::vector<std::string_view>;
-
-std::uint64_t number(std::string_view text, std::string_view expected) {
-  return number_in<bad_trace>(text, expected);
-}
 
 bool is_number(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == text.npos;
@@ -36,7 +33,7 @@ double seconds_in(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool is_time = text.find_first_not_of("0123456789.") == text.npos && error == std::errc() &&
                        end == text.data() + text.size();
-  if (!is_time) throw bad_trace(fmt::format("'{}' is no time in seconds", printable(text)));
+  if (!is_time) throw pd::invalid_input(fmt::format("'{}' is no time in seconds", printable(text)));
   return value;
 }
 
@@ -53,7 +50,7 @@ rwbs parse_rwbs(std::string_view word) {
   if (!rest.empty() && std::string_view("RWDN").find(rest[0]) != rest.npos)
     return {flushes, rest[0]};
   if (flushes) return {true, 0};
-  throw bad_trace(fmt::format(
+  throw pd::invalid_input(fmt::format(
       "'{}' is no RWBS; expected: R, W, D or N, with F before it for a flush, and flags after it",
       printable(word)));
 }
@@ -61,7 +58,7 @@ rwbs parse_rwbs(std::string_view word) {
 // fio counts in bytes; partial sectors are rounded up to whole ones.
 void set_bytes(traced_request& r, std::uint64_t offset, std::uint64_t length) {
   if (length > std::numeric_limits<std::uint64_t>::max() - offset)
-    throw bad_trace(
+    throw pd::invalid_input(
         fmt::format("offset {} and length {} are together past 2^64 bytes", offset, length));
   const std::uint64_t end = offset + length;
   r.sector = offset / 512;
@@ -87,7 +84,7 @@ void trace_reader::recognize(std::string_view line) {
   else if (is_device(words_of(line)[0]))
     format_ = format::blkparse;
   else
-    throw bad_trace(
+    throw pd::invalid_input(
         "this is neither blkparse's text nor a fio iolog of version 2 or 3, which begins with "
         "'fio version 2 iolog'");
 }
@@ -99,7 +96,7 @@ bool trace_reader::is_of_device(std::string_view name) {
     return name == device_;
   }
   if (name != first_)
-    throw bad_trace(
+    throw pd::invalid_input(
         fmt::format("the trace has several devices, '{}' and '{}'; choose one with --trace-device",
                     printable(first_), printable(name)));
   return true;
@@ -108,10 +105,10 @@ bool trace_reader::is_of_device(std::string_view name) {
 void trace_reader::finish() const {
   if (device_.empty() || has_device_) return;
   if (first_.empty())
-    throw bad_trace(
+    throw pd::invalid_input(
         fmt::format("there is no device '{}' in the trace, nor any other", printable(device_)));
-  throw bad_trace(fmt::format("there is no device '{}' in the trace; there is '{}'",
-                              printable(device_), printable(first_)));
+  throw pd::invalid_input(fmt::format("there is no device '{}' in the trace; there is '{}'",
+                                      printable(device_), printable(first_)));
 }
 
 // DEVICE CPU SEQUENCE SECONDS PID ACTION RWBS, and then SECTOR + COUNT [PROCESS]; of a request
@@ -122,12 +119,13 @@ std::optional<traced_request> trace_reader::blkparse(std::string_view line) {
     // The statistics after the last event begin with a line for a CPU, or for the device.
     in_summary_ = in_summary_ || word[0].starts_with("CPU") || word[0] == "Total";
     if (in_summary_) return {};
-    throw bad_trace("expected: MAJOR,MINOR CPU SEQUENCE SECONDS PID ACTION RWBS SECTOR + COUNT");
+    throw pd::invalid_input(
+        "expected: MAJOR,MINOR CPU SEQUENCE SECONDS PID ACTION RWBS SECTOR + COUNT");
   }
-  if (word.size() < 6) throw bad_trace("the line ends before the action");
+  if (word.size() < 6) throw pd::invalid_input("the line ends before the action");
   // Each request is queued once. It can be issued several times, after requeues.
   if (word[5] != "Q") return {};
-  if (word.size() < 7) throw bad_trace("the line ends before RWBS");
+  if (word.size() < 7) throw pd::invalid_input("the line ends before RWBS");
   if (!is_of_device(word[0])) return {};
   const rwbs how = parse_rwbs(word[6]);
   traced_request r{.what = traced_request::kind::flush, .seconds = seconds_in(word[3])};
@@ -141,12 +139,12 @@ std::optional<traced_request> trace_reader::blkparse(std::string_view line) {
       word.size() > 8 && is_number(word[7]) && (begins(8, '(') || begins(8, '['));
   if (begins(7, '[') || is_packet) return how.flushes_first ? std::optional(r) : std::nullopt;
   if (word.size() < 10 || word[8] != "+")
-    throw bad_trace("expected: SECTOR + COUNT after RWBS, or [PROCESS] of a flush");
+    throw pd::invalid_input("expected: SECTOR + COUNT after RWBS, or [PROCESS] of a flush");
   r.what = how.operation == 'D' ? traced_request::kind::discard : traced_request::kind::write;
   r.flushes_first = how.flushes_first;
-  r.sector = number(word[7], "a sector");
-  r.count = number(word[9], "a number of sectors");
-  if (r.count == 0) throw bad_trace("a number of sectors is above 0");
+  r.sector = number_in(word[7], "a sector");
+  r.count = number_in(word[9], "a number of sectors");
+  if (r.count == 0) throw pd::invalid_input("a number of sectors is above 0");
   return r;
 }
 
@@ -155,15 +153,15 @@ std::optional<traced_request> trace_reader::iolog(std::string_view line) {
   words word = words_of(line);
   if (format_ == format::iolog_3) {
     if (!is_number(word[0]))
-      throw bad_trace(fmt::format("'{}' is no time in milliseconds", printable(word[0])));
-    waited_ = static_cast<double>(number(word[0], "a time in milliseconds")) / 1e3;
+      throw pd::invalid_input(fmt::format("'{}' is no time in milliseconds", printable(word[0])));
+    waited_ = static_cast<double>(number_in(word[0], "a time in milliseconds")) / 1e3;
     word.erase(word.begin());
   }
-  if (word.size() < 2) throw bad_trace("expected: FILE ACTION [OFFSET LENGTH]");
+  if (word.size() < 2) throw pd::invalid_input("expected: FILE ACTION [OFFSET LENGTH]");
   const std::string_view action = word[1];
   if (action == "wait" && format_ == format::iolog_2) {
-    if (word.size() < 3) throw bad_trace("expected: FILE wait MICROSECONDS");
-    waited_ += static_cast<double>(number(word[2], "a time in microseconds")) / 1e6;
+    if (word.size() < 3) throw pd::invalid_input("expected: FILE wait MICROSECONDS");
+    waited_ += static_cast<double>(number_in(word[2], "a time in microseconds")) / 1e6;
     return {};
   }
   const bool is_ours = is_of_device(word[0]);
@@ -172,14 +170,15 @@ std::optional<traced_request> trace_reader::iolog(std::string_view line) {
   if (action == "sync" || action == "datasync" || action == "sync_file_range" || action == "syncfs")
     return is_ours ? std::optional(r) : std::nullopt;
   if (action != "read" && action != "write" && action != "trim")
-    throw bad_trace(
+    throw pd::invalid_input(
         fmt::format("'{}' is no action; expected: add, open, close, read, write, trim, "
                     "sync, datasync, sync_file_range, syncfs or wait",
                     printable(action)));
-  if (word.size() < 4) throw bad_trace(fmt::format("expected: FILE {} OFFSET LENGTH", action));
+  if (word.size() < 4)
+    throw pd::invalid_input(fmt::format("expected: FILE {} OFFSET LENGTH", action));
   r.what = action == "trim" ? traced_request::kind::discard : traced_request::kind::write;
-  const std::uint64_t length = number(word[3], "a length in bytes");
-  set_bytes(r, number(word[2], "an offset in bytes"), length);
+  const std::uint64_t length = number_in(word[3], "a length in bytes");
+  set_bytes(r, number_in(word[2], "an offset in bytes"), length);
   if (action == "read" || length == 0 || !is_ours) return {};
   return r;
 }

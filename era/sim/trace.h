@@ -4,23 +4,20 @@
 
 #include <cstdint>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
+#include "persistent-data/format/errors.h"
+
 namespace era::sim {
+
+namespace pd = persistent_data;
 
 struct traced_request {
   enum class kind { write, discard, flush } what = kind::write;
   std::uint64_t sector = 0, count = 0;  // count is 0 for a flush only
   bool flushes_first = false;
   double seconds = 0;  // since the beginning; finite, not negative
-};
-
-// The message says what was expected. It is printable ASCII.
-class bad_trace : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
 };
 
 // Takes line after line; the first ones say which format it is.
@@ -30,10 +27,10 @@ class trace_reader {
   // file's name in a fio iolog. If it is empty, a second device in the trace is an error.
   explicit trace_reader(std::string device = {}) : device_(std::move(device)) {}
 
-  // Returns nullopt if the line has no request that changes the device. Throws bad_trace.
+  // Returns nullopt if the line has no request that changes the device. Throws invalid_input.
   std::optional<traced_request> read(std::string_view line);
 
-  // To be called after the last line. Throws bad_trace if no line was of the device.
+  // To be called after the last line. Throws invalid_input if no line was of the device.
   void finish() const;
 
  private:

@@ -8,6 +8,8 @@
 
 #include <vector>
 
+#include "persistent-data/format/errors.h"
+
 namespace era::sim {
 namespace {
 
@@ -36,7 +38,7 @@ lines read(const lines& trace, std::string device = {}) {
     for (const std::string& line : trace)
       if (const auto request = reader.read(line)) result.push_back(in_words(*request));
     reader.finish();
-  } catch (const bad_trace& e) {
+  } catch (const pd::invalid_input& e) {
     result.emplace_back(e.what());
   }
   return result;

@@ -10,8 +10,11 @@
 #include <fmt/format.h>
 
 #include "era/text/printable.h"
+#include "persistent-data/format/errors.h"
 
 namespace era::sim {
+
+namespace pd = persistent_data;
 
 inline std::vector<std::string_view> words_of(std::string_view line) {
   std::vector<std::string_view> words;
@@ -24,16 +27,17 @@ inline std::vector<std::string_view> words_of(std::string_view line) {
   }
 }
 
-// Returns the number that the text says in decimal digits; "08" is 8. Throws Error, which is made
-// of a message, if the text is anything else or does not fit. expected: "a sector".
-template <class Error>
-std::uint64_t number_in(std::string_view text, std::string_view expected) {
+// Returns the number that the text says in decimal digits; "08" is 8. Throws invalid_input if the
+// text is anything else or does not fit. expected: "a sector".
+inline std::uint64_t number_in(std::string_view text, std::string_view expected) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (end != text.data() + text.size() || error == std::errc::invalid_argument)
-    throw Error(fmt::format("'{}' is no number; {} is expected", printable(text), expected));
+    throw pd::invalid_input(
+        fmt::format("'{}' is no number; {} is expected", printable(text), expected));
   if (error != std::errc())
-    throw Error(fmt::format("'{}' is too large; {} is expected", printable(text), expected));
+    throw pd::invalid_input(
+        fmt::format("'{}' is too large; {} is expected", printable(text), expected));
   return value;
 }
 

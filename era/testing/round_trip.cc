@@ -12,6 +12,7 @@
 #include "era/commands/finding_text.h"
 #include "era/metadata/copy_metadata.h"
 #include "era/metadata/metadata_builder.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/output_device.h"
 
 namespace era::test {
@@ -67,7 +68,7 @@ std::string repair_to(const std::string& from, const std::string& to, const repa
                   ignore_findings, [](std::uint64_t) {});
     builder.commit();
     return "";
-  } catch (const cannot_salvage&) {
+  } catch (const pd::damaged_metadata&) {
     throw;
   } catch (const std::exception& e) {
     builder.abandon();

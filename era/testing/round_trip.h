@@ -32,7 +32,7 @@ std::string restore_to(const std::string& path, const std::string& xml,
                        std::size_t piece = std::size_t{1} << 20);
 
 // Repairs the metadata at one path onto the file at another. Returns the message if that fails.
-// Throws cannot_salvage.
+// Throws damaged_metadata.
 std::string repair_to(const std::string& from, const std::string& to, const repair_options&,
                       const repair_report&);
 

@@ -28,7 +28,7 @@ class decoder {
 
   // Takes some input and gives some output. last: no input follows. Returns true if the input may
   // end at the place that was reached. A call that neither takes nor gives anything needs more
-  // input. Throws compression_error if the input is damaged, has no checksum, or needs too much
+  // input. Throws invalid_input if the input is damaged, has no checksum, or needs too much
   // memory; std::bad_alloc.
   virtual bool decode(codec_buffers&, bool last) = 0;
 };
@@ -39,7 +39,7 @@ class encoder {
   virtual ~encoder() = default;
 
   // Takes some input and gives some output. last: no input follows. Returns true if all input was
-  // taken and, with last, all output was given. Throws compression_error, std::bad_alloc.
+  // taken and, with last, all output was given. Throws invalid_input, std::bad_alloc.
   virtual bool encode(codec_buffers&, bool last) = 0;
 };
 
@@ -51,7 +51,7 @@ std::unique_ptr<encoder> make_gzip_encoder(const std::string& name);
 std::unique_ptr<encoder> make_xz_encoder(const std::string& name);
 std::unique_ptr<encoder> make_zstd_encoder(const std::string& name);
 
-// The errors of the decoders, in the same words for all formats. Each throws compression_error.
+// The errors of the decoders, in the same words for all formats. Each throws invalid_input.
 // unpack: the command that unpacks such a file.
 [[noreturn]] void throw_damaged(const std::string& name, const char* format);
 [[noreturn]] void throw_without_checksum(const std::string& name, const char* format,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "era/xml/codec.h"
+#include "persistent-data/format/errors.h"
 
 namespace era::xml {
 
@@ -43,19 +44,19 @@ compression compression_by_name(std::string_view path) noexcept {
 }
 
 void throw_damaged(const std::string& name, const char* format) {
-  throw compression_error(
+  throw pd::invalid_input(
       fmt::format("{}: is no whole {} file: it is truncated or damaged", name, format));
 }
 
 void throw_without_checksum(const std::string& name, const char* format, const char* unpack) {
-  throw compression_error(
+  throw pd::invalid_input(
       fmt::format("{}: is compressed as {} without a checksum: damage to it would not be noticed; "
                   "if you are sure of it, unpack it first, with {}",
                   name, format, unpack));
 }
 
 void throw_window_too_large(const std::string& name, const char* format, const char* unpack) {
-  throw compression_error(
+  throw pd::invalid_input(
       fmt::format("{}: is compressed as {} with a window of more than {} MiB; unpack it first, "
                   "with {}",
                   name, format, max_window >> 20, unpack));
@@ -70,7 +71,7 @@ constexpr std::size_t buffer_size = 1 << 17;
   const char* library = kind == compression::gzip ? "zlib"
                         : kind == compression::xz ? "liblzma"
                                                   : "libzstd";
-  throw compression_error(
+  throw pd::invalid_input(
       fmt::format("{}: {} is not known to this program, which is built without {}; {}", name,
                   xml::name(kind), library, instead));
 }

@@ -5,14 +5,16 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "era/xml/reader.h"
+#include "persistent-data/format/errors.h"
 
 namespace era::xml {
+
+namespace pd = persistent_data;
 
 enum class compression { none, gzip, xz, zstd };
 
@@ -24,15 +26,9 @@ compression compression_by_content(std::string_view begin) noexcept;
 // By the end of a file's name: .gz, .xz, .zst.
 compression compression_by_name(std::string_view path) noexcept;
 
-// A file that cannot be unpacked, or a format that the tools are built without.
-class compression_error : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
 // The content of a compressed source: members of gzip, streams of xz or frames of zstd up to the
-// end of the source. Throws compression_error if the tools are built without the format. Reading
-// throws compression_error if the source is truncated, is damaged, has no checksum, or needs more
+// end of the source. Throws invalid_input if the tools are built without the format. Reading
+// throws invalid_input if the source is truncated, is damaged, has no checksum, or needs more
 // than 128 MiB for its window; and it throws what the source throws. The content is known to be
 // right only when the end has been read. name: for messages.
 byte_source decompressed(compression, byte_source, const std::string& name);
@@ -45,7 +41,7 @@ using byte_sink = std::function<void(std::string_view)>;
 // throws; afterwards the compressor can only be destroyed.
 class compressor {
  public:
-  // Throws compression_error if the tools are built without the format. name: for messages.
+  // Throws invalid_input if the tools are built without the format. name: for messages.
   compressor(compression, byte_sink, const std::string& name);
   ~compressor();
   compressor(const compressor&) = delete;

@@ -19,6 +19,7 @@
 
 #include "era/text/printable.h"
 #include "era/xml/plain_line.h"
+#include "persistent-data/format/errors.h"
 
 namespace era::xml {
 namespace {
@@ -39,7 +40,7 @@ uuid_bytes parse_uuid(std::string_view text) {
   const bool is_hex = digits.size() == 2 * uuid.size() &&
                       digits.find_first_not_of("0123456789abcdefABCDEF") == digits.npos;
   if (!is_hex && text.size() > uuid.size())
-    throw invalid_input(
+    throw pd::invalid_input(
         fmt::format("uuid=\"{}\" is neither a UUID nor up to 16 bytes", printable(text)));
   if (is_hex)
     for (std::size_t i = 0; i < uuid.size(); ++i)
@@ -63,7 +64,7 @@ class attribute_list {
   std::string_view text(std::string_view name) {
     for (std::size_t i = 0; attributes_[i]; i += 2)
       if (name == attributes_[i]) return attributes_[i + 1];
-    throw invalid_input(fmt::format("attribute '{}' is missing", name));
+    throw pd::invalid_input(fmt::format("attribute '{}' is missing", name));
   }
 
   std::uint64_t number(std::string_view name, std::uint64_t max) {
@@ -71,10 +72,10 @@ class attribute_list {
     std::uint64_t value = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     if (error == std::errc::result_out_of_range || (error == std::errc() && value > max))
-      throw invalid_input(
+      throw pd::invalid_input(
           fmt::format("{}=\"{}\" is too large; it can be {}", name, printable(digits), max));
     if (error != std::errc() || end != digits.data() + digits.size())
-      throw invalid_input(fmt::format("{}=\"{}\" is not a number", name, printable(digits)));
+      throw pd::invalid_input(fmt::format("{}=\"{}\" is not a number", name, printable(digits)));
     return value;
   }
 
@@ -87,14 +88,15 @@ class attribute_list {
     const std::string_view word = text(name);
     if (word == "true") return true;
     if (word == "false") return false;
-    throw invalid_input(fmt::format("{}=\"{}\" is neither true nor false", name, printable(word)));
+    throw pd::invalid_input(
+        fmt::format("{}=\"{}\" is neither true nor false", name, printable(word)));
   }
 
   // Expat refuses repeated ones.
   void nothing_but(std::initializer_list<std::string_view> known) const {
     for (std::size_t i = 0; attributes_[i]; i += 2)
       if (std::find(known.begin(), known.end(), attributes_[i]) == known.end())
-        throw invalid_input(fmt::format(
+        throw pd::invalid_input(fmt::format(
             "attribute '{}' is not known; known here: {}", printable(attributes_[i]),
             known.size() == 0 ? "none"
                               : fmt::format("{}", fmt::join(known.begin(), known.end(), ", "))));
@@ -138,7 +140,7 @@ class parser {
         expat_.get(), [](void* self, const XML_Char*, const XML_Char*, const XML_Char*, int) {
           static_cast<parser*>(self)->guarded([](parser& p) {
             p.element_ = "DOCTYPE";
-            throw invalid_input("document type declarations and entities are not accepted");
+            throw pd::invalid_input("document type declarations and entities are not accepted");
           });
         });
   }
@@ -191,8 +193,8 @@ class parser {
     if (error_) std::rethrow_exception(error_);
     if (status != XML_STATUS_OK) syntax_error();
     if (fed_ - last_event_ > longest_token)
-      throw input_error(fmt::format("{}: a tag, text or comment is longer than {} bytes",
-                                    position(), longest_token));
+      throw pd::invalid_input(fmt::format("{}: a tag, text or comment is longer than {} bytes",
+                                          position(), longest_token));
   }
 
   // As expat counts: a carriage return that no newline follows ends a line, too.
@@ -219,9 +221,9 @@ class parser {
         for (; lines.of_writeset(line); ++plain_lines_) out_.bits(line.blocks, line.value != 0);
       else
         for (; lines.of_era_array(line); ++plain_lines_) out_.eras(line.blocks, {line.value});
-    } catch (const invalid_input& e) {
-      throw input_error(fmt::format("{}:{}: {}: {}", name_, fed_lines_ + plain_lines_ + 1,
-                                    line.element, e.what()));
+    } catch (const pd::invalid_input& e) {
+      throw pd::invalid_input(fmt::format("{}:{}: {}: {}", name_, fed_lines_ + plain_lines_ + 1,
+                                          line.element, e.what()));
     }
     if (lines.rest().size() < text.size()) element_ = line.element;
     consumed_ += text.size() - lines.rest().size();
@@ -235,9 +237,9 @@ class parser {
     last_event_ = static_cast<std::uint64_t>(XML_GetCurrentByteIndex(expat_.get()));
     try {
       std::invoke(step, *this);
-    } catch (const invalid_input& e) {
+    } catch (const pd::invalid_input& e) {
       stop(std::make_exception_ptr(
-          input_error(fmt::format("{}: {}: {}", position(), printable(element_), e.what()))));
+          pd::invalid_input(fmt::format("{}: {}: {}", position(), printable(element_), e.what()))));
     } catch (...) {
       stop(std::current_exception());
     }
@@ -262,14 +264,15 @@ class parser {
                      code == XML_ERROR_UNCLOSED_CDATA_SECTION || code == XML_ERROR_PARTIAL_CHAR;
     if (cut && where_ != inside::end) {
       if (element_.empty())
-        throw input_error(fmt::format("{}: the file ends before a superblock begins", position()));
-      throw input_error(
+        throw pd::invalid_input(
+            fmt::format("{}: the file ends before a superblock begins", position()));
+      throw pd::invalid_input(
           fmt::format("{}: the file ends here, before </superblock>: it is truncated", position()));
     }
     const char* const what = XML_ErrorString(code);
     const std::string after =
         element_.empty() ? "" : fmt::format(", in or after <{}>", printable(element_));
-    throw input_error(fmt::format("{}: not well-formed XML: {}{}", position(), what, after));
+    throw pd::invalid_input(fmt::format("{}: not well-formed XML: {}{}", position(), what, after));
   }
 
   void start(const XML_Char* element, const XML_Char** attributes) {
@@ -280,8 +283,8 @@ class parser {
       case inside::superblock: return in_superblock(list);
       case inside::writeset: return in_writeset(list);
       case inside::era_array: return in_era_array(list);
-      case inside::leaf: throw invalid_input("it stands inside an element that is empty");
-      case inside::end: throw invalid_input("it comes after the superblock");
+      case inside::leaf: throw pd::invalid_input("it stands inside an element that is empty");
+      case inside::end: throw pd::invalid_input("it comes after the superblock");
     }
   }
 
@@ -346,13 +349,13 @@ class parser {
   pd::range run(attribute_list& list) const {
     const std::uint64_t begin = list.number("block_begin", max_origin_blocks);
     const std::uint64_t len = list.number("len", max_origin_blocks);
-    if (len == 0) throw invalid_input("len=\"0\" is no run of blocks");
+    if (len == 0) throw pd::invalid_input("len=\"0\" is no run of blocks");
     return {begin, begin + len};
   }
 
   void expect(std::string_view element, std::string_view expected) const {
     if (element_ != element)
-      throw invalid_input(fmt::format("this element is not known here; expected {}", expected));
+      throw pd::invalid_input(fmt::format("this element is not known here; expected {}", expected));
   }
 
   void open_leaf() {
@@ -383,7 +386,7 @@ class parser {
   void text(std::string_view text) {
     if (text.find_first_not_of(" \t\r\n") == text.npos) return;
     element_ = "text";
-    throw invalid_input("there is text between the elements");
+    throw pd::invalid_input("there is text between the elements");
   }
 
   const std::string& name_;

@@ -5,10 +5,10 @@
 
 #include <cstdint>
 #include <functional>
-#include <stdexcept>
 #include <string>
 
 #include "era/format/superblock.h"
+#include "persistent-data/format/errors.h"
 
 namespace era::xml {
 
@@ -36,17 +36,6 @@ class document {
   virtual void end_superblock() = 0;
 };
 
-class invalid_input : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
-// "t.xml:7: bit: block 1 comes after block 2; blocks must ascend"
-class input_error : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
 // Fills the buffer with up to size bytes of the document and returns how many; 0 at its end. May
 // throw.
 using byte_source = std::function<std::size_t(char* buffer, std::size_t size)>;
@@ -61,7 +50,7 @@ struct read_options {
   std::uint64_t* consumed = nullptr;
 };
 
-// Reads to the end; name is the file's for messages. Throws input_error, and all that source and
+// Reads to the end; name is the file's for messages. Throws invalid_input, and all that source and
 // document throw except invalid_input.
 void read(const byte_source&, const std::string& name, document&, const read_options& = {});
 

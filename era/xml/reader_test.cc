@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "persistent-data/format/errors.h"
+
 namespace era::xml {
 namespace {
 
@@ -19,7 +21,7 @@ struct recorder : document {
     text += fmt::format("writeset {} {}\n", era, nr_bits);
   }
   void bits(pd::range b, bool value) override {
-    if (b.begin == refused) throw invalid_input("no such thing");
+    if (b.begin == refused) throw pd::invalid_input("no such thing");
     text += fmt::format("bits {} {} {}\n", b.begin, b.end, value);
   }
   void end_writeset() override { text += "end writeset\n"; }
@@ -47,7 +49,7 @@ std::string error_of(const std::string& xml, recorder& out, std::size_t piece = 
   try {
     read(source, "t.xml", out, {.way = way});
     return "";
-  } catch (const input_error& e) {
+  } catch (const pd::invalid_input& e) {
     return e.what();
   }
 }

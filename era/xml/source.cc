@@ -12,6 +12,7 @@
 #include <cstring>
 #include <utility>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/format/le.h"
 #include "persistent-data/io/storage.h"
 
@@ -54,7 +55,7 @@ input_file::~input_file() {
 }
 
 void input_file::fail(const std::string& why) const {
-  throw source_error(fmt::format("{}: {}", name_, why));
+  throw pd::device_error(fmt::format("{}: {}", name_, why));
 }
 
 void input_file::look_at_begin() {

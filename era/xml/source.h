@@ -6,18 +6,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 
 #include "era/xml/compression.h"
 
 namespace era::xml {
-
-// "x.xml: No such file or directory"
-class source_error : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 class input_file {
  public:
@@ -26,7 +19,7 @@ class input_file {
   // poll waits.
   using before_read = std::function<void(int fd)>;
 
-  // path: "-" for standard input. Reads the first bytes. Throws source_error, compression_error.
+  // path: "-" for standard input. Reads the first bytes. Throws device_error, invalid_input.
   explicit input_file(const std::string& path, before_read = {});
   ~input_file();
   input_file(const input_file&) = delete;
@@ -44,7 +37,7 @@ class input_file {
   // How much of it was read.
   std::uint64_t bytes_read() const noexcept { return read_; }
 
-  // Up to size bytes of the XML; 0 at the end. Throws source_error, compression_error.
+  // Up to size bytes of the XML; 0 at the end. Throws device_error, invalid_input.
   std::size_t read(char* buffer, std::size_t size) { return content_(buffer, size); }
 
  private:

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "era/xml/compression.h"
+#include "persistent-data/format/errors.h"
 
 namespace era::xml {
 namespace {
@@ -71,7 +72,7 @@ class xz_encoder final : public encoder {
     const lzma_ret result = run(stream_, b, last);
     if (result == LZMA_STREAM_END) return true;
     if (result != LZMA_OK && result != LZMA_BUF_ERROR)
-      throw compression_error(fmt::format("{}: cannot be packed as xz: liblzma's error {}", name_,
+      throw pd::invalid_input(fmt::format("{}: cannot be packed as xz: liblzma's error {}", name_,
                                           static_cast<int>(result)));
     return !last && b.in_left == 0;
   }

@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "era/xml/compression.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/format/le.h"
 
 namespace era::xml {
@@ -92,7 +93,7 @@ class zstd_encoder final : public encoder {
   std::size_t check(std::size_t result) const {
     if (!::ZSTD_isError(result)) return result;
     if (::ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation) throw std::bad_alloc();
-    throw compression_error(
+    throw pd::invalid_input(
         fmt::format("{}: cannot be packed as zstd: {}", name_, ::ZSTD_getErrorName(result)));
   }
 

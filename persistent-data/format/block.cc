@@ -12,9 +12,6 @@
 namespace persistent_data {
 namespace {
 
-constexpr const block_kind* known_kinds[] = {&btree_node_kind, &array_block_kind,
-                                             &space_map_index_kind, &space_map_bitmap_kind};
-
 std::uint32_t unsalted_checksum(const block& b) noexcept {
   return crc32c(std::span(b.bytes).subspan(sizeof(le32)));
 }
@@ -28,10 +25,10 @@ std::uint64_t stored_number(const block_kind& kind, const block& b) noexcept {
 // A checksum that fails for one kind may hold for another: its salt tells which.
 error_detail explain_bad_checksum(const block& b, std::uint32_t salt) {
   if (is_zero(b)) return {error_class::bad_checksum, "the block holds only zeros"};
-  for (const block_kind* kind : known_kinds)
-    if (kind->salt == salt)
+  for (const block_kind& kind : block_kinds)
+    if (kind.salt == salt)
       return {error_class::wrong_kind, fmt::format("the block holds {} (written for block {})",
-                                                   kind->name, stored_number(*kind, b))};
+                                                   kind.name, stored_number(kind, b))};
   return {error_class::bad_checksum, "the checksum does not match the content"};
 }
 
@@ -50,8 +47,8 @@ std::optional<error_detail> validate(const block_kind& kind, const block& b, blo
 
 const block_kind* identify(const block& b, block_nr where) noexcept {
   const std::uint32_t salt = unsalted_checksum(b) ^ b.as<le32>();
-  for (const block_kind* kind : known_kinds)
-    if (kind->salt == salt) return stored_number(*kind, b) == where.value ? kind : nullptr;
+  for (const block_kind& kind : block_kinds)
+    if (kind.salt == salt) return stored_number(kind, b) == where.value ? &kind : nullptr;
   return nullptr;
 }
 

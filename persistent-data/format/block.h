@@ -41,7 +41,7 @@ struct alignas(block_size) block {
 static_assert(sizeof(block) == block_size);
 
 // The kinds of blocks. The checksum is the first field of each; the number's place differs.
-// All have to be given: a kind that lacks one does not compile.
+// Every column has to be given: a kind that lacks one does not compile.
 struct block_kind {
   constexpr block_kind(std::string_view n, std::uint32_t s, std::size_t offset)
       : name(n), salt(s), blocknr_offset(offset) {}
@@ -51,10 +51,19 @@ struct block_kind {
   std::size_t blocknr_offset;
 };
 
-inline constexpr block_kind btree_node_kind{"a btree node", 121107, 8};
-inline constexpr block_kind array_block_kind{"an array block", 595846735, 16};
-inline constexpr block_kind space_map_index_kind{"a space map index", 160478, 8};
-inline constexpr block_kind space_map_bitmap_kind{"a space map bitmap", 240779, 8};
+// Those of any persistent data; what is stored with it has a superblock of a kind of its own. What
+// shape a block must have, its kind alone does not say: who refers to it knows the size of its
+// values, and how many they are.
+inline constexpr block_kind block_kinds[] = {
+    {"a btree node", 121107, 8},
+    {"an array block", 595846735, 16},
+    {"a space map index", 160478, 8},
+    {"a space map bitmap", 240779, 8},
+};
+inline constexpr const block_kind &btree_node_kind = block_kinds[0],
+                                  &array_block_kind = block_kinds[1],
+                                  &space_map_index_kind = block_kinds[2],
+                                  &space_map_bitmap_kind = block_kinds[3];
 
 struct error_detail {
   error_class type;
@@ -64,7 +73,7 @@ struct error_detail {
 // Checksum, kind and location, before any other field is trusted. Nothing: the block is intact.
 std::optional<error_detail> validate(const block_kind&, const block&, block_nr);
 
-// Which of the kinds above an intact block is that was written for this place; nullptr: none.
+// Which of block_kinds an intact block is that was written for this place; nullptr: none.
 const block_kind* identify(const block&, block_nr) noexcept;
 
 // Writes the block's number and its checksum: the last thing before it is written to disk.

@@ -3,7 +3,6 @@
 // line of the enumeration and a row of the table.
 #pragma once
 
-#include <cstddef>
 #include <string_view>
 
 namespace persistent_data {
@@ -25,18 +24,19 @@ enum class error_class {
 };
 
 enum class fatality { fatal, harmless };
-// Does damage of the class hide what the block refers to, so that it looks unused?
+// Does damage of the class hide what the block refers to, so that it looks unused? A tree's node
+// that is reached twice was followed the first time, and hides nothing; a block of the space map is
+// not read then, and hides what it counts.
 enum class references { kept, hidden_in_space_map, hidden };
 // Do sound blocks contradict each other or the format? Then their sizes and keys are in doubt, too.
 enum class evidence { of_one_block, contradictory };
 
-// All columns have to be given: a row that lacks one does not compile.
+// Every column has to be given: a row that lacks one does not compile.
 struct error_class_row {
-  constexpr error_class_row(error_class t, std::string_view n, fatality f, references r, evidence e,
+  constexpr error_class_row(std::string_view n, fatality f, references r, evidence e,
                             std::string_view m)
-      : type(t), name(n), is_fatal(f == fatality::fatal), hidden(r), proof(e), meaning(m) {}
+      : name(n), is_fatal(f == fatality::fatal), hidden(r), proof(e), meaning(m) {}
 
-  error_class type;
   std::string_view name;  // the word that programs can rely on
   bool is_fatal;
   references hidden;
@@ -44,50 +44,43 @@ struct error_class_row {
   std::string_view meaning;  // for users; empty: it depends on the place and on what is hidden
 };
 
-inline constexpr error_class_row error_classes[] = {
-    {error_class::io_error, "io-error", fatality::fatal, references::hidden, evidence::of_one_block,
-     ""},
-    {error_class::bad_checksum, "bad-checksum", fatality::fatal, references::hidden,
-     evidence::of_one_block, ""},
-    {error_class::wrong_kind, "wrong-kind", fatality::fatal, references::hidden,
-     evidence::of_one_block, ""},
-    {error_class::wrong_place, "wrong-place", fatality::fatal, references::hidden,
-     evidence::of_one_block, ""},
-    {error_class::bad_shape, "bad-shape", fatality::fatal, references::hidden,
-     evidence::contradictory, ""},
-    {error_class::bad_pointer, "bad-pointer", fatality::fatal, references::hidden,
-     evidence::of_one_block, ""},
-    {error_class::cross_linked, "cross-linked", fatality::fatal, references::hidden_in_space_map,
-     evidence::contradictory, ""},
-    {error_class::in_doubt, "in-doubt", fatality::fatal, references::hidden,
-     evidence::contradictory, ""},
-    {error_class::missing, "missing", fatality::fatal, references::kept, evidence::of_one_block,
-     ""},
-    {error_class::bad_value, "bad-value", fatality::fatal, references::kept,
-     evidence::contradictory, ""},
-    {error_class::out_of_order, "out-of-order", fatality::fatal, references::kept,
-     evidence::of_one_block,
-     "digestion would give these blocks the older era: do not activate the device"},
-    {error_class::count_too_low, "count-too-low", fatality::fatal, references::kept,
-     evidence::of_one_block,
-     "the kernel may overwrite metadata that is in use: do not activate the device"},
-    {error_class::count_too_high, "count-too-high", fatality::harmless, references::kept,
-     evidence::of_one_block, "space is wasted; no era is affected"},
-};
-
-constexpr const error_class_row& row_of(error_class what) noexcept {
-  return error_classes[static_cast<std::size_t>(what)];
+// The table. A class that lacks a row does not compile.
+constexpr error_class_row row_of(error_class what) noexcept {
+  switch (what) {
+    case error_class::io_error:
+      return {"io-error", fatality::fatal, references::hidden, evidence::of_one_block, ""};
+    case error_class::bad_checksum:
+      return {"bad-checksum", fatality::fatal, references::hidden, evidence::of_one_block, ""};
+    case error_class::wrong_kind:
+      return {"wrong-kind", fatality::fatal, references::hidden, evidence::of_one_block, ""};
+    case error_class::wrong_place:
+      return {"wrong-place", fatality::fatal, references::hidden, evidence::of_one_block, ""};
+    case error_class::bad_shape:
+      return {"bad-shape", fatality::fatal, references::hidden, evidence::contradictory, ""};
+    case error_class::bad_pointer:
+      return {"bad-pointer", fatality::fatal, references::hidden, evidence::of_one_block, ""};
+    case error_class::cross_linked:
+      return {"cross-linked", fatality::fatal, references::hidden_in_space_map,
+              evidence::contradictory, ""};
+    case error_class::in_doubt:
+      return {"in-doubt", fatality::fatal, references::hidden, evidence::contradictory, ""};
+    case error_class::missing:
+      return {"missing", fatality::fatal, references::kept, evidence::of_one_block, ""};
+    case error_class::bad_value:
+      return {"bad-value", fatality::fatal, references::kept, evidence::contradictory, ""};
+    case error_class::out_of_order:
+      return {"out-of-order", fatality::fatal, references::kept, evidence::of_one_block,
+              "digestion would give these blocks the older era: do not activate the device"};
+    case error_class::count_too_low:
+      return {"count-too-low", fatality::fatal, references::kept, evidence::of_one_block,
+              "the kernel may overwrite metadata that is in use: do not activate the device"};
+    case error_class::count_too_high:
+      return {"count-too-high", fatality::harmless, references::kept, evidence::of_one_block,
+              "space is wasted; no era is affected"};
+  }
+  __builtin_unreachable();
 }
+
 constexpr std::string_view name(error_class what) noexcept { return row_of(what).name; }
-
-namespace detail {
-constexpr bool has_a_row_for_each_class() {
-  std::size_t i = 0;
-  for (const error_class_row& row : error_classes)
-    if (row.type != static_cast<error_class>(i++)) return false;
-  return i == static_cast<std::size_t>(error_class::count_too_high) + 1;
-}
-}  // namespace detail
-static_assert(detail::has_a_row_for_each_class());
 
 }  // namespace persistent_data

@@ -1,38 +1,54 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The names are a promise to programs.
+// The table as it is meant: the names are a promise to programs, and the rest decides what a check
+// reports and what a repair assumes.
 #include "persistent-data/format/error_class.h"
 
 #include <gtest/gtest.h>
 
-#include <set>
-#include <string_view>
-
 namespace persistent_data {
 namespace {
 
-TEST(ErrorClass, HasTheNameThatProgramsRelyOn) {
-  const std::set<std::string_view> expected{
-      "io-error",     "bad-checksum",  "wrong-kind",    "wrong-place", "bad-shape",
-      "bad-value",    "bad-pointer",   "cross-linked",  "in-doubt",    "missing",
-      "out-of-order", "count-too-low", "count-too-high"};
-  std::set<std::string_view> names;
-  for (const error_class_row& row : error_classes) names.insert(row.name);
-  EXPECT_EQ(names, expected);
-  EXPECT_EQ(name(error_class::in_doubt), "in-doubt");
+struct expected_row {
+  error_class type;
+  std::string_view name;
+  bool is_fatal;
+  references hidden;
+  evidence proof;
+  bool has_meaning;
+};
+
+class ErrorClass : public ::testing::TestWithParam<expected_row> {};
+
+TEST_P(ErrorClass, IsWhatProgramsAndRepairsRelyOn) {
+  const expected_row expected = GetParam();
+  const error_class_row row = row_of(expected.type);
+  EXPECT_EQ(row.name, expected.name);
+  EXPECT_EQ(row.is_fatal, expected.is_fatal);
+  EXPECT_EQ(row.hidden, expected.hidden);
+  EXPECT_EQ(row.proof, expected.proof);
+  EXPECT_EQ(!row.meaning.empty(), expected.has_meaning);
 }
 
-TEST(ErrorClass, IsFatalUnlessNothingCanBeLost) {
-  for (const error_class_row& row : error_classes)
-    EXPECT_EQ(row.is_fatal, row.type != error_class::count_too_high) << row.name;
-}
+constexpr auto hidden = references::hidden, kept = references::kept;
+constexpr auto one = evidence::of_one_block, contradictory = evidence::contradictory;
 
-// A block that cannot be used hides what it leads to.
-TEST(ErrorClass, HidesReferencesIfTheBlockIsUnusable) {
-  EXPECT_EQ(row_of(error_class::bad_shape).hidden, references::hidden);
-  EXPECT_EQ(row_of(error_class::io_error).hidden, references::hidden);
-  EXPECT_EQ(row_of(error_class::cross_linked).hidden, references::hidden_in_space_map);
-  EXPECT_EQ(row_of(error_class::bad_value).hidden, references::kept);
-}
+INSTANTIATE_TEST_SUITE_P(
+    All, ErrorClass,
+    ::testing::Values(
+        expected_row{error_class::io_error, "io-error", true, hidden, one, false},
+        expected_row{error_class::bad_checksum, "bad-checksum", true, hidden, one, false},
+        expected_row{error_class::wrong_kind, "wrong-kind", true, hidden, one, false},
+        expected_row{error_class::wrong_place, "wrong-place", true, hidden, one, false},
+        expected_row{error_class::bad_shape, "bad-shape", true, hidden, contradictory, false},
+        expected_row{error_class::bad_pointer, "bad-pointer", true, hidden, one, false},
+        expected_row{error_class::cross_linked, "cross-linked", true,
+                     references::hidden_in_space_map, contradictory, false},
+        expected_row{error_class::in_doubt, "in-doubt", true, hidden, contradictory, false},
+        expected_row{error_class::missing, "missing", true, kept, one, false},
+        expected_row{error_class::bad_value, "bad-value", true, kept, contradictory, false},
+        expected_row{error_class::out_of_order, "out-of-order", true, kept, one, true},
+        expected_row{error_class::count_too_low, "count-too-low", true, kept, one, true},
+        expected_row{error_class::count_too_high, "count-too-high", false, kept, one, true}));
 
 }  // namespace
 }  // namespace persistent_data

@@ -5,21 +5,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
 #include "persistent-data/format/block.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/io_engine.h"
 
 namespace persistent_data {
-
-// What ends a command: the message names the device, what is wrong and, where there is one, the way
-// out.
-class device_error : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 enum class access {
   exclusive,  // nobody else may write meanwhile: refused while the device is in use; see in_use.h

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <optional>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 
 namespace persistent_data {

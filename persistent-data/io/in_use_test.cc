@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/io/output_device.h"
 #include "persistent-data/testing/loop_devices.h"

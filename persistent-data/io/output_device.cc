@@ -14,6 +14,7 @@
 #include <cstring>
 #include <utility>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/file_store.h"
 #include "persistent-data/io/in_use.h"
 

@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "persistent-data/format/errors.h"
+
 namespace persistent_data {
 namespace {
 

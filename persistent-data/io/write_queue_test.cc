@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/testing/faulty_device.h"
 

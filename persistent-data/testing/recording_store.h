@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/io/block_store.h"
 #include "persistent-data/testing/scratch_device.h"

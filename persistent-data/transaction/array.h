@@ -8,6 +8,7 @@
 #include <span>
 
 #include "persistent-data/format/array_block.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/transaction/btree.h"
 
 namespace persistent_data {
@@ -50,7 +51,7 @@ class array {
   template <class Take>
   void read_block(block_nr root, std::uint64_t block, Take take) const {
     const auto where = tree_.lookup(root, block);
-    if (!where) throw damaged_block(fmt::format("block {} of an array is missing", block));
+    if (!where) throw damaged_metadata(fmt::format("block {} of an array is missing", block));
     const block_ptr b = tx_.read(array_block_kind, {*where});
     check(*b);
     take(array_values<Value>(b->content));
@@ -99,13 +100,13 @@ class array {
   template <class V>
   static V& value_in(std::span<V> values, std::uint64_t index) {
     if (index % values_per_block >= values.size())
-      throw damaged_block(
+      throw damaged_metadata(
           fmt::format("value {} of an array is not in its block; see era_check", index));
     return values[index % values_per_block];
   }
 
   [[noreturn]] static void fail(block_nr where) {
-    throw damaged_block(
+    throw damaged_metadata(
         fmt::format("metadata block {} is no such array block; see era_check", where));
   }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/format/strong.h"
 #include "persistent-data/transaction/array.h"
 
@@ -94,7 +95,7 @@ class bitset {
   // A block may hold fewer words than it has to, where the metadata is wrong.
   static void require_words(std::size_t size, range bits) {
     if (words_for(bits.end - first_bit_of_block(bits)) > size)
-      throw damaged_block(
+      throw damaged_metadata(
           fmt::format("bit {} of a bitset is not in its block; see era_check", bits.end - 1));
   }
 

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "persistent-data/format/errors.h"
+
 namespace persistent_data {
 
 block_cache::block_cache(block_store& store, std::size_t capacity)
@@ -18,20 +20,20 @@ block_ptr block_cache::read(const block_kind& kind, block_nr where) {
     recent_.splice(recent_.begin(), recent_, at->second.used);
     // Verified once, for whoever read it then.
     if (at->second.block->kind == &kind) return at->second.block;
-    throw damaged_block(
+    throw damaged_metadata(
         fmt::format("{}: metadata block {} is not {}, but something else refers to "
                     "it",
                     store_.name(), where, kind.name));
   }
   if (where.value >= store_.nr_blocks())
-    throw damaged_block(fmt::format("{}: something refers to metadata block {}, past the end",
-                                    store_.name(), where));
+    throw damaged_metadata(fmt::format("{}: something refers to metadata block {}, past the end",
+                                       store_.name(), where));
   auto block = std::make_shared<cached_block>();
   block->where = where;
   block->kind = &kind;
   store_.read(where, block->content);
   if (const auto wrong = validate(kind, block->content, where))
-    throw damaged_block(
+    throw damaged_metadata(
         fmt::format("{}: metadata block {}: {}", store_.name(), where, wrong->text));
   return insert(std::move(block));
 }

@@ -6,19 +6,13 @@
 #include <cstdint>
 #include <list>
 #include <memory>
-#include <stdexcept>
 #include <unordered_map>
 
 #include "persistent-data/format/block.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_store.h"
 
 namespace persistent_data {
-
-// A block that is needed is damaged. The message names device, block and fault.
-class damaged_block : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 struct cached_block {
   block_nr where;
@@ -37,7 +31,7 @@ class block_cache {
 
   block_store& store() const noexcept { return store_; }
 
-  // Throws damaged_block, device_error.
+  // Throws damaged_metadata, device_error.
   block_ptr read(const block_kind&, block_nr);
   // A block of zeros, dirty; whatever was known of the place is forgotten.
   block_ptr create(const block_kind&, block_nr);

@@ -8,6 +8,7 @@
 
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/format/btree_node.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/testing/recording_store.h"
 
 namespace persistent_data {
@@ -36,7 +37,7 @@ class BlockCache : public ::testing::Test {
     try {
       cache_.read(kind, {where});
       ADD_FAILURE() << "read block " << where;
-    } catch (const damaged_block& e) {
+    } catch (const damaged_metadata& e) {
       EXPECT_THAT(e.what(), HasSubstr(text));
     }
   }

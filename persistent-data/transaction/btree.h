@@ -21,7 +21,7 @@ struct value_references {
 };
 
 // Values as bytes; btree below has them as a type. All throw as the transaction does, and
-// damaged_block for nodes of a wrong shape.
+// damaged_metadata for nodes of a wrong shape.
 class untyped_btree {
  public:
   untyped_btree(transaction&, std::uint32_t value_size, value_references);

@@ -8,6 +8,7 @@
 #include <map>
 #include <random>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/testing/blocks.h"
 #include "persistent-data/testing/recording_store.h"
 #include "persistent-data/transaction/bitset.h"
@@ -93,18 +94,18 @@ TEST_F(Btree, CountsWhatTwoTreesShare) {
 TEST_F(Btree, AMissingKeyIsDamage) {
   btree<le64> tree(tx_);
   const block_nr root = tree.insert(tree.make(), 5, le64(1));
-  EXPECT_THROW(tree.remove(root, 4), damaged_block);
-  EXPECT_THROW(tree.modify(root, 6, [](le64&) {}), damaged_block);
+  EXPECT_THROW(tree.remove(root, 4), damaged_metadata);
+  EXPECT_THROW(tree.modify(root, 6, [](le64&) {}), damaged_metadata);
 }
 
 TEST_F(Btree, ATreeOfOtherValuesIsDamage) {
   btree<le64> tree(tx_);
   btree<le32> other(tx_);
   const block_nr root = tree.insert(tree.make(), 5, le64(1));
-  EXPECT_THROW(other.lookup(root, 5), damaged_block);
-  EXPECT_THROW(other.insert(root, 6, le32(1)), damaged_block);
-  EXPECT_THROW(other.remove(root, 5), damaged_block);
-  EXPECT_THROW(other.release(root), damaged_block);
+  EXPECT_THROW(other.lookup(root, 5), damaged_metadata);
+  EXPECT_THROW(other.insert(root, 6, le32(1)), damaged_metadata);
+  EXPECT_THROW(other.remove(root, 5), damaged_metadata);
+  EXPECT_THROW(other.release(root), damaged_metadata);
 }
 
 // A node below itself: no call goes round for ever.
@@ -117,10 +118,10 @@ TEST_F(Btree, ACycleIsDamage) {
   tx_.counts().increment(root);
   tx_.counts().decrement(root);
   disk_[root] = test::make_internal(root, {0, 10}, {root, root});
-  EXPECT_THROW(tree.lookup(root, 5), damaged_block);
-  EXPECT_THROW(tree.lowest(root), damaged_block);
-  EXPECT_THROW(tree.each(root, [](std::uint64_t, le64) {}), damaged_block);
-  EXPECT_THROW(tree.release(root), damaged_block);
+  EXPECT_THROW(tree.lookup(root, 5), damaged_metadata);
+  EXPECT_THROW(tree.lowest(root), damaged_metadata);
+  EXPECT_THROW(tree.each(root, [](std::uint64_t, le64) {}), damaged_metadata);
+  EXPECT_THROW(tree.release(root), damaged_metadata);
 }
 
 // The sums of an array's blocks are right, and they hold less, or say that they hold more.
@@ -134,15 +135,15 @@ TEST_F(Btree, AnArrayBlockOfAnotherSizeIsDamage) {
       const block_nr where{*btree<le64>(tx_).lookup(r, 0)};
       tx_.read(array_block_kind, where)->content.as<array_header>().nr_entries = entries;
     }
-    EXPECT_THROW(values.get(root, 99), damaged_block) << entries;
-    EXPECT_THROW(values.set(root, 99, le32(1)), damaged_block) << entries;
-    EXPECT_THROW(values.resize(root, 100, 200, le32(1)), damaged_block) << entries;
-    EXPECT_THROW(values.resize(root, 100, 50, le32(1)), damaged_block) << entries;
-    EXPECT_THROW(bits.test(bits_root, 6399), damaged_block) << entries;
-    EXPECT_THROW(bits.set(bits_root, 6399), damaged_block) << entries;
-    EXPECT_THROW(bits.set(bits_root, range{0, 6400}), damaged_block) << entries;
+    EXPECT_THROW(values.get(root, 99), damaged_metadata) << entries;
+    EXPECT_THROW(values.set(root, 99, le32(1)), damaged_metadata) << entries;
+    EXPECT_THROW(values.resize(root, 100, 200, le32(1)), damaged_metadata) << entries;
+    EXPECT_THROW(values.resize(root, 100, 50, le32(1)), damaged_metadata) << entries;
+    EXPECT_THROW(bits.test(bits_root, 6399), damaged_metadata) << entries;
+    EXPECT_THROW(bits.set(bits_root, 6399), damaged_metadata) << entries;
+    EXPECT_THROW(bits.set(bits_root, range{0, 6400}), damaged_metadata) << entries;
     EXPECT_THROW(bits.for_each_set(bits_root, {0, 6400}, [](std::uint64_t) { return true; }),
-                 damaged_block)
+                 damaged_metadata)
         << entries;
   }
 }

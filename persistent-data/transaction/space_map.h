@@ -5,25 +5,19 @@
 
 #include <cstdint>
 #include <map>
-#include <stdexcept>
 #include <vector>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/format/space_map.h"
 #include "persistent-data/transaction/block_cache.h"
 
 namespace persistent_data {
 
-// No free block is left. The last commit is whole.
-class no_space : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
 class counted_blocks {
  public:
   // For a new device: only the superblock is in use. Nothing is written before a commit.
   static counted_blocks make(block_cache&);
-  // Reads what a superblock's root describes. Throws damaged_block, device_error.
+  // Reads what a superblock's root describes. Throws damaged_metadata, device_error.
   static counted_blocks load(block_cache&, const disk_sm_root&);
 
   std::uint64_t nr_blocks() const noexcept { return counts_.size(); }
@@ -34,7 +28,7 @@ class counted_blocks {
   // the next. Its count is 1 then. Throws no_space.
   block_nr allocate();
   void increment(block_nr);
-  // Returns what is left. Throws damaged_block where it was 0: then the metadata is wrong.
+  // Returns what is left. Throws damaged_metadata where it was 0: then the metadata is wrong.
   std::uint32_t decrement(block_nr);
 
   // Was it allocated after the last commit?

@@ -9,6 +9,7 @@
 #include <set>
 #include <vector>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/testing/recording_store.h"
 
 namespace persistent_data {
@@ -59,10 +60,10 @@ TEST_F(CountedBlocks, CountPastAByte) {
 }
 
 TEST_F(CountedBlocks, WhatIsFreeHasNoReferences) {
-  EXPECT_THROW(counts_.decrement({9}), damaged_block);
-  EXPECT_THROW(counts_.increment({9}), damaged_block);
-  EXPECT_THROW(counts_.decrement({nr_blocks}), damaged_block);
-  EXPECT_THROW(counts_.count({nr_blocks}), damaged_block);
+  EXPECT_THROW(counts_.decrement({9}), damaged_metadata);
+  EXPECT_THROW(counts_.increment({9}), damaged_metadata);
+  EXPECT_THROW(counts_.decrement({nr_blocks}), damaged_metadata);
+  EXPECT_THROW(counts_.count({nr_blocks}), damaged_metadata);
   EXPECT_EQ(counts_.count({9}), 0u);
   EXPECT_EQ(counts_.nr_used(), 1u);
 }
@@ -109,11 +110,11 @@ TEST_F(CountedBlocks, OnlyWhatFitsTheDeviceIsLoaded) {
   disk_sm_root wrong = root_;
   for (const std::uint64_t blocks : {std::uint64_t{0}, nr_blocks + 1, ~std::uint64_t{0}}) {
     wrong.nr_blocks = blocks;
-    EXPECT_THROW(counted_blocks::load(cache_, wrong), damaged_block) << blocks;
+    EXPECT_THROW(counted_blocks::load(cache_, wrong), damaged_metadata) << blocks;
   }
   wrong = root_;
   wrong.bitmap_root = root_.ref_count_root;
-  EXPECT_THROW(counted_blocks::load(cache_, wrong), damaged_block);
+  EXPECT_THROW(counted_blocks::load(cache_, wrong), damaged_metadata);
   EXPECT_EQ(loaded().nr_used(), counts_.nr_used());
 }
 
@@ -129,11 +130,11 @@ TEST_F(CountedBlocks, BitmapsAndTreeHaveToAgree) {
   disk_sm_root mixed = root_;
   mixed.ref_count_root = without.ref_count_root;
   cache_.clear();
-  EXPECT_THROW(counted_blocks::load(cache_, mixed), damaged_block);
+  EXPECT_THROW(counted_blocks::load(cache_, mixed), damaged_metadata);
   mixed = without;
   mixed.ref_count_root = root_.ref_count_root;
   cache_.clear();
-  EXPECT_THROW(counted_blocks::load(cache_, mixed), damaged_block);
+  EXPECT_THROW(counted_blocks::load(cache_, mixed), damaged_metadata);
 }
 
 // A bitmap that moves changes the counts of its old and its new place, and other bitmaps may hold

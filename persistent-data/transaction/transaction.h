@@ -13,7 +13,8 @@
 namespace persistent_data {
 
 // For one thread. Anything that throws in the middle of a change (no_space, device_error,
-// damaged_block) leaves a transaction that can only be thrown away; so does a commit that throws.
+// damaged_metadata) leaves a transaction that can only be thrown away; so does a commit that
+// throws.
 class transaction {
  public:
   // On metadata whose space map a superblock describes; or on a new device.

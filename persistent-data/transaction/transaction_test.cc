@@ -11,6 +11,7 @@
 #include <set>
 #include <vector>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/read/array_map.h"
 #include "persistent-data/read/space_map_reader.h"
 #include "persistent-data/testing/recording_store.h"
@@ -375,10 +376,10 @@ TEST_F(Transaction, DamageIsAnError) {
   disk_.damage_block(root);
   reopen();
   array<le32> again(*tx_);
-  EXPECT_THROW(again.get(root, 0), damaged_block);
-  EXPECT_THROW(again.set(root, 0, le32(1)), damaged_block);
+  EXPECT_THROW(again.get(root, 0), damaged_metadata);
+  EXPECT_THROW(again.set(root, 0, le32(1)), damaged_metadata);
   disk_.damage_block({disk_[{0}].as<roots>().counts.bitmap_root});
-  EXPECT_THROW(reopen(), damaged_block);
+  EXPECT_THROW(reopen(), damaged_metadata);
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "persistent-data/format/errors.h"
+
 namespace persistent_data {
 
 block_writer::block_writer(write_queue& queue, std::uint64_t nr_blocks)

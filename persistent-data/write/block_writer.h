@@ -5,18 +5,12 @@
 
 #include <cstdint>
 #include <functional>
-#include <stdexcept>
 
 #include "persistent-data/format/block.h"
+#include "persistent-data/format/errors.h"
 #include "persistent-data/io/write_queue.h"
 
 namespace persistent_data {
-
-// The device has no room for more. The message says how many blocks it has.
-class no_space : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 class block_writer {
  public:
