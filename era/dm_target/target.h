@@ -17,15 +17,11 @@
 #include <string_view>
 #include <vector>
 
+#include "era/dm_target/era_metadata.h"
 #include "era/dm_target/fair_mutex.h"
 #include "era/format/superblock.h"
-#include "era/format/writeset.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_store.h"
-#include "persistent-data/transaction/array.h"
-#include "persistent-data/transaction/bitset.h"
-#include "persistent-data/transaction/btree.h"
-#include "persistent-data/transaction/transaction.h"
 
 namespace era {
 
@@ -117,43 +113,12 @@ class target {
   // As it was committed last: a write that begins after this is listed in this era or a later one.
   era_nr current_era() const;
   std::uint32_t nr_blocks() const;
-  std::uint64_t nr_commits() const noexcept { return nr_commits_; }
+  std::uint64_t nr_commits() const noexcept { return metadata_.nr_commits(); }
   std::uint64_t nr_marked() const noexcept { return nr_marked_; }
 
  private:
-  // A writeset on its way into the era array.
-  struct digestion {
-    era_nr era;
-    writeset_value writeset;
-    std::uint64_t next = 0;  // the array has the bits below
-  };
-  // The superblock's content except for the space map, and how far digestion is.
-  struct state {
-    std::uint32_t nr_blocks = 0, current_era = 0, current_nr_bits = 0;
-    pd::block_nr current_root{}, writeset_tree_root{}, era_array_root{}, metadata_snap{};
-    std::optional<digestion> digesting{};
-  };
-  enum class digest_progress { none_left, nothing_found, changed };
-  // The tools to change it with, over a transaction.
-  struct changes;
   struct waiting_write;
 
-  void open_or_format();
-  void format();
-  void open(const pd::block& first);
-  void give_up_changes();
-  void commit();
-  template <class Change>
-  void change(Change);
-  template <class Change>
-  void change_once(Change);
-  // What stays free.
-  enum class reserve { for_changes, for_resume_too };
-  void leave_room(reserve = reserve::for_resume_too) const;
-  template <class Change>
-  void change_and_make_room(bool must_leave_room, Change);
-
-  std::uint32_t blocks_for(std::uint64_t sectors) const;
   pd::range blocks_of(std::uint64_t sector, std::uint64_t count) const;
   void require_resumed() const;
 
@@ -169,42 +134,27 @@ class target {
   void set_marked(pd::range blocks) noexcept;
   void clear_marks(std::uint32_t nr_blocks);
 
-  void archive_current();
-  void digest_everything(reserve);
-  void roll_over();
-  void resize(std::uint32_t nr_blocks);
-  void take_metadata_snap();
-  void drop_metadata_snap();
-  bool begin_digestion();
-  digest_progress digest_step();
-  void digest_blocks(era_nr, const std::vector<std::uint64_t>& marked);
-
-  pd::block_store& metadata_;
-  origin_device& origin_;
   const std::uint32_t block_size_;
-  const std::size_t cache_blocks_;
   std::uint64_t length_;
   std::atomic<bool> resumed_ = false;
+  origin_device& origin_;
 
-  // Held shared by a write from the look at its mark until the origin has written: an era does not
-  // end in between. Taken before changing_.
-  std::shared_mutex era_ends_;
-  // Held while one waits for era_ends_, so that writes cannot pass whoever wants to end an era:
-  // they could go on for ever.
+  // Locks, in the order in which a thread takes them; it may leave some out.
+  //
+  //   turn_           until era_ends_ is taken, so that writes cannot pass whoever wants to end an
+  //                   era: they could go on for ever
+  //   era_ends_       shared: by a request, from the look at its marks until the origin is done;
+  //                   alone: by whoever ends the era or changes the length
+  //   changing_       metadata_, and waiting writes as they are marked
+  //   waiting_mutex_  waiting_
   std::mutex turn_;
-  // For all below but the marks.
+  std::shared_mutex era_ends_;
   mutable fair_mutex changing_;
-  std::unique_ptr<changes> changes_;
-  state now_, committed_;
-  pd::block superblock_{};     // as it was committed last
-  bool has_digested_ = false;  // since the last commit
-  std::uint64_t used_at_commit_ = 0;
-  bool failed_ = false;
-  std::atomic<std::uint64_t> nr_commits_ = 0, nr_marked_ = 0;
-
   std::mutex waiting_mutex_;
-  std::vector<waiting_write*> waiting_;
 
+  era_metadata metadata_;
+  std::vector<waiting_write*> waiting_;
+  std::atomic<std::uint64_t> nr_marked_ = 0;
   // A bit for each block: was it marked in this era, and committed?
   std::vector<std::atomic<std::uint64_t>> marks_;
 };

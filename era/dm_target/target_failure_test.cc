@@ -24,6 +24,7 @@
 #include "persistent-data/testing/recording_store.h"
 #include "persistent-data/testing/sanitized.h"
 #include "persistent-data/testing/watched_thread.h"
+#include "persistent-data/transaction/transaction.h"
 
 namespace era {
 namespace {
@@ -332,10 +333,8 @@ class occupied_blocks {
     store_.read(superblock_location, b);
     pd::transaction tx(store_, 64, b.as<superblock>().space_map);
     how(tx.counts());
-    tx.commit(superblock_kind, [&](const pd::disk_sm_root& counts, pd::block& written) {
-      written = b;
-      written.as<superblock>().space_map = counts;
-    });
+    b.as<superblock>().space_map = tx.prepare();
+    tx.commit(superblock_kind, b);
   }
 
   recording_store& store_;

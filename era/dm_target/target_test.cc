@@ -254,5 +254,16 @@ TEST_F(TargetSteps, AWriteIsOneCommit) {
   EXPECT_EQ(target_.nr_commits(), commits + 2);
 }
 
+TEST(Target, RefusesAGeometryBeforeItFormats) {
+  scratch_device disk(64);
+  recording_store store(disk);
+  null_origin origin;
+  for (const target::geometry g :
+       {target::geometry{0, 100}, {12, 100}, {8, (std::uint64_t{max_origin_blocks} + 1) * 8}}) {
+    EXPECT_THROW(target(store, origin, g), pd::invalid_input);
+    EXPECT_TRUE(pd::is_zero(disk[superblock_location]));
+  }
+}
+
 }  // namespace
 }  // namespace era

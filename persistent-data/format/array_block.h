@@ -55,6 +55,25 @@ std::span<const Value> array_values(const block& b) noexcept {
           b.as<array_header>().nr_entries};
 }
 
+// The same to be changed.
+template <class Value>
+std::span<Value> array_values(block& b) noexcept {
+  static_assert(alignof(Value) == 1);
+  return {reinterpret_cast<Value*>(b.bytes.data() + sizeof(array_header)),
+          b.as<array_header>().nr_entries};
+}
+
+// Makes the block one of so many values, which are what its bytes happen to be, and returns them.
+// Whoever writes the block seals it.
+template <class Value>
+std::span<Value> make_array_block(block& b, std::uint32_t nr_entries) noexcept {
+  auto& header = b.as<array_header>();
+  header.max_entries = max_array_entries(sizeof(Value));
+  header.nr_entries = nr_entries;
+  header.value_size = sizeof(Value);
+  return array_values<Value>(b);
+}
+
 // All that the block has room for, whatever its number of values says: for evidence from a block
 // whose header may lie. The kernel leaves zeros, or older values, after the last one.
 template <class Value>

@@ -64,7 +64,7 @@ class array {
       check(*tx_.read(array_block_kind, {pointer}));
       const auto shadow = tx_.shadow_of(array_block_kind, {pointer});
       pointer = shadow.block->where.value;
-      change(values_of(shadow.block->content));
+      change(array_values<Value>(shadow.block->content));
     });
   }
 
@@ -91,10 +91,6 @@ class array {
     return static_cast<std::uint32_t>(
         std::min<std::uint64_t>(size - block * values_per_block, values_per_block));
   }
-  static std::span<Value> values_of(block& b) {
-    return {reinterpret_cast<Value*>(b.bytes.data() + sizeof(array_header)),
-            b.as<array_header>().nr_entries};
-  }
 
   // A block may hold fewer values than it has to, where the metadata is wrong.
   template <class V>
@@ -116,11 +112,7 @@ class array {
 
   block_nr make_block(std::uint32_t size, Value fill) {
     const block_ptr b = tx_.create(array_block_kind);
-    auto& header = b->content.as<array_header>();
-    header.max_entries = values_per_block;
-    header.nr_entries = size;
-    header.value_size = sizeof(Value);
-    std::ranges::fill(values_of(b->content), fill);
+    std::ranges::fill(make_array_block<Value>(b->content, size), fill);
     return b->where;
   }
 
@@ -133,7 +125,7 @@ class array {
       auto& header = shadow.block->content.as<array_header>();
       if (header.nr_entries != before) fail(shadow.block->where);
       header.nr_entries = std::max(before, size);
-      const auto values = values_of(shadow.block->content);
+      const auto values = array_values<Value>(shadow.block->content);
       std::fill(values.begin() + std::min(before, size), values.end(),
                 size > before ? fill : Value(0));
       header.nr_entries = size;

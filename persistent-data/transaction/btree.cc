@@ -7,93 +7,20 @@
 #include <cassert>
 
 #include "persistent-data/format/errors.h"
+#include "persistent-data/format/node_editor.h"
 
 namespace persistent_data {
 
 // A node in the cache. The block stays there while this lives.
-class untyped_btree::node {
+class untyped_btree::node : public node_editor {
  public:
-  explicit node(block_ptr block) : block_(std::move(block)) {}
+  explicit node(block_ptr block) : node_editor(block->content), block_(std::move(block)) {}
 
   block_nr where() const noexcept { return block_->where; }
-  bool is_leaf() const noexcept { return header().flags == leaf_node; }
-  std::uint32_t size() const noexcept { return header().nr_entries; }
-  std::uint32_t room() const noexcept { return header().max_entries; }
-  bool is_full() const noexcept { return size() == room(); }
-  std::uint64_t key(std::uint32_t i) const noexcept { return keys()[i]; }
-  std::byte* value(std::uint32_t i) const noexcept {
-    return reinterpret_cast<std::byte*>(keys() + room()) + i * header().value_size;
-  }
-  block_nr child(std::uint32_t i) const noexcept { return {*reinterpret_cast<le64*>(value(i))}; }
-
-  void set_key(std::uint32_t i, std::uint64_t key) const noexcept { keys()[i] = key; }
-  void set_child(std::uint32_t i, block_nr b) const noexcept {
-    *reinterpret_cast<le64*>(value(i)) = b.value;
-  }
-
-  // How many keys are not above this one.
-  std::uint32_t upper_bound(std::uint64_t key) const noexcept {
-    return static_cast<std::uint32_t>(
-        std::upper_bound(keys(), keys() + size(), key,
-                         [](std::uint64_t a, const le64& b) { return a < b; }) -
-        keys());
-  }
-  // The entry that leads to a key: the last that is not above it, or the first.
-  std::uint32_t entry_for(std::uint64_t key) const noexcept {
-    const std::uint32_t above = upper_bound(key);
-    return above == 0 ? 0 : above - 1;
-  }
-  std::optional<std::uint32_t> find(std::uint64_t key) const noexcept {
-    const std::uint32_t above = upper_bound(key);
-    if (above == 0 || this->key(above - 1) != key) return {};
-    return above - 1;
-  }
-
-  void insert(std::uint32_t i, std::uint64_t key, const std::byte* v) const noexcept {
-    assert(!is_full() && i <= size());
-    const std::uint32_t n = size(), width = header().value_size;
-    std::copy_backward(keys() + i, keys() + n, keys() + n + 1);
-    std::memmove(value(i + 1), value(i), std::size_t{n - i} * width);
-    keys()[i] = key;
-    std::memcpy(value(i), v, width);
-    header().nr_entries = n + 1;
-  }
-  void erase(std::uint32_t first, std::uint32_t count) const noexcept {
-    const std::uint32_t n = size(), width = header().value_size, rest = n - first - count;
-    std::copy(keys() + first + count, keys() + n, keys() + first);
-    std::memmove(value(first), value(first + count), std::size_t{rest} * width);
-    header().nr_entries = n - count;
-  }
-  // Moves entries [first, first + count) to the end, or to the beginning, of another node.
-  void move_to_end(const node& to, std::uint32_t first, std::uint32_t count) const noexcept {
-    const std::uint32_t n = to.size();
-    assert(n + count <= to.room());
-    std::copy_n(keys() + first, count, to.keys() + n);
-    std::memcpy(to.value(n), value(first), std::size_t{count} * header().value_size);
-    to.header().nr_entries = n + count;
-    erase(first, count);
-  }
-  void move_to_begin(const node& to, std::uint32_t first, std::uint32_t count) const noexcept {
-    const std::uint32_t n = to.size();
-    assert(n + count <= to.room());
-    std::copy_backward(to.keys(), to.keys() + n, to.keys() + n + count);
-    std::memmove(to.value(count), to.value(0), std::size_t{n} * header().value_size);
-    std::copy_n(keys() + first, count, to.keys());
-    std::memcpy(to.value(0), value(first), std::size_t{count} * header().value_size);
-    to.header().nr_entries = n + count;
-    erase(first, count);
-  }
-
   // Becomes what another node is, in its own place.
   void take_over(const node& other) const noexcept { block_->content = other.block_->content; }
 
-  node_header& header() const noexcept { return block_->content.as<node_header>(); }
-
  private:
-  le64* keys() const noexcept {
-    return reinterpret_cast<le64*>(block_->content.bytes.data() + sizeof(node_header));
-  }
-
   block_ptr block_;
 };
 
@@ -110,12 +37,9 @@ untyped_btree::node untyped_btree::read(block_nr where) const {
   return node(std::move(block));
 }
 
-untyped_btree::node untyped_btree::create(std::uint32_t flags) {
+untyped_btree::node untyped_btree::create(node_flag kind) {
   node n(tx_.create(btree_node_kind));
-  const std::uint32_t size = flags == leaf_node ? value_size_ : child_size;
-  n.header().flags = flags;
-  n.header().value_size = size;
-  n.header().max_entries = max_node_entries(size);
+  n.make_empty(kind, kind == leaf_node ? value_size_ : child_size);
   return n;
 }
 
@@ -208,28 +132,20 @@ block_nr untyped_btree::insert(block_nr root, std::uint64_t key, const std::byte
 
 // The root stays in its place and gets two children.
 void untyped_btree::split_root(node& root) {
-  const node left = create(root.header().flags), right = create(root.header().flags);
+  const node left = create(root.kind()), right = create(root.kind());
   const std::uint32_t half = root.size() / 2;
   root.move_to_end(left, 0, half);
   root.move_to_end(right, 0, root.size());
-  node_header& header = root.header();
-  header.flags = internal_node;
-  header.value_size = child_size;
-  header.max_entries = max_node_entries(child_size);
-  header.nr_entries = 0;
-  for (const node* child : {&left, &right}) {
-    const le64 pointer = child->where().value;
-    root.insert(root.size(), child->key(0), reinterpret_cast<const std::byte*>(&pointer));
-  }
+  root.make_empty(internal_node, child_size);
+  for (const node* child : {&left, &right}) root.append_child(child->key(0), child->where());
 }
 
 // child becomes the half in which the key belongs.
 void untyped_btree::split_child(node& parent, std::uint32_t i, node& child, std::uint64_t key) {
-  node right = create(child.header().flags);
+  node right = create(child.kind());
   const std::uint32_t half = child.size() / 2;
   child.move_to_end(right, half, child.size() - half);
-  const le64 pointer = right.where().value;
-  parent.insert(i + 1, right.key(0), reinterpret_cast<const std::byte*>(&pointer));
+  parent.insert_child(i + 1, right.key(0), right.where());
   if (key >= right.key(0)) child = std::move(right);
 }
 

@@ -50,7 +50,7 @@ class untyped_btree {
 
   node read(block_nr) const;
   node shadow(block_nr);
-  node create(std::uint32_t flags);
+  node create(node_flag);
   // Of a node on the way down: the parent's entry i leads to it, and follows it.
   node shadow_child(node& parent, std::uint32_t i);
   void split_root(node& root);

@@ -24,7 +24,9 @@ constexpr block_kind root_kind{"a test's superblock", 4711, 8};
 class Btree : public ::testing::Test {
  protected:
   void commit() {
-    tx_.commit(root_kind, [](const disk_sm_root&, block&) {});
+    block superblock{};
+    tx_.prepare();
+    tx_.commit(root_kind, superblock);
   }
 
   // How often values are referred to, as the tree tells it.

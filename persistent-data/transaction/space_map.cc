@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <cassert>
 
-#include "persistent-data/format/btree_node.h"
 #include "persistent-data/format/errors.h"
+#include "persistent-data/format/node_editor.h"
 
 namespace persistent_data {
 
@@ -178,19 +178,14 @@ void counted_blocks::write_large_counts() {
       const block_nr where = allocate();
       tree_nodes_.push_back(where);
       const auto block = cache_->create(btree_node_kind, where);
-      auto& header = block->content.as<node_header>();
-      header.flags = leaves ? leaf_node : internal_node;
-      header.nr_entries = static_cast<std::uint32_t>(end - begin);
-      header.max_entries = static_cast<std::uint32_t>(room);
-      header.value_size = size;
-      auto* keys = reinterpret_cast<le64*>(block->content.bytes.data() + sizeof header);
-      auto* values = reinterpret_cast<std::byte*>(keys + room);
+      const node_editor node(block->content);
+      node.make_empty(leaves ? leaf_node : internal_node, size);
       for (std::size_t i = begin; i < end; ++i) {
-        keys[i - begin] = level[i].key;
+        const le32 count = static_cast<std::uint32_t>(level[i].value);
         if (leaves)
-          reinterpret_cast<le32*>(values)[i - begin] = static_cast<std::uint32_t>(level[i].value);
+          node.append(level[i].key, reinterpret_cast<const std::byte*>(&count));
         else
-          reinterpret_cast<le64*>(values)[i - begin] = level[i].value;
+          node.append_child(level[i].key, {level[i].value});
       }
       above.push_back({begin < end ? level[begin].key : 0, where.value});
     }

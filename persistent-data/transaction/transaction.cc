@@ -29,13 +29,14 @@ transaction::shadow transaction::shadow_of(const block_kind& kind, block_nr wher
   return {std::move(copy), was_shared};
 }
 
-void transaction::commit(const block_kind& superblock_kind,
-                         const std::function<void(const disk_sm_root&, block&)>& fill) {
+disk_sm_root transaction::prepare() {
   const disk_sm_root root = counts_.write();
   cache_.write_dirty();
   cache_.store().flush();
-  block superblock{};
-  fill(root, superblock);
+  return root;
+}
+
+void transaction::commit(const block_kind& superblock_kind, block& superblock) {
   prepare_for_write(superblock_kind, superblock, {0});
   cache_.store().write({0}, superblock);
   cache_.store().flush();

@@ -4,8 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <optional>
 
 #include "persistent-data/transaction/block_cache.h"
 #include "persistent-data/transaction/space_map.h"
@@ -40,9 +38,12 @@ class transaction {
   counted_blocks& counts() noexcept { return counts_; }
   const counted_blocks& counts() const noexcept { return counts_; }
 
-  // All blocks, flush, the superblock in block 0 that fill makes (it is sealed here), flush.
-  void commit(const block_kind& superblock_kind,
-              const std::function<void(const disk_sm_root&, block&)>& fill);
+  // A commit has two phases. prepare() writes all that has changed, and flushes: nothing on the
+  // device refers to it yet. Returns what the superblock has to say about the space map.
+  disk_sm_root prepare();
+  // Seals the superblock, writes it to block 0, and flushes. Must follow prepare(), with no change
+  // in between.
+  void commit(const block_kind& superblock_kind, block& superblock);
 
  private:
   block_cache cache_;

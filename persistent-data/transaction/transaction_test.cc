@@ -42,12 +42,12 @@ class Transaction : public ::testing::Test {
   void make() { tx_ = std::make_unique<transaction>(store_, 64); }
 
   void commit(std::initializer_list<block_nr> list = {}) {
-    tx_->commit(root_kind, [&](const disk_sm_root& counts, block& b) {
-      auto& r = b.as<roots>();
-      r.counts = counts;
-      std::size_t i = 0;
-      for (const block_nr root : list) r.root[i++] = root.value;
-    });
+    block b{};
+    auto& r = b.as<roots>();
+    r.counts = tx_->prepare();
+    std::size_t i = 0;
+    for (const block_nr root : list) r.root[i++] = root.value;
+    tx_->commit(root_kind, b);
   }
 
   void reopen() {

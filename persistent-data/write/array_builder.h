@@ -65,10 +65,7 @@ class array_builder {
 
   void write_block() {
     std::fill(values() + filled_, values() + room, Value(0));
-    auto& header = block_.as<array_header>();
-    header.max_entries = room;
-    header.nr_entries = filled_;
-    header.value_size = sizeof(Value);
+    make_array_block<Value>(block_, filled_);
     blocks_.push_back({blocks_.size(), writer_.append(array_block_kind, block_).value});
     filled_ = 0;
   }

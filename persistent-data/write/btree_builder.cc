@@ -23,19 +23,4 @@ std::uint64_t btree_nodes_for(std::uint64_t nr_entries, std::uint32_t value_size
   return all;
 }
 
-block_nr detail::write_node(
-    block_writer& writer, std::uint32_t flags, std::uint32_t value_size, std::uint32_t n,
-    const std::function<void(std::uint32_t i, le64& key, std::byte* value)>& fill) {
-  block b{};
-  auto& header = b.as<node_header>();
-  header.flags = flags;
-  header.nr_entries = n;
-  header.max_entries = max_node_entries(value_size);
-  header.value_size = value_size;
-  auto* keys = reinterpret_cast<le64*>(b.bytes.data() + sizeof header);
-  auto* values = reinterpret_cast<std::byte*>(keys + header.max_entries);
-  for (std::uint32_t i = 0; i < n; ++i) fill(i, keys[i], values + i * value_size);
-  return writer.append(btree_node_kind, b);
-}
-
 }  // namespace persistent_data

@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "persistent-data/format/btree_node.h"
+#include "persistent-data/format/node_editor.h"
 #include "persistent-data/write/block_writer.h"
 
 namespace persistent_data {
@@ -34,28 +34,22 @@ struct btree_entry {
   Value value;
 };
 
-namespace detail {
-block_nr write_node(block_writer&, std::uint32_t flags, std::uint32_t value_size, std::uint32_t n,
-                    const std::function<void(std::uint32_t i, le64& key, std::byte* value)>& fill);
-}
-
 // entries: a random access container of structs with key and value; they ascend strictly. Returns
 // the root; no entries make an empty root. Holds one entry a node below, level by level.
 template <class Value, class Entries = std::span<const btree_entry<Value>>>
-block_nr build_btree(block_writer& writer, const Entries& entries,
-                     std::uint32_t flags = leaf_node) {
+block_nr build_btree(block_writer& writer, const Entries& entries, node_flag kind = leaf_node) {
   const node_layout layout{entries.size(), max_node_entries(sizeof(Value))};
   std::vector<btree_entry<le64>> nodes;
   for (std::uint64_t i = 0; i < layout.nr_nodes(); ++i) {
     const range own = layout.entries_of(i);
-    const auto fill = [&](std::uint32_t k, le64& key, std::byte* value) {
-      const auto& entry = entries[own.begin + k];
-      static_assert(std::is_same_v<std::decay_t<decltype(entry.value)>, Value>);
-      key = entry.key;
-      std::memcpy(value, &entry.value, sizeof(Value));
-    };
-    const block_nr where = detail::write_node(writer, flags, sizeof(Value),
-                                              static_cast<std::uint32_t>(own.size()), fill);
+    block b{};
+    const node_editor node(b);
+    node.make_empty(kind, sizeof(Value));
+    for (std::uint64_t k = own.begin; k < own.end; ++k) {
+      static_assert(std::is_same_v<std::decay_t<decltype(entries[k].value)>, Value>);
+      node.append(entries[k].key, reinterpret_cast<const std::byte*>(&entries[k].value));
+    }
+    const block_nr where = writer.append(btree_node_kind, b);
     nodes.push_back({own.empty() ? 0 : entries[own.begin].key, where.value});
   }
   if (nodes.size() == 1) return {nodes.front().value};
