@@ -74,11 +74,7 @@ struct checked_blocks {
 finding finding_of(const out_of_order& wrong) {
   return {wrong.where,
           {wrong.block.value, wrong.block.value + 1},
-          {pd::error_class::out_of_order,
-           fmt::format(
-               "blocks that it lists have a newer era in the era array ({} of them); the first is "
-               "origin block {} with era {}",
-               wrong.count, wrong.first, wrong.newer)},
+          {pd::error_class::out_of_order, in_words(wrong)},
           {}};
 }
 
@@ -114,8 +110,9 @@ std::vector<era_nr> check_content(const metadata& m, const pd::block_device& dev
   pd::in_order(device.nr_workers(), (blocks.size() + blocks_per_item - 1) / blocks_per_item,
                new_worker, use);
   if (!m.in_snapshot())
-    find_out_of_order(m, device, loss_policy::omit, newest,
-                      [&](const out_of_order& wrong) { sink(finding_of(wrong)); });
+    find_out_of_order(
+        m, device, loss_policy::omit, newest,
+        [&](const out_of_order& wrong) { sink(finding_of(wrong)); }, sink);
   return newest;
 }
 

@@ -8,8 +8,6 @@
 #include <algorithm>
 #include <charconv>
 
-#include "persistent-data/format/errors.h"
-
 namespace era {
 namespace {
 

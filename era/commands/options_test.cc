@@ -4,8 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include "persistent-data/format/errors.h"
-
 namespace era {
 namespace {
 

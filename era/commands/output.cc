@@ -22,7 +22,6 @@
 
 #include "era/commands/file_attributes.h"
 #include "era/commands/output_place.h"
-#include "persistent-data/format/errors.h"
 #include "persistent-data/io/in_use.h"
 
 namespace era {

@@ -19,7 +19,6 @@
 #include <string>
 #include <vector>
 
-#include "persistent-data/format/errors.h"
 #include "persistent-data/format/le.h"
 #include "persistent-data/testing/loop_devices.h"
 

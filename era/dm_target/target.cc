@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "era/text/printable.h"
-#include "persistent-data/format/errors.h"
 #include "persistent-data/transaction/bitset.h"
 
 namespace era {

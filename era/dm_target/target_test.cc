@@ -13,7 +13,6 @@
 
 #include "era/testing/kernel_image.h"
 #include "era/testing/round_trip.h"
-#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/testing/recording_store.h"
 

@@ -9,8 +9,6 @@
 #include <thread>
 #include <utility>
 
-#include "persistent-data/format/errors.h"
-
 namespace era {
 namespace {
 

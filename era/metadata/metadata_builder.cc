@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "era/check/check_content.h"
 #include "era/format/writeset.h"
 #include "era/metadata/content.h"
 #include "era/metadata/metadata.h"
+#include "era/metadata/order.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/output_device.h"
 #include "persistent-data/write/array_builder.h"
@@ -119,7 +119,8 @@ struct metadata_builder::state {
     if (newest > sb.current_era)
       throw pd::invalid_input(
           fmt::format("era=\"{}\" is past the current era {}", newest, sb.current_era));
-    newest_in_array = std::max(newest_in_array, newest);
+    for (std::uint64_t i = blocks.begin / blocks_per_stripe; i < stripes_for(blocks.end); ++i)
+      newest_in_stripe[i] = std::max(newest_in_stripe[i], newest);
   }
 
   template <class Piece>
@@ -148,12 +149,12 @@ struct metadata_builder::state {
     writeset_value value;
   };
   std::deque<entry> writesets;
-  std::map<std::uint32_t, writeset_value> out_of_order;
+  std::map<std::uint32_t, writeset_value> unsorted;
 
-  std::uint64_t nr_writesets() const { return writesets.size() + out_of_order.size(); }
+  std::uint64_t nr_writesets() const { return writesets.size() + unsorted.size(); }
 
   bool has_writeset(std::uint32_t era) const {
-    return out_of_order.contains(era) ||
+    return unsorted.contains(era) ||
            std::binary_search(writesets.begin(), writesets.end(), entry{era, {}},
                               [](const entry& a, const entry& b) { return a.key < b.key; });
   }
@@ -162,12 +163,12 @@ struct metadata_builder::state {
     if (writesets.empty() || writesets.back().key < era)
       writesets.push_back({era, value});
     else
-      out_of_order.emplace(era, value);
+      unsorted.emplace(era, value);
   }
 
   void sort_writesets() {
-    for (; !out_of_order.empty(); out_of_order.erase(out_of_order.begin()))
-      writesets.push_back({out_of_order.begin()->first, out_of_order.begin()->second});
+    for (; !unsorted.empty(); unsorted.erase(unsorted.begin()))
+      writesets.push_back({unsorted.begin()->first, unsorted.begin()->second});
     std::sort(writesets.begin(), writesets.end(),
               [](const entry& a, const entry& b) { return a.key < b.key; });
   }
@@ -178,7 +179,7 @@ struct metadata_builder::state {
   // Digestion writes the era of a writeset over the array's. Only if the array has an era that is
   // newer than some writeset can that be an older one.
   std::optional<era_nr> oldest_writeset;
-  era_nr newest_in_array;
+  std::vector<era_nr> newest_in_stripe;  // of the era array
 };
 
 metadata_builder::metadata_builder(open_target open, std::function<void()> step)
@@ -263,6 +264,7 @@ void metadata_builder::end_writeset() {
 void metadata_builder::begin_era_array() {
   if (state_->array_root) throw pd::invalid_input("there are two era arrays");
   state_->position = {state_->sb.nr_blocks, "nr_blocks"};
+  state_->newest_in_stripe.resize(stripes_for(state_->sb.nr_blocks));
   state_->array.emplace(*state_->writer);
 }
 
@@ -303,25 +305,32 @@ void metadata_builder::commit() {
   sb.writeset_tree_root = pd::build_btree<writeset_value>(*s.writer, s.writesets).value;
   sb.space_map = pd::build_space_map(*s.writer);
   s.step();
-  if (s.oldest_writeset && s.newest_in_array > *s.oldest_writeset) s.require_order(sb);
+  s.require_order(sb);
   s.output->finish(b);
 }
 
-// Reads back what was built: writesets come before the array, and are not kept in memory.
+// Reads back what was built if the array has a newer era than some writeset: writesets come before
+// the array, and are not kept in memory.
 void metadata_builder::state::require_order(const superblock& built) {
+  if (!oldest_writeset || std::none_of(newest_in_stripe.begin(), newest_in_stripe.end(),
+                                       [&](era_nr newest) { return newest > *oldest_writeset; }))
+    return;
   output->queue().drain_and_flush();
   const auto device = target.open_for_reading();
   pd::read_queue queue(device->make_engine(), device->nr_blocks());
   pd::reference_counter counter(device->nr_blocks(), pd::reference_counter::counting::no);
   pd::btree_walk walk(queue, counter);
-  const finding_sink reject = [this](const finding& f) {
-    step();
-    throw pd::invalid_input(fmt::format(
-        "{}: {}; digestion would give them the older era: restore what era_dump --logical prints",
-        in_words(f.where), f.error.text));
+  const finding_sink reject = [](const finding& f) {
+    throw pd::device_error(fmt::format("{}: cannot be read back as it was written: {}",
+                                       in_words(f.where), f.error.text));
   };
   const metadata m = map_metadata(walk, source::live, superblock_location, built, reject);
-  check_content(m, *device, reject);
+  const auto refuse = [](const out_of_order& wrong) {
+    throw pd::invalid_input(fmt::format(
+        "{}: {}; digestion would give them the older era: restore what era_dump --logical prints",
+        in_words(wrong.where), in_words(wrong)));
+  };
+  find_out_of_order(m, *device, loss_policy::refuse, newest_in_stripe, refuse, reject);
 }
 
 metadata_builder::work metadata_builder::progress() const noexcept {

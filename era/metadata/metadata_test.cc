@@ -7,7 +7,6 @@
 
 #include "era/testing/image_builder.h"
 #include "persistent-data/format/btree_node.h"
-#include "persistent-data/format/errors.h"
 #include "persistent-data/testing/torn_reads.h"
 
 namespace era {

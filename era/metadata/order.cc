@@ -13,6 +13,11 @@
 namespace era {
 namespace {
 
+struct compared_stripe {
+  std::vector<out_of_order> wrong;
+  std::vector<finding> findings;
+};
+
 // For one thread.
 class order_checker {
  public:
@@ -21,20 +26,20 @@ class order_checker {
         array_(m, device, fold_what::era_array_only, policy),
         reader_(m, device, policy) {}
 
-  std::vector<out_of_order> check(std::uint64_t stripe) {
-    std::vector<finding> reported;  // when the metadata was read first
-    std::vector<out_of_order> found;
-    const auto eras = array_.fold(stripe, reported);
+  compared_stripe check(std::uint64_t stripe) {
+    compared_stripe result;
+    auto& found = result.wrong;
+    const auto eras = array_.fold(stripe, result.findings);
     const auto compare = [&](const write_evidence& e) {
       // An impossible era is damage of another class.
       if (e.from == nullptr || e.era.value == 0) return;
       if (const auto wrong = compare_with(eras, e, stripe)) found.push_back(*wrong);
     };
-    reader_.read(stripe, fold_what::writesets_only, compare, reported);
+    reader_.read(stripe, fold_what::writesets_only, compare, result.findings);
     std::sort(found.begin(), found.end(), [](const out_of_order& a, const out_of_order& b) {
       return std::tuple(a.where.era, a.block) < std::tuple(b.where.era, b.block);
     });
-    return found;
+    return result;
   }
 
  private:
@@ -64,9 +69,17 @@ class order_checker {
 
 }  // namespace
 
+std::string in_words(const out_of_order& wrong) {
+  return fmt::format(
+      "blocks that it lists have a newer era in the era array ({} of them); the first is origin "
+      "block {} with era {}",
+      wrong.count, wrong.first, wrong.newer);
+}
+
 void find_out_of_order(const metadata& m, const pd::block_device& device, loss_policy policy,
                        const std::vector<era_nr>& newest,
-                       const std::function<void(const out_of_order&)>& use) {
+                       const std::function<void(const out_of_order&)>& use,
+                       const finding_sink& sink) {
   if (m.writesets.empty()) return;
   const auto is_older = [](const writeset& a, const writeset& b) { return a.era < b.era; };
   const era_nr oldest = std::min_element(m.writesets.begin(), m.writesets.end(), is_older)->era;
@@ -79,8 +92,9 @@ void find_out_of_order(const metadata& m, const pd::block_device& device, loss_p
     };
   };
   pd::in_order(device.nr_workers(), suspects.size(), new_worker,
-               [&](std::size_t, const std::vector<out_of_order>& found) {
-                 for (const out_of_order& wrong : found) use(wrong);
+               [&](std::size_t, compared_stripe compared) {
+                 for (finding& f : compared.findings) sink(std::move(f));
+                 for (const out_of_order& wrong : compared.wrong) use(wrong);
                });
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "era/metadata/stripe.h"
@@ -21,12 +22,15 @@ struct out_of_order {
   era_nr newer;             // the era of that one in the era array
 };
 
+// "blocks that it lists have a newer era in the era array (2 of them); the first is ..."
+std::string in_words(const out_of_order&);
+
 // Compares the stripes in which the array has a newer era than some writeset, in parallel, and
-// calls use for each bitset block, in the order of stripes, eras and blocks. newest: of each
-// stripe, the newest era in the array, none past the current one. Of lost blocks, what is assumed
-// counts if the policy is to assume it; else they are passed over.
+// calls use for each bitset block, in the order of stripes, eras and blocks. newest: the newest era
+// in the array of each stripe, none past the current one. The policy says what becomes of a block
+// that cannot be used: a finding, or what is assumed of it, or nothing.
 void find_out_of_order(const metadata&, const pd::block_device&, loss_policy,
                        const std::vector<era_nr>& newest,
-                       const std::function<void(const out_of_order&)>& use);
+                       const std::function<void(const out_of_order&)>& use, const finding_sink&);
 
 }  // namespace era

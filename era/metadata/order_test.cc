@@ -28,11 +28,13 @@ class Order : public ::testing::Test {
  protected:
   std::vector<out_of_order> find(loss_policy policy, const std::vector<era_nr>& newest) const {
     std::vector<out_of_order> found;
-    find_out_of_order(*m_, device_, policy, newest,
-                      [&](const out_of_order& wrong) { found.push_back(wrong); });
+    find_out_of_order(
+        *m_, device_, policy, newest, [&](const out_of_order& wrong) { found.push_back(wrong); },
+        [&](const finding&) { ++findings_; });
     return found;
   }
 
+  mutable int findings_ = 0;
   built_metadata built_{described()};
   pd::block_device device_{built_.path(), pd::access::shared};
   pd::read_queue queue_{device_.make_engine(), device_.nr_blocks()};
@@ -53,6 +55,14 @@ TEST_F(Order, NamesTheFirstOriginBlockInEachBitsetBlock) {
 TEST_F(Order, LooksOnlyWhereTheArrayIsNewerThanAWriteset) {
   EXPECT_EQ(find(loss_policy::omit, {{3}, {4}}).size(), 1u);
   EXPECT_TRUE(find(loss_policy::omit, {{3}, {3}}).empty());
+}
+
+TEST_F(Order, ALossIsAFindingIfItIsRefused) {
+  built_.write(*m_->eras.block(0), pd::block{});
+  find(loss_policy::omit, {{5}, {0}});
+  EXPECT_EQ(findings_, 0);
+  find(loss_policy::refuse, {{5}, {0}});
+  EXPECT_EQ(findings_, 1);
 }
 
 // Whatever was in a lost block of the array was written in the current era, at the latest; whatever

@@ -27,7 +27,6 @@
 #include "era/metadata/order.h"
 #include "era/repair/search.h"
 #include "era/repair/unreachable.h"
-#include "persistent-data/format/errors.h"
 
 namespace era {
 namespace {
@@ -410,8 +409,9 @@ class salvager {
     must_fold = !ranges.empty() && std::any_of(newest_in_array_.begin(), newest_in_array_.end(),
                                                [&](era_nr e) { return e.value > ranges[0].era; });
     if (!must_fold)
-      find_out_of_order(result_, device_, loss_policy::assume_written, newest_in_array_,
-                        [&](const out_of_order&) { must_fold = true; });
+      find_out_of_order(
+          result_, device_, loss_policy::assume_written, newest_in_array_,
+          [&](const out_of_order&) { must_fold = true; }, ignore_findings);
     if (must_fold)
       assume(
           "all writesets are digested, since digestion would replace newer eras of the era array "

@@ -11,7 +11,6 @@
 #include <cstring>
 #include <utility>
 
-#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era::sim {

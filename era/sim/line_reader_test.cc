@@ -14,7 +14,6 @@
 #include <string>
 #include <vector>
 
-#include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
 
 namespace era::sim {

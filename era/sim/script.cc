@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "era/sim/words.h"
-#include "persistent-data/format/errors.h"
 
 namespace era::sim {
 namespace {

@@ -5,8 +5,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "persistent-data/format/errors.h"
-
 namespace era::sim {
 namespace {
 

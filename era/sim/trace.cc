@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "era/sim/words.h"
-#include "persistent-data/format/errors.h"
 
 namespace era::sim {
 namespace {

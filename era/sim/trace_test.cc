@@ -8,8 +8,6 @@
 
 #include <vector>
 
-#include "persistent-data/format/errors.h"
-
 namespace era::sim {
 namespace {
 

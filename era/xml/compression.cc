@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "era/xml/codec.h"
-#include "persistent-data/format/errors.h"
 
 namespace era::xml {
 

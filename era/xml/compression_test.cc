@@ -8,7 +8,6 @@
 #include <random>
 
 #include "era/testing/packed_text.h"
-#include "persistent-data/format/errors.h"
 
 namespace era::xml {
 namespace {

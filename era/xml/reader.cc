@@ -19,7 +19,6 @@
 
 #include "era/text/printable.h"
 #include "era/xml/plain_line.h"
-#include "persistent-data/format/errors.h"
 
 namespace era::xml {
 namespace {

@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "persistent-data/format/errors.h"
-
 namespace era::xml {
 namespace {
 

@@ -13,7 +13,6 @@
 #include <cstring>
 #include <thread>
 
-#include "persistent-data/format/errors.h"
 #include "persistent-data/io/in_use.h"
 #include "persistent-data/io/storage.h"
 

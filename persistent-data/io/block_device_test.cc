@@ -15,7 +15,6 @@
 #include <filesystem>
 #include <fstream>
 
-#include "persistent-data/format/errors.h"
 #include "persistent-data/io/read_queue.h"
 #include "persistent-data/testing/blocks.h"
 #include "persistent-data/testing/loop_devices.h"

@@ -8,8 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "persistent-data/format/errors.h"
-
 namespace persistent_data {
 
 block_cache::block_cache(block_store& store, std::size_t capacity)

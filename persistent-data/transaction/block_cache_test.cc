@@ -8,7 +8,6 @@
 
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/format/btree_node.h"
-#include "persistent-data/format/errors.h"
 #include "persistent-data/testing/recording_store.h"
 
 namespace persistent_data {

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cassert>
 
-#include "persistent-data/format/errors.h"
 #include "persistent-data/format/node_editor.h"
 
 namespace persistent_data {

@@ -9,7 +9,6 @@
 #include <set>
 #include <vector>
 
-#include "persistent-data/format/errors.h"
 #include "persistent-data/testing/recording_store.h"
 
 namespace persistent_data {

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "persistent-data/format/errors.h"
-
 namespace persistent_data {
 
 block_writer::block_writer(write_queue& queue, std::uint64_t nr_blocks)

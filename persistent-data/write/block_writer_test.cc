@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include "persistent-data/format/errors.h"
 #include "persistent-data/testing/building_site.h"
 
 namespace persistent_data {
