@@ -6,11 +6,13 @@
 
 #include <functional>
 
-#include "era/repair/salvage.h"
+#include "era/metadata/metadata.h"
+#include "era/repair/repair_options.h"
+#include "persistent-data/io/block_device.h"
 
 namespace era {
 
-// As salvage_metadata. Findings are left to the caller.
+// As salvage_metadata. The caller reports the findings.
 metadata search_metadata(const pd::block_device&, const repair_options&, const repair_report&,
                          const std::function<void()>& step);
 
