@@ -119,8 +119,7 @@ struct metadata_builder::state {
     if (newest > sb.current_era)
       throw pd::invalid_input(
           fmt::format("era=\"{}\" is past the current era {}", newest, sb.current_era));
-    for (std::uint64_t i = blocks.begin / blocks_per_stripe; i < stripes_for(blocks.end); ++i)
-      newest_in_stripe[i] = std::max(newest_in_stripe[i], newest);
+    newest_in_array = std::max(newest_in_array, newest);
   }
 
   template <class Piece>
@@ -179,7 +178,7 @@ struct metadata_builder::state {
   // Digestion writes the era of a writeset over the array's. Only if the array has an era that is
   // newer than some writeset can that be an older one.
   std::optional<era_nr> oldest_writeset;
-  std::vector<era_nr> newest_in_stripe;  // of the era array
+  era_nr newest_in_array;
 };
 
 metadata_builder::metadata_builder(open_target open, std::function<void()> step)
@@ -264,7 +263,6 @@ void metadata_builder::end_writeset() {
 void metadata_builder::begin_era_array() {
   if (state_->array_root) throw pd::invalid_input("there are two era arrays");
   state_->position = {state_->sb.nr_blocks, "nr_blocks"};
-  state_->newest_in_stripe.resize(stripes_for(state_->sb.nr_blocks));
   state_->array.emplace(*state_->writer);
 }
 
@@ -312,9 +310,7 @@ void metadata_builder::commit() {
 // Reads back what was built if the array has a newer era than some writeset: writesets come before
 // the array, and are not kept in memory.
 void metadata_builder::state::require_order(const superblock& built) {
-  if (!oldest_writeset || std::none_of(newest_in_stripe.begin(), newest_in_stripe.end(),
-                                       [&](era_nr newest) { return newest > *oldest_writeset; }))
-    return;
+  if (!oldest_writeset || newest_in_array <= *oldest_writeset) return;
   output->queue().drain_and_flush();
   const auto device = target.open_for_reading();
   pd::read_queue queue(device->make_engine(), device->nr_blocks());
@@ -330,7 +326,8 @@ void metadata_builder::state::require_order(const superblock& built) {
         "{}: {}; digestion would give them the older era: restore what era_dump --logical prints",
         in_words(wrong.where), in_words(wrong)));
   };
-  find_out_of_order(m, *device, loss_policy::refuse, newest_in_stripe, refuse, reject);
+  const std::vector<era_nr> newest(nr_stripes(m), newest_in_array);
+  find_out_of_order(m, *device, loss_policy::refuse, newest, refuse, reject);
 }
 
 metadata_builder::work metadata_builder::progress() const noexcept {
