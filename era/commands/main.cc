@@ -46,8 +46,8 @@ void fill_standard_descriptors() {
     }
 }
 
-// Each stripe's text comes and goes as some megabytes. Memory that was freed stays with the program:
-// to get it from the system again costs more than to fill it.
+// Each stripe's text comes and goes as some megabytes. Memory that was freed stays with the
+// program: to get it from the system again costs more than to fill it.
 void keep_freed_memory() {
 #ifdef __GLIBC__
   ::mallopt(M_MMAP_THRESHOLD, 32 << 20);
