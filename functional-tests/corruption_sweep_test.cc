@@ -154,7 +154,7 @@ class CorruptionSweep : public ::testing::TestWithParam<const char*> {
       ++here;
       const bool exact =
           stretch ? f.hidden == *stretch : f.hidden.begin == 0 && f.hidden.end > 0xffffffff;
-      if (f.where != where || f.blocks != pd::range{nr, nr + 1} || !exact)
+      if (f.where != where || f.blocks != pd::block_range{nr, nr + 1} || !exact)
         fail("is not described exactly: " + in_words(f));
     }
     if (here != 1) fail(fmt::format("is reported {} times in this view", here));

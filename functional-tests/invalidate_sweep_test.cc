@@ -70,8 +70,8 @@ class InvalidateSweep : public ::testing::TestWithParam<const char*> {
       current_era_ = saved.current_era.value;
     }
     blocks result(nr_blocks);
-    const run_formatter mark = [&](text_buffer&, std::span<const pd::range> runs) {
-      for (const pd::range& r : runs)
+    const run_formatter mark = [&](text_buffer&, std::span<const origin_range> runs) {
+      for (const origin_range& r : runs)
         std::fill(result.begin() + static_cast<std::ptrdiff_t>(r.begin),
                   result.begin() + static_cast<std::ptrdiff_t>(r.end), true);
     };

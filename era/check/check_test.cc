@@ -130,9 +130,9 @@ TEST(Check, FindsLeaksAndCountsThatAreTooLow) {
   const checked c = check(built);
   ASSERT_EQ(c.findings.size(), 2u);
   EXPECT_EQ(c.findings[0].error.type, pd::error_class::count_too_low);
-  EXPECT_EQ(c.findings[0].blocks, (pd::range{1, 2}));
+  EXPECT_EQ(c.findings[0].blocks, (pd::block_range{1, 2}));
   EXPECT_EQ(c.findings[1].error.type, pd::error_class::count_too_high);
-  EXPECT_EQ(c.findings[1].blocks, (pd::range{used, used + 1}));
+  EXPECT_EQ(c.findings[1].blocks, (pd::block_range{used, used + 1}));
   EXPECT_FALSE(c.findings[1].fatal());
 }
 

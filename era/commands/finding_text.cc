@@ -26,7 +26,8 @@ std::size_t utf8_length(std::string_view text) {
   return length;
 }
 
-std::string range_in_json(pd::range r) {
+template <class Tag>
+std::string range_in_json(pd::range_of<Tag> r) {
   return r.empty() ? "null" : fmt::format("{{\"begin\":{},\"end\":{}}}", r.begin, r.end);
 }
 

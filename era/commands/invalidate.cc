@@ -168,7 +168,7 @@ class invalidation {
     text.begin(frame, json_fields(listed, m));
     out.write(frame.view());
     bool first = chosen_.format == list_format::json;
-    const run_formatter print_lines = [&](text_buffer& lines, std::span<const pd::range> r) {
+    const run_formatter print_lines = [&](text_buffer& lines, std::span<const origin_range> r) {
       text.lines(lines, r);
     };
     print_runs(listed.blocks, device_.nr_workers(), print_lines, [&](std::string_view piece) {

@@ -36,7 +36,7 @@ std::string in_words(const place&);
 
 struct finding {
   place where;
-  pd::range blocks;  // metadata blocks
+  pd::block_range blocks;
   pd::error_detail error;
   // What cannot be known because of it: origin blocks for the superblock, writesets and the era
   // array, eras for the writeset tree, metadata blocks for the space map. Empty: nothing.

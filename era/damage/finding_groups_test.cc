@@ -25,7 +25,7 @@ std::vector<finding> grouped(const std::vector<finding>& findings) {
 TEST(FindingGroups, JoinsNeighbours) {
   const auto out = grouped({damaged(5, {0, 10}), damaged(6, {10, 20}), damaged(7, {20, 30})});
   ASSERT_EQ(out.size(), 1u);
-  EXPECT_EQ(out[0].blocks, (pd::range{5, 8}));
+  EXPECT_EQ(out[0].blocks, (pd::block_range{5, 8}));
   EXPECT_EQ(out[0].hidden, (pd::range{0, 30}));
 }
 

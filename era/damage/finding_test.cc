@@ -72,7 +72,7 @@ TEST(Finding, TurnsWordsOfABitsetIntoOriginBlocks) {
   EXPECT_EQ(out[1].hidden, (pd::range{960, 1000}));
   EXPECT_EQ(out[2].hidden, (pd::range{0, 1000}));
   EXPECT_TRUE(out[3].hidden.empty());
-  EXPECT_EQ(out[0].blocks, (pd::range{9, 10}));
+  EXPECT_EQ(out[0].blocks, (pd::block_range{9, 10}));
 }
 
 TEST(Finding, KeepsErasWithoutAnEnd) {

@@ -248,10 +248,10 @@ void era_metadata::archive() {
   });
 }
 
-void era_metadata::mark(std::span<const pd::range> parts) {
+void era_metadata::mark(std::span<const origin_range> parts) {
   change([&] {
-    for (const pd::range part : parts)
-      now_.current_root = changes_->bits.set(now_.current_root, part);
+    for (const origin_range part : parts)
+      now_.current_root = changes_->bits.set(now_.current_root, pd::range{part.begin, part.end});
     commit();
   });
 }

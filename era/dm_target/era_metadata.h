@@ -51,7 +51,7 @@ class era_metadata {
   // Archives the current writeset; there is none afterwards.
   void archive();
   // Marks origin blocks as written in the current era, each range within one bitset block.
-  void mark(std::span<const pd::range>);
+  void mark(std::span<const origin_range>);
   // There must be no metadata snapshot, and the era must have just begun.
   void take_snapshot();
   void drop_snapshot();

@@ -25,7 +25,7 @@ class EraMetadata : public ::testing::Test {
     EXPECT_EQ(test::findings_in(disk_.path()), "");
     return test::dump_of(disk_.path(), {.compact = true}, from);
   }
-  void mark(std::uint64_t block) { metadata_->mark(std::vector{pd::range{block, block + 1}}); }
+  void mark(std::uint64_t block) { metadata_->mark(std::vector{origin_range{block, block + 1}}); }
 
   pd::test::scratch_device disk_{64};
   pd::test::recording_store store_{disk_};

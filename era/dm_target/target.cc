@@ -43,7 +43,7 @@ const target::geometry& checked(const target::geometry& g) {
 }  // namespace
 
 struct target::waiting_write {
-  pd::range blocks;
+  origin_range blocks;
   bool done = false;
   std::exception_ptr error;
 };
@@ -59,7 +59,7 @@ target::~target() = default;
 
 // --- Blocks and marks
 
-pd::range target::blocks_of(std::uint64_t sector, std::uint64_t count) const {
+origin_range target::blocks_of(std::uint64_t sector, std::uint64_t count) const {
   if (count > length_ || sector > length_ - count)
     throw pd::invalid_input(
         fmt::format("sectors {} to {} are past the end of the device, which has {}", sector,
@@ -72,7 +72,7 @@ void target::require_resumed() const {
   if (!resumed_) throw pd::invalid_input("the device is suspended");
 }
 
-bool target::are_marked(pd::range blocks) const noexcept {
+bool target::are_marked(origin_range blocks) const noexcept {
   bool all = true;
   pd::bitset::for_each_word(blocks, [&](std::uint64_t word, std::uint64_t mask) {
     all = all && (marks_[word].load(std::memory_order_acquire) & mask) == mask;
@@ -80,7 +80,7 @@ bool target::are_marked(pd::range blocks) const noexcept {
   return all;
 }
 
-void target::set_marked(pd::range blocks) noexcept {
+void target::set_marked(origin_range blocks) noexcept {
   std::uint64_t new_marks = 0;
   pd::bitset::for_each_word(blocks, [&](std::uint64_t word, std::uint64_t mask) {
     const std::uint64_t before = marks_[word].fetch_or(mask, std::memory_order_release);
@@ -118,7 +118,7 @@ std::uint32_t target::nr_blocks() const {
 }
 
 // On disk first, then in memory: a write that finds the mark goes straight to the origin.
-void target::mark(pd::range blocks) {
+void target::mark(origin_range blocks) {
   waiting_write own{blocks, false, nullptr};
   {
     const std::lock_guard lock(waiting_mutex_);
@@ -147,7 +147,7 @@ void target::mark_together(std::span<waiting_write* const> writes) {
     if (writes.size() == 1) {
       mark_in_parts(writes.front()->blocks);
     } else {
-      std::vector<pd::range> blocks;
+      std::vector<origin_range> blocks;
       for (const waiting_write* w : writes) blocks.push_back(w->blocks);
       mark_in_one_commit(blocks);
     }
@@ -168,7 +168,7 @@ void target::mark_together(std::span<waiting_write* const> writes) {
 
 // If there is no space for all blocks in one commit: first one half of the bitset blocks, then the
 // other half, since a commit frees the blocks that it replaces. Marks stay when a later part fails.
-void target::mark_in_parts(pd::range blocks) {
+void target::mark_in_parts(origin_range blocks) {
   const std::uint64_t first = blocks.begin / bits_per_bitset_block;
   const std::uint64_t last = (blocks.end - 1) / bits_per_bitset_block;
   try {
@@ -183,15 +183,15 @@ void target::mark_in_parts(pd::range blocks) {
 }
 
 // Commits nothing if a write before has marked the blocks.
-void target::mark_in_one_commit(std::span<const pd::range> blocks) {
-  std::vector<pd::range> parts;
-  for (const pd::range each : blocks)
-    pd::bitset::for_each_block(each, [&](pd::range part) {
+void target::mark_in_one_commit(std::span<const origin_range> blocks) {
+  std::vector<origin_range> parts;
+  for (const origin_range each : blocks)
+    pd::bitset::for_each_block(each, [&](origin_range part) {
       if (!are_marked(part)) parts.push_back(part);
     });
   if (parts.empty()) return;
   metadata_.mark(parts);
-  for (const pd::range part : parts) set_marked(part);
+  for (const origin_range part : parts) set_marked(part);
 }
 
 // --- What the device is asked for
@@ -202,7 +202,7 @@ template <class Request>
 void target::mark_and_do(std::uint64_t sector, std::uint64_t count, const Request& request) {
   const auto lock = stay_in_era();
   require_resumed();
-  const pd::range blocks = blocks_of(sector, count);
+  const origin_range blocks = blocks_of(sector, count);
   if (!are_marked(blocks)) mark(blocks);
   request();
 }

@@ -119,19 +119,19 @@ class target {
  private:
   struct waiting_write;
 
-  pd::range blocks_of(std::uint64_t sector, std::uint64_t count) const;
+  origin_range blocks_of(std::uint64_t sector, std::uint64_t count) const;
   void require_resumed() const;
 
   std::shared_lock<std::shared_mutex> stay_in_era();
   std::unique_lock<std::shared_mutex> end_era();
   template <class Request>
   void mark_and_do(std::uint64_t sector, std::uint64_t count, const Request&);
-  void mark(pd::range blocks);
+  void mark(origin_range blocks);
   void mark_together(std::span<waiting_write* const>);
-  void mark_in_parts(pd::range blocks);
-  void mark_in_one_commit(std::span<const pd::range> blocks);
-  bool are_marked(pd::range blocks) const noexcept;
-  void set_marked(pd::range blocks) noexcept;
+  void mark_in_parts(origin_range blocks);
+  void mark_in_one_commit(std::span<const origin_range> blocks);
+  bool are_marked(origin_range blocks) const noexcept;
+  void set_marked(origin_range blocks) noexcept;
   void clear_marks(std::uint32_t nr_blocks);
 
   const std::uint32_t block_size_;

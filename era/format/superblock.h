@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "era/format/units.h"
 #include "persistent-data/format/block.h"
 #include "persistent-data/format/le.h"
 #include "persistent-data/format/space_map.h"
@@ -17,16 +18,6 @@
 namespace era {
 
 namespace pd = persistent_data;
-
-// 0: never written. The first era is 1.
-using era_nr = pd::strong<struct era_tag, std::uint32_t>;
-// The kernel counts eras with 32 bits. After this one there is one more; then it would begin era 0.
-inline constexpr std::uint32_t max_current_era = 0xfffffffe;
-// A block of the device whose writes are tracked; it has data_block_size sectors.
-using origin_block = pd::strong<struct origin_block_tag, std::uint32_t>;
-
-// The kernel tracks fewer than 2^31 blocks.
-inline constexpr std::uint32_t max_origin_blocks = 0x7fffffff;
 
 // All zeros for what the kernel writes; it writes zeros over any other at its first commit.
 using uuid_bytes = std::array<unsigned char, 16>;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "era/format/units.h"
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/format/le.h"
 #include "persistent-data/format/strong.h"
@@ -37,9 +38,9 @@ inline constexpr std::uint64_t blocks_per_stripe = bits_per_bitset_block;
 constexpr std::uint64_t stripes_for(std::uint64_t nr_blocks) noexcept {
   return nr_blocks / blocks_per_stripe + (nr_blocks % blocks_per_stripe != 0);
 }
-inline pd::range blocks_of_stripe(std::uint64_t stripe, std::uint64_t nr_blocks) noexcept {
-  return pd::intersection({stripe * blocks_per_stripe, (stripe + 1) * blocks_per_stripe},
-                          {0, nr_blocks});
+inline origin_range blocks_of_stripe(std::uint64_t stripe, std::uint64_t nr_blocks) noexcept {
+  return pd::intersection(
+      origin_range{stripe * blocks_per_stripe, (stripe + 1) * blocks_per_stripe}, {0, nr_blocks});
 }
 
 constexpr std::uint64_t bitset_words(std::uint64_t nr_bits) noexcept {

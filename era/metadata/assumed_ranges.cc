@@ -26,8 +26,8 @@ std::uint64_t end_of_whole(const assumed_ranges::entry& e) {
 
 }  // namespace
 
-void assumed_ranges::add(std::uint32_t era, pd::range blocks, std::uint32_t nr_blocks) {
-  const pd::range cut = pd::intersection(blocks, {0, nr_blocks});
+void assumed_ranges::add(std::uint32_t era, origin_range blocks, std::uint32_t nr_blocks) {
+  const origin_range cut = pd::intersection(blocks, {0, nr_blocks});
   if (cut.empty()) return;
   entries_.push_back(
       {era, static_cast<std::uint32_t>(cut.begin), static_cast<std::uint32_t>(cut.end)});
@@ -74,7 +74,8 @@ void assumed_ranges::resolve_partial_stripes() {
   const auto add = [&](std::uint64_t stripe, const entry& e) {
     if (stripe < whole_.size() && whole_[stripe] >= e.era) return;
     const std::uint64_t first = stripe * stripe_size;
-    const pd::range part = pd::intersection({e.begin, e.end}, {first, first + stripe_size});
+    const origin_range part =
+        pd::intersection(origin_range{e.begin, e.end}, {first, first + stripe_size});
     if (part.size() == stripe_size) return;
     const partial p{static_cast<std::uint32_t>(stripe), e.era,
                     static_cast<std::uint16_t>(part.begin - first),

@@ -34,7 +34,7 @@ class assumed_ranges {
   };
 
   // nr_blocks: of the origin; the rest of a range is cut off.
-  void add(std::uint32_t era, pd::range blocks, std::uint32_t nr_blocks);
+  void add(std::uint32_t era, origin_range blocks, std::uint32_t nr_blocks);
   // Must be called after the last add() and before all that follows.
   void resolve();
 

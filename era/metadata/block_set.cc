@@ -85,9 +85,8 @@ std::size_t block_set::memory() const {
   return shorts * sizeof(std::uint16_t);
 }
 
-pd::range block_set::blocks(std::size_t stripe) const {
-  return pd::intersection({stripe * blocks_per_stripe, (stripe + 1) * blocks_per_stripe},
-                          {0, nr_blocks_});
+origin_range block_set::blocks(std::size_t stripe) const {
+  return blocks_of_stripe(stripe, nr_blocks_);
 }
 
 // Of the one that reaches the end of a stripe.
@@ -108,16 +107,16 @@ std::span<const std::uint16_t> block_set::kept_of(const stripe_set& stripe,
   return buffer;
 }
 
-std::span<const pd::range> block_set::runs(std::size_t stripe,
-                                           std::vector<pd::range>& buffer) const {
+std::span<const origin_range> block_set::runs(std::size_t stripe,
+                                              std::vector<origin_range>& buffer) const {
   const stripe_set& chosen = stripes_[stripe];
   std::vector<std::uint16_t> read_again;
   const auto kept = kept_of(chosen, read_again);
-  const pd::range in = blocks(stripe);
+  const origin_range in = blocks(stripe);
   std::size_t edges = 0;
   buffer.resize((chosen.edges_ + 1u) / 2);
   const auto take = [&](std::size_t edge) {
-    pd::range& r = buffer[edges / 2];
+    origin_range& r = buffer[edges / 2];
     (edges++ % 2 == 0 ? r.begin : r.end) = in.begin + edge;
   };
   if (chosen.is_bitmap_) {
@@ -154,7 +153,7 @@ void print_runs(const block_set& chosen, unsigned nr_workers, const run_formatte
                 const std::function<void(std::string_view)>& out) {
   const std::vector<pd::range> portions = chosen.portions();
   const auto new_worker = [&] {
-    return [&, buffer = std::vector<pd::range>()](std::size_t i) mutable {
+    return [&, buffer = std::vector<origin_range>()](std::size_t i) mutable {
       text_buffer text;
       for (std::size_t stripe = portions[i].begin; stripe < portions[i].end; ++stripe)
         print(text, chosen.runs(stripe, buffer));

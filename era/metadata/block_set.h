@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "era/format/units.h"
 #include "era/text/text_buffer.h"
-#include "persistent-data/format/strong.h"
 #include "persistent-data/io/temp_file.h"
 
 namespace era {
@@ -50,16 +50,15 @@ class block_set {
   std::size_t memory() const;
 
   // All stripes, in portions that are worth a thread's while to print, and not much more.
-  std::vector<persistent_data::range> portions() const;
+  std::vector<pd::range> portions() const;
 
   // The runs that begin in a stripe, each as long as it goes, into later stripes too; they lie
   // in the buffer. When all has been added, and by any number of threads at the same time. Throws
   // std::runtime_error.
-  std::span<const persistent_data::range> runs(std::size_t stripe,
-                                               std::vector<persistent_data::range>& buffer) const;
+  std::span<const origin_range> runs(std::size_t stripe, std::vector<origin_range>& buffer) const;
 
  private:
-  persistent_data::range blocks(std::size_t stripe) const;
+  origin_range blocks(std::size_t stripe) const;
   std::uint64_t end_of_run(std::size_t stripe) const;
   std::span<const std::uint16_t> kept_of(const stripe_set&,
                                          std::vector<std::uint16_t>& buffer) const;
@@ -71,7 +70,7 @@ class block_set {
 };
 
 // Called by any number of threads at the same time.
-using run_formatter = std::function<void(text_buffer&, std::span<const persistent_data::range>)>;
+using run_formatter = std::function<void(text_buffer&, std::span<const origin_range>)>;
 
 // Prints all runs. The text comes in order, in pieces of up to some megabytes.
 void print_runs(const block_set&, unsigned nr_workers, const run_formatter&,

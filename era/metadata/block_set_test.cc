@@ -33,7 +33,7 @@ block_set choose(std::uint64_t nr_blocks, const choice& is_chosen, std::size_t m
 
 std::string printed(const block_set& chosen, unsigned nr_workers = 2) {
   std::string result;
-  const run_formatter print = [](text_buffer& text, std::span<const pd::range> runs) {
+  const run_formatter print = [](text_buffer& text, std::span<const origin_range> runs) {
     list_writer(list_format::text, 1).lines(text, runs);
   };
   print_runs(chosen, nr_workers, print, [&](std::string_view text) { result += text; });

@@ -19,10 +19,11 @@ era_nr newest_era(std::span<const pd::le32> eras) {
   return {*std::max_element(std::begin(newest), std::end(newest))};
 }
 
-pd::range array_position::origin_blocks() const noexcept {
+origin_range array_position::origin_blocks() const noexcept {
   const pd::range values = map->values_of(index);
-  if (where.what == part::era_array) return values;
-  return pd::intersection({values.begin * bits_per_word, values.end * bits_per_word}, {0, nr_bits});
+  if (where.what == part::era_array) return {values.begin, values.end};
+  return pd::intersection(origin_range{values.begin * bits_per_word, values.end * bits_per_word},
+                          {0, nr_bits});
 }
 
 std::optional<finding> find_future_eras(const array_position& at, const pd::block& b,
@@ -71,7 +72,7 @@ void content_reader::read(std::span<const array_position> positions, const visit
                         {at.where,
                          {wanted_[w].value, wanted_[w].value + 1},
                          std::move(*wrong),
-                         at.origin_blocks()}});
+                         {at.origin_blocks().begin, at.origin_blocks().end}}});
       look(k, nullptr);
     } else if (auto content = look(k, data)) {
       found_.push_back({k, std::move(*content)});

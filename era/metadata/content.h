@@ -26,7 +26,7 @@ struct array_position {
   bool era_is_assumed = false;  // of a writeset
 
   // The origin blocks that it covers: a bitset counts its words in bits.
-  pd::range origin_blocks() const noexcept;
+  origin_range origin_blocks() const noexcept;
 };
 
 // The newest of the eras; 0 if there are none.

@@ -13,7 +13,7 @@
 namespace era {
 
 // Eras [begin, end) that are asked for.
-using era_window = pd::range;
+using era_window = era_range;
 
 struct listed_blocks {
   block_set blocks;

@@ -27,7 +27,7 @@ struct listed_text {
 void take(const listed_blocks& listed, listed_text& result) {
   result.listed = listed.listed;
   result.in_doubt = listed.in_doubt;
-  const run_formatter print = [](text_buffer& text, std::span<const pd::range> runs) {
+  const run_formatter print = [](text_buffer& text, std::span<const origin_range> runs) {
     list_writer(list_format::text, 1).lines(text, runs);
   };
   print_runs(listed.blocks, 2, print, [&](std::string_view t) { result.text += t; });

@@ -20,7 +20,7 @@ constexpr auto torn_pause = std::chrono::milliseconds(20);
 
 constexpr pd::range every_origin_block{0, max_origin_blocks};
 
-pd::range at(pd::block_nr where) { return {where.value, where.value + 1}; }
+pd::block_range at(pd::block_nr where) { return {where.value, where.value + 1}; }
 
 struct superblock_read {
   superblock sb;

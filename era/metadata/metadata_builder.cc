@@ -55,7 +55,7 @@ class list_position {
   // The first block that has not been listed or passed over.
   std::uint64_t next() const noexcept { return last_.end; }
 
-  void advance(pd::range blocks) {
+  void advance(origin_range blocks) {
     if (blocks.begin < last_.end) not_ascending(blocks.begin);
     if (blocks.end > end_)
       throw pd::invalid_input(fmt::format("block {} is past the end; {} is {}",
@@ -71,7 +71,7 @@ class list_position {
         fmt::format("block {} comes after block {}; blocks must ascend", block, last_.end - 1));
   }
 
-  pd::range last_;
+  origin_range last_;
   std::uint64_t end_ = 0;
   const char* end_name_ = "";
 };
@@ -109,7 +109,7 @@ struct metadata_builder::state {
   void require_order(const superblock& built);
 
   // The next eras of the array are those of these blocks.
-  void advance_eras(pd::range blocks, era_nr newest) {
+  void advance_eras(origin_range blocks, era_nr newest) {
     const std::uint64_t expected = position.next();
     position.advance(blocks);
     if (blocks.begin != expected)
@@ -123,10 +123,10 @@ struct metadata_builder::state {
   }
 
   template <class Piece>
-  void in_pieces(pd::range blocks, Piece piece) const {
+  void in_pieces(origin_range blocks, Piece piece) const {
     for (std::uint64_t at = blocks.begin; at < blocks.end; at += blocks_per_piece) {
       if (blocks.size() > blocks_per_piece) step();
-      piece(pd::range{at, std::min(at + blocks_per_piece, blocks.end)});
+      piece(origin_range{at, std::min(at + blocks_per_piece, blocks.end)});
     }
   }
 
@@ -185,7 +185,7 @@ metadata_builder::metadata_builder(open_target open, std::function<void()> step)
     : state_(std::make_unique<state>(std::move(open), std::move(step))) {}
 metadata_builder::~metadata_builder() = default;
 
-encoded_stripe metadata_builder::encode_bits(pd::range blocks,
+encoded_stripe metadata_builder::encode_bits(origin_range blocks,
                                              std::span<const pd::le64> words) const {
   encoded_stripe stripe;
   stripe.blocks = blocks;
@@ -249,9 +249,12 @@ void metadata_builder::begin_writeset(era_nr era, std::uint32_t nr_bits) {
   s.bitset.emplace(*s.writer);
 }
 
-void metadata_builder::bits(pd::range blocks, bool value) {
+void metadata_builder::bits(origin_range blocks, bool value) {
   state_->position.advance(blocks);
-  if (value) state_->in_pieces(blocks, [&](pd::range piece) { state_->bitset->set(piece); });
+  if (value)
+    state_->in_pieces(blocks, [&](origin_range piece) {
+      state_->bitset->set({piece.begin, piece.end});
+    });
 }
 
 void metadata_builder::end_writeset() {
@@ -266,10 +269,10 @@ void metadata_builder::begin_era_array() {
   state_->array.emplace(*state_->writer);
 }
 
-void metadata_builder::eras(pd::range blocks, era_nr era) {
+void metadata_builder::eras(origin_range blocks, era_nr era) {
   state_->advance_eras(blocks, era);
   state_->in_pieces(blocks,
-                    [&](pd::range piece) { state_->array->append(piece.size(), era.value); });
+                    [&](origin_range piece) { state_->array->append(piece.size(), era.value); });
 }
 
 void metadata_builder::end_era_array() {

@@ -43,7 +43,7 @@ void merge(std::span<std::uint64_t> bits, std::uint64_t first, std::uint64_t wor
 
 std::uint64_t nr_stripes(const metadata& m) noexcept { return stripes_for(m.nr_blocks); }
 
-pd::range stripe_blocks(const metadata& m, std::uint64_t stripe) noexcept {
+origin_range stripe_blocks(const metadata& m, std::uint64_t stripe) noexcept {
   return blocks_of_stripe(stripe, m.nr_blocks);
 }
 
@@ -84,7 +84,7 @@ void stripe_reader::read_writeset(era_nr era, pd::range same_era, std::uint64_t 
     add_written({range.begin, range.end}, {.era = era, .is_assumed = true});
 }
 
-void stripe_reader::begin(std::uint64_t stripe, pd::range blocks, const evidence_sink& sink,
+void stripe_reader::begin(std::uint64_t stripe, origin_range blocks, const evidence_sink& sink,
                           std::vector<finding>& findings) {
   stripe_ = stripe;
   blocks_ = blocks;
@@ -183,7 +183,7 @@ void stripe_reader::add_ranges() {
 // first: an origin block.
 void stripe_reader::add_eras(std::uint64_t first, std::span<const pd::le32> eras,
                              write_evidence e) const {
-  const pd::range about = pd::intersection({first, first + eras.size()}, blocks_);
+  const origin_range about = pd::intersection(blocks_, {first, first + eras.size()});
   if (about.empty()) return;
   e.first = static_cast<std::uint32_t>(about.begin - blocks_.begin);
   e.eras = eras.first(about.size());
@@ -195,8 +195,8 @@ void stripe_reader::add_words(std::span<const pd::le64> words, write_evidence e)
   if (!e.words.empty()) (*sink_)(e);
 }
 
-void stripe_reader::add_written(pd::range blocks, write_evidence e) const {
-  const pd::range about = pd::intersection(blocks, blocks_);
+void stripe_reader::add_written(origin_range blocks, write_evidence e) const {
+  const origin_range about = pd::intersection(blocks, blocks_);
   if (about.empty()) return;
   e.first = static_cast<std::uint32_t>(about.begin - blocks_.begin);
   e.size = static_cast<std::uint32_t>(about.size());
@@ -258,12 +258,12 @@ void stripe_filter::since::add_eras(std::vector<std::uint64_t>& bits, std::uint6
   take(last);
 }
 
-stripe_filter::stripe_filter(const metadata& m, const pd::block_device& device, pd::range eras,
+stripe_filter::stripe_filter(const metadata& m, const pd::block_device& device, era_range window,
                              loss_policy policy)
     : metadata_(m),
       reader_(m, device, policy),
-      begin_{eras.begin, {}, {}},
-      end_{eras.end, {}, {}} {}
+      begin_{window.begin, {}, {}},
+      end_{window.end, {}, {}} {}
 
 std::span<std::uint64_t> stripe_filter::filter(std::uint64_t stripe,
                                                std::vector<finding>& findings) {

@@ -20,7 +20,7 @@
 namespace era {
 
 std::uint64_t nr_stripes(const metadata&) noexcept;
-pd::range stripe_blocks(const metadata&, std::uint64_t stripe) noexcept;
+origin_range stripe_blocks(const metadata&, std::uint64_t stripe) noexcept;
 
 // What a reader makes of a block that cannot be used.
 enum class loss_policy {
@@ -51,7 +51,8 @@ class stripe_reader {
                      std::vector<finding>& findings);
 
  private:
-  void begin(std::uint64_t stripe, pd::range blocks, const evidence_sink&, std::vector<finding>&);
+  void begin(std::uint64_t stripe, origin_range blocks, const evidence_sink&,
+             std::vector<finding>&);
   void want(const writeset&);
   void read_wanted();
   std::optional<finding> take_eras(const array_position&, const pd::block*);
@@ -63,7 +64,7 @@ class stripe_reader {
   void add_ranges();
   void add_eras(std::uint64_t first, std::span<const pd::le32>, write_evidence) const;
   void add_words(std::span<const pd::le64>, write_evidence) const;
-  void add_written(pd::range blocks, write_evidence) const;
+  void add_written(origin_range blocks, write_evidence) const;
 
   const metadata& metadata_;
   const loss_policy policy_;
@@ -72,7 +73,7 @@ class stripe_reader {
   std::vector<assumed_ranges::stripe_part> parts_;
   // Of what is read:
   std::uint64_t stripe_ = 0;
-  pd::range blocks_;  // that evidence may be about
+  origin_range blocks_;  // that evidence may be about
   const evidence_sink* sink_ = nullptr;
   std::vector<finding>* findings_ = nullptr;
   std::vector<finding> unreported_;
@@ -108,7 +109,7 @@ class stripe_folder {
 // the metadata and the device.
 class stripe_filter {
  public:
-  stripe_filter(const metadata&, const pd::block_device&, pd::range eras,
+  stripe_filter(const metadata&, const pd::block_device&, era_range window,
                 loss_policy = loss_policy::refuse);
 
   // Block i of the stripe has bit i % 64 of word i / 64: set where one of the eras from known() to

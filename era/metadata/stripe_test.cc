@@ -73,7 +73,7 @@ TEST_P(FoldOfSize, IsTheNewestOfAllThree) {
 }
 
 // Whether each block is listed by a filter; every bit past the end of a stripe must be clear.
-std::vector<bool> filter_all(const opened& o, pd::range eras) {
+std::vector<bool> filter_all(const opened& o, era_range eras) {
   std::vector<bool> all;
   std::vector<finding> findings;
   stripe_filter filter(*o.m, o.device, eras);
@@ -96,7 +96,7 @@ TEST_P(FoldOfSize, IsWhatTheFilterAsks) {
   const built_metadata built(described(nr_blocks));
   const opened o(built.path());
   const std::uint64_t no_end = std::uint64_t{1} << 32;
-  for (const pd::range eras : {pd::range{0, no_end},
+  for (const era_range eras : {era_range{0, no_end},
                                {1, no_end},
                                {9, no_end},
                                {21, no_end},
@@ -168,7 +168,7 @@ TEST(Filter, TakesEverySizeOfEra) {
   const built_metadata built(d);
   const opened o(built.path());
   constexpr std::uint64_t last = max_current_era;
-  for (const pd::range eras : {pd::range{last, last + 1},
+  for (const era_range eras : {era_range{last, last + 1},
                                {2147483648, 4294967296},
                                {2147483647, last},
                                {2147483647, 2147483648}}) {
@@ -276,7 +276,7 @@ TEST(Filter, ListsWhatMayBeInTheWindow) {
   opened o(built.path());
   built.write(*o.m->eras.block(40), pd::block{});
   built.write(*o.m->writesets[2].bits.block(1), pd::block{});
-  for (const pd::range eras : {pd::range{0, 1}, {3, 9}, {9, 11}, {10, 21}, {20, 99}, {21, 99}}) {
+  for (const era_range eras : {era_range{0, 1}, {3, 9}, {9, 11}, {10, 21}, {20, 99}, {21, 99}}) {
     stripe_folder folder(*o.m, o.device, fold_what::everything, loss_policy::assume_written);
     stripe_filter filter(*o.m, o.device, eras, loss_policy::assume_written);
     std::vector<finding> findings;

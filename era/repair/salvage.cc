@@ -289,7 +289,7 @@ class salvager {
     else
       result_.writesets.push_back(std::move(ws));
   }
-  void assume_written(era_nr era, pd::range blocks) {
+  void assume_written(era_nr era, origin_range blocks) {
     result_.lost.ranges.add(era.value, blocks, result_.nr_blocks);
   }
 

@@ -26,30 +26,30 @@ constexpr fixed_text json_end = std::string_view("}");
 
 // The end is put in any case and may be overwritten: which kind of line comes next cannot be
 // predicted, and a branch would be wrong half of the time.
-char* put_xml(char* to, sequential_formatter& number, pd::range r) {
+char* put_xml(char* to, sequential_formatter& number, origin_range r) {
   const bool one = r.size() == 1;
   char* const after_first = number.put(put(to, first_of[one ? 0 : 1]), r.begin);
   char* const after_second = number.put(put(after_first, range_end), r.end);
   return put(one ? after_first : after_second, xml_line_end);
 }
 
-char* put_text(char* to, sequential_formatter& number, pd::range r) {
+char* put_text(char* to, sequential_formatter& number, origin_range r) {
   to = put(number.put(to, r.begin), space);
   return put(number.put(to, r.end), line_end);
 }
 
-char* put_json(char* to, sequential_formatter& number, pd::range r) {
+char* put_json(char* to, sequential_formatter& number, origin_range r) {
   to = number.put(put(to, json_begin), r.begin);
   to = number.put(put(to, json_middle), r.end);
   return put(to, json_end);
 }
 
 template <auto put_line>
-void put_lines(text_buffer& text, std::span<const pd::range> blocks, std::uint64_t scale,
+void put_lines(text_buffer& text, std::span<const origin_range> blocks, std::uint64_t scale,
                std::uint64_t limit) {
   char* to = text.room(blocks.size() * max_line + copy_size);
   sequential_formatter number;
-  for (const pd::range& r : blocks)
+  for (const origin_range& r : blocks)
     to = put_line(to, number, {r.begin * scale, std::min(r.end * scale, limit)});
   text.written_to(to);
 }
@@ -64,7 +64,7 @@ void list_writer::begin(text_buffer& text, std::string_view json_fields) const {
   text.append(json_fields.empty() ? "\"ranges\":[" : ",\n\"ranges\":[");
 }
 
-void list_writer::lines(text_buffer& text, std::span<const pd::range> blocks) const {
+void list_writer::lines(text_buffer& text, std::span<const origin_range> blocks) const {
   switch (format_) {
     case list_format::xml: return put_lines<put_xml>(text, blocks, scale_, limit_);
     case list_format::text: return put_lines<put_text>(text, blocks, scale_, limit_);

@@ -7,8 +7,8 @@
 #include <span>
 #include <string_view>
 
+#include "era/format/units.h"
 #include "era/text/text_buffer.h"
-#include "persistent-data/format/strong.h"
 
 namespace era {
 
@@ -28,7 +28,7 @@ class list_writer {
 
   // json_fields: the other members of the JSON object; ignored in other formats.
   void begin(text_buffer&, std::string_view json_fields) const;
-  void lines(text_buffer&, std::span<const persistent_data::range> blocks) const;
+  void lines(text_buffer&, std::span<const origin_range> blocks) const;
   void end(text_buffer&) const;
 
  private:

@@ -10,9 +10,7 @@
 namespace era {
 namespace {
 
-using persistent_data::range;
-
-std::string list(list_format format, std::uint64_t scale, const std::vector<range>& blocks,
+std::string list(list_format format, std::uint64_t scale, const std::vector<origin_range>& blocks,
                  std::uint64_t limit = ~std::uint64_t{0}) {
   const list_writer list(format, scale, limit);
   text_buffer text;
@@ -56,7 +54,7 @@ TEST(ListWriter, CutsTheLastBlockAtTheLimit) {
 }
 
 TEST(ListWriter, CountsInOtherUnits) {
-  const std::vector<range> blocks{{0, 1}, {3, 5}};
+  const std::vector<origin_range> blocks{{0, 1}, {3, 5}};
   EXPECT_EQ(list(list_format::text, 65536, blocks), "0 65536\n196608 327680\n");
   EXPECT_EQ(list(list_format::json, 128, blocks),
             "{\"ranges\":[,\n{\"begin\":0,\"end\":128},\n{\"begin\":384,\"end\":640}\n]}\n");
@@ -68,7 +66,7 @@ TEST(ListWriter, CountsInOtherUnits) {
 }
 
 TEST(ListWriter, TakesMoreLinesThanItHadRoomFor) {
-  std::vector<range> blocks;
+  std::vector<origin_range> blocks;
   std::string expected;
   for (std::uint64_t i = 0; i < 20000; ++i) {
     blocks.push_back({7 * i, 7 * i + 1 + i % 3});

@@ -21,7 +21,7 @@ namespace era {
 
 // What a worker made of a stripe; each sink uses its own part.
 struct encoded_stripe {
-  pd::range blocks;  // origin blocks, or bits of a writeset
+  origin_range blocks;  // origin blocks, or bits of a writeset
   text_buffer text;
   piece_of_runs runs;
   std::vector<pd::le64> words;
@@ -34,7 +34,8 @@ class metadata_sink : public xml::document {
   // Encodes the bits [blocks.begin, blocks.end) of a writeset: words[0] has the first as its lowest
   // bit. What the words have past blocks.end is ignored. Both may be called by any number of
   // threads at the same time.
-  virtual encoded_stripe encode_bits(pd::range blocks, std::span<const pd::le64> words) const = 0;
+  virtual encoded_stripe encode_bits(origin_range blocks,
+                                     std::span<const pd::le64> words) const = 0;
   // Encodes the eras of the origin blocks from first on.
   virtual encoded_stripe encode_eras(std::uint32_t first,
                                      std::span<const std::uint32_t> eras) const = 0;

@@ -14,7 +14,7 @@ namespace era::xml {
 // "bit" and "marked" have a value, which is true for marked; "era" and "range" have an era.
 struct plain_line {
   const char* element;
-  pd::range blocks;
+  origin_range blocks;
   std::uint32_t value;
 };
 
@@ -32,7 +32,7 @@ class plain_lines {
   // is only changed where one was.
   [[gnu::always_inline]] bool of_writeset(plain_line& line) noexcept {
     const char* p = at_;
-    pd::range blocks;
+    origin_range blocks;
     if (skip(p, "    <bit block=\"")) {
       if (!number(p, max_origin_blocks, blocks.begin)) return false;
       blocks.end = blocks.begin + 1;
@@ -45,7 +45,7 @@ class plain_lines {
 
   [[gnu::always_inline]] bool of_era_array(plain_line& line) noexcept {
     const char* p = at_;
-    pd::range blocks;
+    origin_range blocks;
     std::uint32_t era = 0;
     if (skip(p, "    <era block=\"")) {
       if (!number(p, max_origin_blocks, blocks.begin)) return false;
@@ -85,7 +85,7 @@ class plain_lines {
     return false;
   }
 
-  bool run(const char*& p, pd::range& blocks) const noexcept {
+  bool run(const char*& p, origin_range& blocks) const noexcept {
     std::uint64_t len = 0;
     if (!number(p, max_origin_blocks, blocks.begin) || !skip(p, "\" len=\"") ||
         !number(p, max_origin_blocks, len) || len == 0)

@@ -323,7 +323,7 @@ class parser {
     } else {
       expect("marked", "a bit or a marked");
       list.nothing_but({"block_begin", "len"});
-      const pd::range blocks = run(list);
+      const origin_range blocks = run(list);
       out_.bits(blocks, true);
     }
     open_leaf();
@@ -338,14 +338,14 @@ class parser {
     } else {
       expect("range", "an era or a range");
       list.nothing_but({"block_begin", "len", "era"});
-      const pd::range blocks = run(list);
+      const origin_range blocks = run(list);
       const era_nr era{list.number32("era")};
       out_.eras(blocks, era);
     }
     open_leaf();
   }
 
-  pd::range run(attribute_list& list) const {
+  origin_range run(attribute_list& list) const {
     const std::uint64_t begin = list.number("block_begin", max_origin_blocks);
     const std::uint64_t len = list.number("len", max_origin_blocks);
     if (len == 0) throw pd::invalid_input("len=\"0\" is no run of blocks");

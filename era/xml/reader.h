@@ -27,11 +27,11 @@ class document {
   virtual void begin_superblock(const superblock_element&) = 0;
   virtual void begin_writeset(era_nr, std::uint32_t nr_bits) = 0;
   // Bits [begin, end) of the writeset are set, or are not.
-  virtual void bits(pd::range blocks, bool value) = 0;
+  virtual void bits(origin_range blocks, bool value) = 0;
   virtual void end_writeset() = 0;
   virtual void begin_era_array() = 0;
   // Origin blocks [begin, end) have this era.
-  virtual void eras(pd::range blocks, era_nr) = 0;
+  virtual void eras(origin_range blocks, era_nr) = 0;
   virtual void end_era_array() = 0;
   virtual void end_superblock() = 0;
 };

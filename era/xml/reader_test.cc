@@ -18,13 +18,13 @@ struct recorder : document {
   void begin_writeset(era_nr era, std::uint32_t nr_bits) override {
     text += fmt::format("writeset {} {}\n", era, nr_bits);
   }
-  void bits(pd::range b, bool value) override {
+  void bits(origin_range b, bool value) override {
     if (b.begin == refused) throw pd::invalid_input("no such thing");
     text += fmt::format("bits {} {} {}\n", b.begin, b.end, value);
   }
   void end_writeset() override { text += "end writeset\n"; }
   void begin_era_array() override { text += "array\n"; }
-  void eras(pd::range b, era_nr era) override {
+  void eras(origin_range b, era_nr era) override {
     if (b.begin == refused) throw std::bad_exception();
     text += fmt::format("eras {} {} {}\n", b.begin, b.end, era);
   }

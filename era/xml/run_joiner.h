@@ -6,13 +6,13 @@
 #include <functional>
 #include <optional>
 
+#include "era/format/units.h"
 #include "era/text/text_buffer.h"
-#include "persistent-data/format/strong.h"
 
 namespace era {
 
 struct value_run {
-  persistent_data::range blocks;
+  origin_range blocks;
   std::uint32_t value = 0;
 };
 

@@ -78,7 +78,7 @@ std::string in_words(const uuid_bytes& uuid) {
 
 // A line for each block, by put_line(to, number) -> to.
 template <class PutLine>
-void put_numbered(text_buffer& text, pd::range blocks, PutLine put_line) {
+void put_numbered(text_buffer& text, origin_range blocks, PutLine put_line) {
   char* to = text.room(blocks.size() * max_line + copy_size);
   counter_text number(blocks.begin);
   for (std::uint64_t i = blocks.begin; i < blocks.end; ++i) {
@@ -108,7 +108,7 @@ void begin_era_array(text_buffer& text) { text.append("  <era_array>\n"); }
 
 void end_era_array(text_buffer& text) { text.append("  </era_array>\n"); }
 
-void bits(text_buffer& text, pd::range blocks, std::span<const pd::le64> words) {
+void bits(text_buffer& text, origin_range blocks, std::span<const pd::le64> words) {
   assert(blocks.begin % 64 == 0 && blocks.size() <= words.size() * 64);
   char* to = text.room(blocks.size() * max_line + copy_size);
   counter_text number(blocks.begin);
@@ -122,13 +122,13 @@ void bits(text_buffer& text, pd::range blocks, std::span<const pd::le64> words) 
   text.written_to(to);
 }
 
-void equal_bits(text_buffer& text, pd::range blocks, bool value) {
+void equal_bits(text_buffer& text, origin_range blocks, bool value) {
   put_numbered(text, blocks, [&](char* to, const counter_text& number) {
     return put(number.put(put(to, bit_begin)), bit_end[value ? 1 : 0]);
   });
 }
 
-void equal_eras(text_buffer& text, pd::range blocks, era_nr era) {
+void equal_eras(text_buffer& text, origin_range blocks, era_nr era) {
   const fmt::format_int digits(era.value);
   put_numbered(text, blocks, [&](char* to, const counter_text& number) {
     to = put(number.put(put(to, era_begin)), era_middle);
@@ -153,7 +153,7 @@ void eras(text_buffer& text, origin_block first, std::span<const std::uint32_t> 
   text.written_to(to);
 }
 
-void marked(text_buffer& text, pd::range blocks) {
+void marked(text_buffer& text, origin_range blocks) {
   char* to = text.room(max_run_line + copy_size);
   to = put(to, marked_begin);
   to = put(to, fmt::format_int(blocks.begin));
@@ -162,7 +162,7 @@ void marked(text_buffer& text, pd::range blocks) {
   text.written_to(put(to, line_end));
 }
 
-void era_range(text_buffer& text, pd::range blocks, era_nr era) {
+void era_range(text_buffer& text, origin_range blocks, era_nr era) {
   char* to = text.room(max_run_line + copy_size);
   to = put(to, range_begin);
   to = put(to, fmt::format_int(blocks.begin));

@@ -29,19 +29,19 @@ void end_era_array(text_buffer&);
 
 // A <bit> for each of the bits [blocks.begin, blocks.end); words[0] holds the first of them as its
 // lowest bit, so that blocks.begin is a multiple of 64.
-void bits(text_buffer&, pd::range blocks, std::span<const pd::le64> words);
+void bits(text_buffer&, origin_range blocks, std::span<const pd::le64> words);
 
 // The same for bits that all have this value.
-void equal_bits(text_buffer&, pd::range blocks, bool value);
+void equal_bits(text_buffer&, origin_range blocks, bool value);
 
 // An <era> for each value; first: the origin block of the first.
 void eras(text_buffer&, origin_block first, std::span<const std::uint32_t> values);
 
 // The same for blocks that all have this era.
-void equal_eras(text_buffer&, pd::range blocks, era_nr);
+void equal_eras(text_buffer&, origin_range blocks, era_nr);
 
 // Compact: origin blocks [begin, end) that were marked, and such that have one era.
-void marked(text_buffer&, pd::range blocks);
-void era_range(text_buffer&, pd::range blocks, era_nr);
+void marked(text_buffer&, origin_range blocks);
+void era_range(text_buffer&, origin_range blocks, era_nr);
 
 }  // namespace era::xml

@@ -24,7 +24,7 @@ void collect_eras(std::span<const std::uint32_t> eras, std::uint64_t first, run_
 }
 
 // Stretches of set bits, word by word.
-void collect_marked(std::span<const pd::le64> words, pd::range blocks, run_collector& runs) {
+void collect_marked(std::span<const pd::le64> words, origin_range blocks, run_collector& runs) {
   for (std::size_t w = 0; w < words.size(); ++w) {
     const std::uint64_t first = blocks.begin + w * bits_per_word;
     std::uint64_t word = words[w];
@@ -33,7 +33,8 @@ void collect_marked(std::span<const pd::le64> words, pd::range blocks, run_colle
       bit += skip;
       word >>= skip;
       const auto length = static_cast<unsigned>(std::countr_one(word));
-      const pd::range run = pd::intersection({first + bit, first + bit + length}, {0, blocks.end});
+      const origin_range run =
+          pd::intersection(origin_range{first + bit, first + bit + length}, {0, blocks.end});
       if (!run.empty()) runs.add({run, 1});
       bit += length;
       word = length < bits_per_word ? word >> length : 0;
@@ -52,7 +53,7 @@ xml_writer::xml_writer(xml_form form, text_sink out)
       }),
       runs_(print_range_) {}
 
-encoded_stripe xml_writer::encode_bits(pd::range blocks, std::span<const pd::le64> words) const {
+encoded_stripe xml_writer::encode_bits(origin_range blocks, std::span<const pd::le64> words) const {
   encoded_stripe stripe;
   if (form_ == xml_form::compact) {
     run_collector runs(stripe.runs, print_marked_);
@@ -101,9 +102,9 @@ void xml_writer::begin_writeset(era_nr era, std::uint32_t nr_bits) {
   runs_ = run_joiner(print_marked_);
 }
 
-void xml_writer::bits(pd::range blocks, bool value) {
+void xml_writer::bits(origin_range blocks, bool value) {
   if (form_ == xml_form::full)
-    in_pieces(blocks, [&](pd::range piece) { xml::equal_bits(text_, piece, value); });
+    in_pieces(blocks, [&](origin_range piece) { xml::equal_bits(text_, piece, value); });
   else if (value)
     add({blocks, 1});
 }
@@ -119,9 +120,9 @@ void xml_writer::begin_era_array() {
   runs_ = run_joiner(print_range_);
 }
 
-void xml_writer::eras(pd::range blocks, era_nr era) {
+void xml_writer::eras(origin_range blocks, era_nr era) {
   if (form_ == xml_form::full)
-    in_pieces(blocks, [&](pd::range piece) { xml::equal_eras(text_, piece, era); });
+    in_pieces(blocks, [&](origin_range piece) { xml::equal_eras(text_, piece, era); });
   else
     add({blocks, era.value});
 }
@@ -137,10 +138,10 @@ void xml_writer::end_superblock() {
 }
 
 template <class Print>
-void xml_writer::in_pieces(pd::range blocks, Print print) {
+void xml_writer::in_pieces(origin_range blocks, Print print) {
   constexpr std::uint64_t piece = 1 << 14;
   for (std::uint64_t at = blocks.begin; at < blocks.end; at += piece) {
-    print(pd::range{at, std::min(at + piece, blocks.end)});
+    print(origin_range{at, std::min(at + piece, blocks.end)});
     flush_large();
   }
 }

@@ -23,24 +23,24 @@ class xml_writer final : public metadata_sink {
  public:
   xml_writer(xml_form, text_sink out);
 
-  encoded_stripe encode_bits(pd::range blocks, std::span<const pd::le64> words) const override;
+  encoded_stripe encode_bits(origin_range blocks, std::span<const pd::le64> words) const override;
   encoded_stripe encode_eras(std::uint32_t first,
                              std::span<const std::uint32_t> eras) const override;
   void append(const encoded_stripe&) override;
 
   void begin_superblock(const xml::superblock_element&) override;
   void begin_writeset(era_nr, std::uint32_t nr_bits) override;
-  void bits(pd::range blocks, bool value) override;
+  void bits(origin_range blocks, bool value) override;
   void end_writeset() override;
   void begin_era_array() override;
-  void eras(pd::range blocks, era_nr) override;
+  void eras(origin_range blocks, era_nr) override;
   void end_era_array() override;
   void end_superblock() override;
 
  private:
   void add(const value_run&);
   template <class Print>
-  void in_pieces(pd::range blocks, Print);
+  void in_pieces(origin_range blocks, Print);
   void flush();
   void flush_large();
 

@@ -21,6 +21,8 @@ inline constexpr std::size_t block_size = 4096;
 // A block of the metadata device: it starts at byte block_size * value.
 using block_nr = strong<struct metadata_block_tag, std::uint64_t>;
 
+using block_range = range_of<metadata_block_tag>;
+
 // A space map has at most 255 bitmaps of 16,320 blocks; what lies behind is not used.
 inline constexpr std::uint64_t max_metadata_blocks = 255 * 16320;
 

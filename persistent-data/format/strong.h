@@ -7,6 +7,7 @@
 #include <compare>
 #include <concepts>
 #include <cstdint>
+#include <type_traits>
 
 #include <fmt/format.h>
 
@@ -24,19 +25,24 @@ struct strong {
   }
 };
 
-// [begin, end); empty when they are equal.
-struct range {
+// [begin, end); empty when they are equal. Ranges of different units are different types.
+template <class Tag>
+struct range_of {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
 
   bool empty() const noexcept { return begin >= end; }
   std::uint64_t size() const noexcept { return empty() ? 0 : end - begin; }
-  friend bool operator==(const range&, const range&) = default;
+  friend bool operator==(const range_of&, const range_of&) = default;
 };
 
-inline range intersection(range a, range b) noexcept {
-  const range both{std::max(a.begin, b.begin), std::min(a.end, b.end)};
-  return both.empty() ? range{} : both;
+// Of indices: of keys, of values, of bits, of an array's blocks.
+using range = range_of<struct index_tag>;
+
+template <class Tag = index_tag>
+range_of<Tag> intersection(range_of<Tag> a, std::type_identity_t<range_of<Tag>> b) noexcept {
+  const range_of<Tag> both{std::max(a.begin, b.begin), std::min(a.end, b.end)};
+  return both.empty() ? range_of<Tag>{} : both;
 }
 
 }  // namespace persistent_data

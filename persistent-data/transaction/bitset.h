@@ -66,10 +66,10 @@ class bitset {
     return nr_bits / word_bits + (nr_bits % word_bits != 0);
   }
 
-  // Calls use(word, mask) for each word that a range of bits touches; mask has the bits of the
-  // range in that word, and is not 0.
-  template <class Use>
-  static void for_each_word(range bits, Use use) {
+  // Calls use(word, mask) for each word that a range of bits touches, in any unit that has bits;
+  // mask has the bits of the range in that word, and is not 0.
+  template <class Bits = range, class Use>
+  static void for_each_word(Bits bits, Use use) {
     for (std::uint64_t b = bits.begin; b < bits.end;) {
       const std::uint64_t word = b / word_bits, end = std::min(bits.end, (word + 1) * word_bits);
       use(word, ~std::uint64_t{0} >> (word_bits - (end - b)) << b % word_bits);
@@ -78,11 +78,11 @@ class bitset {
   }
 
   // Calls use(part) for the part of a range of bits in each bitset block that the range touches.
-  template <class Use>
-  static void for_each_block(range bits, Use use) {
+  template <class Bits, class Use>
+  static void for_each_block(Bits bits, Use use) {
     for (std::uint64_t b = bits.begin; b < bits.end;) {
       const std::uint64_t end = std::min(bits.end, (b / bits_per_block + 1) * bits_per_block);
-      use(range{b, end});
+      use(Bits{b, end});
       b = end;
     }
   }
