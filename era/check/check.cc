@@ -110,7 +110,7 @@ class checker {
     for (std::uint64_t b = 0; b < counter_.nr_blocks(); ++b) {
       const std::uint32_t found = counter_.references({b});
       if (b >= counts.nr_blocks()) {
-        // Where the space map could not be read at all, its absence has been reported.
+        // If the space map could not be read at all, that has been reported.
         if (found > 0 && counts.nr_blocks() > 0)
           report(b, error_class::count_too_low,
                  "the block is in use, and past the space map's end");

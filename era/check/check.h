@@ -21,7 +21,7 @@ struct check_scope {
   bool maps = false;        // keep the metadata that was mapped in the summary
 };
 
-// What was looked at in a view.
+// The parts of a view that were read.
 struct view_summary {
   superblock sb{};
   pd::block_nr location;
@@ -49,13 +49,13 @@ struct check_summary {
   // The metadata that the scope asks for, as far as its trees go; nullopt if it could not be
   // opened.
   std::optional<metadata> mapped;
-  std::optional<std::uint64_t> blocks_in_use;  // by the space map, where it was checked
+  std::optional<std::uint64_t> blocks_in_use;  // by the space map, if it was checked
   bool leaks_checked = false;                  // not when damaged trees hide what they refer to
-  suspect_references suspects;                 // where the scope asks for them
+  suspect_references suspects;                 // if the scope asks for them
 };
 
-// Findings come one at a time, ungrouped, in a fixed order. Throws device_error where a snapshot is
-// asked for and none is held, or where it was dropped meanwhile.
+// Findings come one at a time, ungrouped, in a fixed order. Throws device_error if a snapshot is
+// asked for and none is held, or if it was dropped meanwhile.
 check_summary check_metadata(const pd::block_device&, const check_scope&, const finding_sink&);
 
 }  // namespace era

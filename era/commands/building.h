@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What era_restore and era_repair have in common: metadata is built on an output, and when that
+// Shared by era_restore and era_repair: metadata is built on an output, and when that
 // fails it is said what is left there.
 #pragma once
 

@@ -34,7 +34,7 @@ bool has_current_writeset(const view_summary& v) {
   return v.location == superblock_location && v.sb.current_root != 0;
 }
 
-// What check found, as text: findings on stderr as they come, a summary on standard output.
+// The result of a check as text: findings on stderr as they come, a summary on standard output.
 class text_report {
  public:
   text_report(const command_line& line, bool quiet) : line_(line), quiet_(quiet) {}

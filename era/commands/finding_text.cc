@@ -7,7 +7,7 @@
 namespace era {
 namespace {
 
-// The length of the UTF-8 sequence that text begins with; 0 where it is none.
+// The length of the UTF-8 sequence that text begins with; 0 if there is none.
 std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(0);
@@ -31,7 +31,7 @@ std::string range_in_json(pd::range_of<Tag> r) {
   return r.empty() ? "null" : fmt::format("{{\"begin\":{},\"end\":{}}}", r.begin, r.end);
 }
 
-// What a finding's hidden range counts, as the name of a JSON field.
+// The unit of a finding's hidden range, as the name of a JSON field.
 std::string_view hidden_name(part what) {
   switch (what) {
     case part::writeset_tree: return "eras";

@@ -38,7 +38,7 @@ class output {
   // Throws device_error.
   explicit output(const std::string& path, pd::system_calls& calls = pd::system_calls::real());
 
-  // What was not committed goes away; so it does when a signal ends the program.
+  // Removes an output that was not committed. A signal that ends the program does so, too.
   ~output();
   output(const output&) = delete;
   output& operator=(const output&) = delete;

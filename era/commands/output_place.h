@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the name of an output stands for, once its symbolic links are followed.
+// The file or device that the name of an output leads to, through its symbolic links.
 #pragma once
 
 #include <string>

@@ -121,7 +121,7 @@ void era_metadata::commit() {
     sb.space_map = changes_->tx.prepare();
     changes_->tx.commit(superblock_kind, written);
   } catch (const pd::device_error&) {
-    // What of it is on the device nobody knows.
+    // It is unknown which part of the commit is on the device.
     failed_ = true;
     throw;
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The metadata of a device as it changes: formatted, opened, and changed by one commit after the
-// other. What it does at each call is what the kernel's target does (doc/format.md).
+// other. Each call does what the kernel's target does (doc/format.md).
 //
 //   open or format --> (begin_era, mark, digest, take and drop snapshots)... --> archive
 //                      each commits, or leaves what the last commit left
@@ -89,7 +89,7 @@ class era_metadata {
   void change(Change);
   template <class Change>
   void change_once(Change);
-  // What stays free.
+  // The blocks that stay free.
   enum class reserve { for_changes, for_resume_too };
   void leave_room(reserve = reserve::for_resume_too) const;
   template <class Change>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a superblock must say, and what is said of blocks that are none.
+// Validates superblocks, and explains blocks that are none.
 #include "era/format/superblock.h"
 
 #include <algorithm>

@@ -69,8 +69,8 @@ std::vector<pd::error_detail> check_superblock(const superblock&, std::uint64_t 
 // The error_detail of a block 0 of zeros: it may have been a superblock that was wiped.
 bool is_unformatted(const pd::error_detail&);
 
-// What a block 0 that is no era superblock seems to be instead, for a message: "it is XML: …"; with
-// the way out where there is one. Nothing: cannot tell.
+// Returns what a block 0 that is no era superblock seems to be instead, for a message: "it is XML:
+// …"; with the way out if there is one. Returns nullopt if it cannot tell.
 std::optional<std::string> recognize(const pd::block&);
 
 }  // namespace era

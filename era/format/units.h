@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the metadata counts: eras, and blocks of the device whose writes are tracked.
+// The units of the metadata: eras, and blocks of the device whose writes are tracked.
 #pragma once
 
 #include <cstdint>

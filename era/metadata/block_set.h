@@ -46,7 +46,7 @@ class block_set {
   // The next stripe: blocks_per_stripe blocks, but for the last one. Throws std::runtime_error.
   void add(stripe_set);
 
-  // What it takes now, in bytes, but for some for each stripe.
+  // The memory that it takes now, in bytes, except for some for each stripe.
   std::size_t memory() const;
 
   // All stripes, in portions that are worth a thread's while to print, and not much more.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What stands for the lost parts of metadata, and what is known of them: nothing of it says that a
-// block was written earlier than it may have been. Metadata without damage has none of it.
+// The lost parts of metadata, as assumptions and evidence that stand for them. None of these says
+// that a block was written earlier than it may have been. Metadata without damage has no losses.
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,7 @@
 
 namespace era {
 
-// What stands for the array's block `index`, any number of blocks for each. Sorted by index.
+// Blocks that may be the array's block `index`, any number for each index. Sorted by index.
 class stray_blocks {
  public:
   struct entry {
@@ -21,7 +21,7 @@ class stray_blocks {
     friend auto operator<=>(const entry&, const entry&) = default;
   };
 
-  // False where there are more than memory is to be had for; it is incomplete then.
+  // Returns false if the limit of entries is reached; then the list is incomplete.
   bool add(std::uint64_t index, pd::block_nr);
   void resolve();  // after all have been added
 

@@ -4,7 +4,7 @@
 //    batch, and turns each that arrives into evidence. A block that cannot be used becomes a
 //    finding, an assumption or nothing, as the policy says.
 // 2. If losses are to be assumed, it adds what stands for them.
-// 3. The fold raises eras by evidence, and the filter sets bits. What is only assumed is kept
+// 3. The fold raises eras by evidence, and the filter sets bits. Assumptions are kept
 // apart;
 //    most stripes have none of it.
 #include "era/metadata/stripe.h"

@@ -22,7 +22,7 @@ namespace era {
 std::uint64_t nr_stripes(const metadata&) noexcept;
 origin_range stripe_blocks(const metadata&, std::uint64_t stripe) noexcept;
 
-// What a reader makes of a block that cannot be used.
+// How a reader treats a block that cannot be used.
 enum class loss_policy {
   refuse,          // a finding: what was read is incomplete, and must not be passed on
   assume_written,  // all that it covers was written as late as it can have been; no finding
@@ -71,7 +71,7 @@ class stripe_reader {
   content_reader reader_;
   std::vector<array_position> positions_;
   std::vector<assumed_ranges::stripe_part> parts_;
-  // Of what is read:
+  // The current read:
   std::uint64_t stripe_ = 0;
   origin_range blocks_;  // that evidence may be about
   const evidence_sink* sink_ = nullptr;
@@ -85,7 +85,8 @@ class stripe_folder {
   stripe_folder(const metadata&, const pd::block_device&, fold_what = fold_what::everything,
                 loss_policy = loss_policy::refuse);
 
-  // Folds a stripe: returns assumed(). What it and known() return is valid until the next call.
+  // Folds a stripe: returns assumed(). The result, and that of known(), is valid until the next
+  // call.
   std::span<const std::uint32_t> fold(std::uint64_t stripe, std::vector<finding>& findings);
 
   // The last era of each block: as far as it is known, and as it has to be assumed. The truth is
@@ -105,8 +106,8 @@ class stripe_folder {
   bool any_assumed_ = false;
 };
 
-// What the fold says about a window of eras, without a look at each block. For one thread; borrows
-// the metadata and the device.
+// The blocks whose last era is in a window of eras, found without folding each block. For one
+// thread; borrows the metadata and the device.
 class stripe_filter {
  public:
   stripe_filter(const metadata&, const pd::block_device&, era_range window,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a block of an array, or the loss of one, says about when origin blocks of a stripe were
-// written; and how eras and bits are raised by it.
+// Evidence from a block of an array, or from the loss of one: when origin blocks of a stripe were
+// written. Eras and bits are raised by it.
 #pragma once
 
 #include <cstddef>

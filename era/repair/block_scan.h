@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What blocks hold that nothing leads to: each is judged by itself, and what leaves and array
-// blocks say of each other is put together again.
+// Reads blocks without the trees above them: classifies each by itself, and puts array blocks in
+// their places by the leaves that name them.
 #pragma once
 
 #include <cstdint>
@@ -89,7 +89,7 @@ class block_scan {
   std::vector<pd::le64> merge_bits(std::span<const pd::block_nr>);
 
  private:
-  // What a worker finds in a batch of blocks.
+  // A worker's result for a batch of blocks.
   struct scanned_batch {
     std::vector<block_class> classes;
     std::vector<superblock> superblocks;

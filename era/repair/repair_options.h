@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the user tells a repair, and what a repair tells the user.
+// The options that the user gives a repair, and the report that a repair gives the user.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace era {
 
-// What only the user may know where the superblock is lost, or better than it.
+// Values that only the user may know if the superblock is lost, or knows better than it.
 struct repair_options {
   std::optional<std::uint32_t> block_size;  // sectors
   std::optional<std::uint32_t> nr_blocks;   // of the origin
@@ -20,7 +20,7 @@ struct repair_options {
   source from = source::live;
 };
 
-// Who is told what: damage as findings; what was assumed, in words.
+// The report: damage as findings, and assumptions in words.
 struct repair_report {
   finding_sink damage;
   std::function<void(std::string)> assumption;

@@ -106,7 +106,7 @@ class salvager {
  private:
   void assume(std::string text) const { report_.assumption(std::move(text)); }
 
-  // What is told is put into sb_, as if it had said so.
+  // Puts the value into sb_, as if the superblock had said it.
   void resolve_block_size(const std::optional<view_summary>& snapshot) {
     const auto valid = [](std::uint32_t size) { return size != 0 && size % 8 == 0; };
     const std::uint32_t said = sb_.data_block_size;
@@ -250,7 +250,7 @@ class salvager {
     return ws.era.value != 0 && ws.era.value < sb_.current_era + (has_current() ? 0u : 1u);
   }
 
-  // Where something is from the future, or the present cannot be, the superblock may have the wrong
+  // If something is from the future, or the present cannot be, the superblock may have the wrong
   // era. An era too new costs time, one too old would lose writes.
   void resolve_era(const std::optional<view_summary>& snapshot) {
     const std::uint32_t told = sb_.current_era;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Saves what can be saved of damaged metadata. Whatever is lost, contradicts something else or
-// cannot be proven counts as written: in the era that it may have been, at the latest.
+// Salvages damaged metadata. Blocks whose era is lost, contradicted or unproven count as written in
+// the latest era that it may have been.
 #pragma once
 
 #include <functional>

@@ -2,7 +2,7 @@
 // 1. The blocks are scanned, and those that their leaves lead to, whatever the space map counts of
 //    these; intact leaves give array blocks their places.
 // 2. The bitsets that leaves of the writeset tree name are mapped.
-// 3. Whatever is not explained by these is noted: as lost, or as evidence of writes.
+// 3. Blocks that these do not explain are noted: as lost, or as evidence of writes.
 #include "era/repair/unreachable.h"
 
 #include <algorithm>

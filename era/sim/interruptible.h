@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Devices that call a step in the middle of long work. Whatever a step throws ends that work.
+// Devices that call a step in the middle of long work. An exception of a step ends that work.
 #pragma once
 
 #include <algorithm>

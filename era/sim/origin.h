@@ -10,7 +10,7 @@
 
 namespace era::sim {
 
-// What is written is thrown away; what is read is zeros.
+// Writes are discarded, and reads return zeros.
 class no_origin final : public origin_device {
  public:
   void read(std::uint64_t sector, std::uint64_t count, std::byte* data) override;

@@ -20,10 +20,10 @@ struct dump_options {
 bool dump_metadata(const metadata&, const pd::block_device&, const dump_options&, const text_sink&,
                    const finding_sink&);
 
-// The XML of the metadata at a path; a line that names the damage where it is damaged.
+// The XML of the metadata at a path; a line that names the damage if there is any.
 std::string dump_of(const std::string& path, dump_options, source = source::live);
 
-// What era_check finds there, a line each; empty where all is well.
+// The findings of era_check, a line each; empty if all is well.
 std::string findings_in(const std::string& path);
 
 // Restores XML, named "t.xml" in messages, onto the file at a path, handing it over in pieces of

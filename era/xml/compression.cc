@@ -156,7 +156,7 @@ compressor::compressor(compression kind, byte_sink sink, const std::string& name
   packed_.resize(buffer_size);
 }
 
-// What was not finished is not wanted: the end is not written.
+// An output that was not finished gets no end.
 compressor::~compressor() = default;
 
 void compressor::write(std::string_view text) {

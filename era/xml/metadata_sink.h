@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Where metadata goes: into XML, or into metadata blocks. A sink takes elements, or whole stripes,
-// which worker threads have encoded for it.
+// The interface of outputs for metadata: XML, or metadata blocks. A sink takes elements, or whole
+// stripes, which worker threads have encoded for it.
 //
 //   worker threads:  encode_bits(), encode_eras()  ->  encoded_stripe
 //   one thread:      begin_superblock()
@@ -19,7 +19,7 @@
 
 namespace era {
 
-// What a worker made of a stripe; each sink uses its own part.
+// A stripe as a worker encoded it; each sink uses its own part.
 struct encoded_stripe {
   origin_range blocks;  // origin blocks, or bits of a writeset
   text_buffer text;
@@ -32,7 +32,7 @@ struct encoded_stripe {
 class metadata_sink : public xml::document {
  public:
   // Encodes the bits [blocks.begin, blocks.end) of a writeset: words[0] has the first as its lowest
-  // bit. What the words have past blocks.end is ignored. Both may be called by any number of
+  // bit. Bits past blocks.end are ignored. Both may be called by any number of
   // threads at the same time.
   virtual encoded_stripe encode_bits(origin_range blocks,
                                      std::span<const pd::le64> words) const = 0;

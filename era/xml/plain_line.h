@@ -25,7 +25,7 @@ class plain_lines {
   explicit plain_lines(std::string_view text) noexcept
       : at_(text.data()), end_(text.data() + text.size()) {}
 
-  // What has not been taken.
+  // The rest of the text.
   std::string_view rest() const noexcept { return {at_, static_cast<std::size_t>(end_ - at_)}; }
 
   // Each is false where the text does not go on with such a line, which then is not taken; the line

@@ -28,7 +28,7 @@ constexpr std::size_t bytes_per_read = 1 << 18;
 // Expat holds a token until it is whole.
 constexpr std::size_t longest_token = 1 << 20;
 
-// Where in the document the parser is. Elements nest at most three deep.
+// The parser's place in the document. Elements nest at most three deep.
 enum class inside { document, superblock, writeset, era_array, leaf, end };
 
 // "" for none; 01234567-89ab-cdef-0123-456789abcdef; or up to 16 bytes of anything else.

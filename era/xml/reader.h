@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Reads the XML of era metadata, in full or compact form, and hands it over element by element.
-// What is not of this dialect is an error that names the file, the line and the element.
+// Anything that is not of this dialect is an error that names the file, the line and the element.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The XML that a command reads: a file or standard input, unpacked where it is compressed.
+// The XML that a command reads: a file or standard input, unpacked if it is compressed.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@ class input_file {
   // the other. Returns false if path is not there.
   bool is_same_file(const std::string& path) const;
 
-  // Of the file as it is; nothing where that cannot be known.
+  // The size of the file as it is; nullopt if it is unknown.
   std::optional<std::uint64_t> bytes() const;
   // How much of it was read.
   std::uint64_t bytes_read() const noexcept { return read_; }

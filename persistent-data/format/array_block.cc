@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What an array block must look like.
+// Checks the shape of an array block.
 #include "persistent-data/format/array_block.h"
 
 namespace persistent_data {

@@ -41,7 +41,7 @@ constexpr std::uint64_t array_blocks_for(std::uint64_t nr_values,
 std::optional<error_detail> check_array_block(const block&, std::uint32_t value_size,
                                               std::uint32_t nr_entries);
 
-// The same for any number of values, where it is not known how many the block has to have.
+// The same for any number of values, if the right number is unknown.
 inline bool is_array_block_of(const block& b, std::uint32_t value_size) {
   const std::uint32_t entries = b.as<array_header>().nr_entries;
   return entries <= max_array_entries(value_size) && !check_array_block(b, value_size, entries);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a btree node must look like.
+// Checks the shape of a btree node.
 #include "persistent-data/format/btree_node.h"
 
 namespace persistent_data {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What can go wrong, for all rooms. Each message names the thing, the place and, where there is
+// The classes of errors, for all rooms. Each message names the thing, the place and, if there is
 // one, the way out; a command prints it and ends with status 1. Damage that is only to be reported
 // is no exception: it is a finding.
 #pragma once
@@ -22,7 +22,7 @@ struct device_error : error {
   using error::error;
 };
 
-// What was given cannot be: XML, a script, a trace, a request. Nothing has changed.
+// The input is invalid: XML, a script, a trace, a request. Nothing has changed.
 struct invalid_input : error {
   using error::error;
 };
@@ -32,7 +32,7 @@ struct damaged_metadata : error {
   using error::error;
 };
 
-// The device has no room for more. What was committed is whole.
+// The device has no room for more. The last commit is whole.
 struct no_space : error {
   using error::error;
 };

@@ -19,7 +19,7 @@ class node_editor {
  public:
   explicit node_editor(block& b) noexcept : bytes_(b.bytes.data()) {}
 
-  // Whatever the block holds, it is a node without entries now. The rest of it keeps its bytes.
+  // Makes the block a node without entries. The rest of the block keeps its bytes.
   void make_empty(node_flag kind, std::uint32_t value_size) const noexcept {
     node_header& h = header();
     h.flags = kind;

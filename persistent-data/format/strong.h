@@ -36,7 +36,7 @@ struct range_of {
   friend bool operator==(const range_of&, const range_of&) = default;
 };
 
-// Of indices: of keys, of values, of bits, of an array's blocks.
+// A range of indices: of keys, values, bits, or an array's blocks.
 using range = range_of<struct index_tag>;
 
 template <class Tag = index_tag>

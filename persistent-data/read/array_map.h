@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Where the blocks of an array are: the tree over them, read and turned into a list.
+// The list of an array's blocks, read from the tree over them.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,7 @@ class array_map {
     return intersection({i * full, (i + 1) * full}, {0, nr_values_});
   }
 
-  // What is wrong with the array's block i, as a read queue delivered it.
+  // Returns what is wrong with the array's block i, as a read queue delivered it.
   std::optional<error_detail> validate_block(std::uint64_t i, const persistent_data::block* data,
                                              int error) const;
 

@@ -17,7 +17,8 @@
 
 namespace persistent_data {
 
-// What is wrong with a block that a read queue delivered, before its kind's fields are looked at.
+// Returns what is wrong with a block that a read queue delivered, before any field of its kind is
+// read.
 std::optional<error_detail> validate(const block_kind&, const block* data, int error, block_nr);
 
 // Returns what is wrong with a pointer by the counter's answer; nullopt for the first one.
@@ -64,13 +65,13 @@ class btree_walk {
   read_queue& queue_;
   reference_counter& counter_;
 
-  // Of the walk under way.
+  // The current walk.
   const btree_events* events_ = nullptr;
   std::uint32_t leaf_value_size_ = 0;
   level_kind kind_ = level_kind::unknown;
   std::vector<child> level_, next_level_;
 
-  // Of the batch under way: level_[begin, begin + batch_size).
+  // The current batch: level_[begin, begin + batch_size).
   std::unique_ptr<block[]> batch_;
   std::size_t batch_room_ = 0;
   std::vector<std::optional<error_detail>> errors_;

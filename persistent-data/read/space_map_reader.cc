@@ -184,7 +184,7 @@ class space_map_reader {
     walk_.walk(std::nullopt, root, sizeof(le32), events);
   }
 
-  // Where a bitmap is lost, there is nothing to compare with.
+  // If a bitmap is lost, there is nothing to compare with.
   void compare_allocated(std::uint64_t nr_allocated) {
     for (const auto& bitmap : map_.bitmaps_)
       if (!bitmap) return;

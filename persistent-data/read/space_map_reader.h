@@ -19,7 +19,7 @@ class space_map {
   // The blocks that it counts; never more than the device has.
   std::uint64_t nr_blocks() const noexcept { return nr_blocks_; }
 
-  // References of a block below nr_blocks(); nothing where damage hides the count.
+  // References of a block below nr_blocks(); nullopt if damage hides the count.
   std::optional<std::uint32_t> count(block_nr) const;
 
  private:
@@ -29,7 +29,7 @@ class space_map {
 
   std::uint64_t nr_blocks_ = 0;
   std::vector<std::optional<bitmap_block>> bitmaps_;  // at most 255: a megabyte
-  // Counts of three and more, by block; where the tree is damaged, the gaps that it leaves.
+  // Counts of three and more, by block; if the tree is damaged, the gaps that it leaves.
   std::vector<std::pair<std::uint32_t, std::uint32_t>> large_;
   std::vector<range> large_lost_;
 };

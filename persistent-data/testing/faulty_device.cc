@@ -14,7 +14,7 @@ namespace persistent_data::test {
 class faulty_device::engine final : public io_engine {
  public:
   explicit engine(faulty_device& device) : device_(device) {}
-  // What is under way is still written, as a device would: the buffers have to be there.
+  // Writes under way are still done, as by a device: the buffers have to be there.
   ~engine() override {
     while (!under_way_.empty()) wait();
   }
