@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// There is a list if it can be relied on, and else none.
+#include "era/check/changed_blocks.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "era/testing/repaired.h"
+#include "persistent-data/format/space_map.h"
+
+namespace era {
+namespace {
+
+using era::test::built_metadata;
+using era::test::change;
+using era::test::leaf_value;
+using era::test::lose;
+using era::test::small_metadata;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+struct answer {
+  std::optional<std::uint64_t> listed;
+  bool is_open = false, has_doubts = false;
+  std::vector<part> damaged;
+};
+
+answer ask(const built_metadata& built, const era_window& window = {5, 99}) {
+  const pd::block_device device(built.path(), pd::access::exclusive);
+  answer result;
+  changed_blocks changed(device, source::live,
+                         [&](const finding& f) { result.damaged.push_back(f.where.what); });
+  result.is_open = changed.opened().has_value();
+  result.has_doubts = changed.has_doubts();
+  if (const auto listed = changed.list(window)) result.listed = listed->listed;
+  return result;
+}
+
+TEST(ChangedBlocks, AreListedIfNothingIsWrong) {
+  const answer a = ask(built_metadata(small_metadata()));
+  EXPECT_EQ(a.listed, 12u);
+  EXPECT_TRUE(a.is_open);
+  EXPECT_FALSE(a.has_doubts);
+  EXPECT_THAT(a.damaged, IsEmpty());
+}
+
+TEST(ChangedBlocks, AreNotListedIfContentIsDamaged) {
+  built_metadata built(small_metadata());
+  lose(built, leaf_value(built, built.read_superblock().era_array_root, 1));
+  const answer a = ask(built);
+  EXPECT_EQ(a.listed, std::nullopt);
+  EXPECT_TRUE(a.is_open);
+  EXPECT_THAT(a.damaged, ElementsAre(part::era_array));
+}
+
+TEST(ChangedBlocks, AreNotListedIfATreeIsDamaged) {
+  built_metadata built(small_metadata());
+  lose(built, built.read_superblock().writeset_tree_root);
+  const answer a = ask(built);
+  EXPECT_EQ(a.listed, std::nullopt);
+  EXPECT_FALSE(a.is_open);
+  EXPECT_THAT(a.damaged, ElementsAre(part::writeset_tree));
+}
+
+// A pointer to an outdated block would go unnoticed without the counts.
+TEST(ChangedBlocks, AreNotListedIfABlockIsReferredToMoreOftenThanCounted) {
+  built_metadata built(small_metadata());
+  const auto index = built.read({built.read_superblock().space_map.bitmap_root});
+  const std::uint64_t bitmap = index.as<pd::index_block>().entries[0].blocknr;
+  const std::uint64_t root = built.read_superblock().era_array_root;
+  change(built, pd::space_map_bitmap_kind, bitmap, [&](pd::block& b) {
+    auto& counts = b.as<pd::bitmap_block>();
+    pd::set_count(counts, static_cast<std::uint32_t>(root), 0);
+  });
+  const answer a = ask(built);
+  EXPECT_EQ(a.listed, std::nullopt);
+  EXPECT_THAT(a.damaged, ElementsAre(part::reference_counts));
+}
+
+// Nothing that is wrong is reached; what was cut off, only a repair can tell.
+TEST(ChangedBlocks, OfALostSpaceMapAreInDoubt) {
+  built_metadata built(small_metadata());
+  lose(built, built.read_superblock().space_map.bitmap_root);
+  const answer a = ask(built);
+  EXPECT_EQ(a.listed, 12u);
+  EXPECT_TRUE(a.has_doubts);
+}
+
+}  // namespace
+}  // namespace era
