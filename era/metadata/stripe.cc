@@ -90,7 +90,6 @@ void stripe_reader::begin(std::uint64_t stripe, origin_range blocks, const evide
   blocks_ = blocks;
   sink_ = &sink;
   findings_ = policy_ == loss_policy::refuse ? &findings : &unreported_;
-  unreported_.clear();
   positions_.clear();
 }
 
@@ -109,6 +108,7 @@ void stripe_reader::read_wanted() {
   };
   reader_.read(positions_, take_one, *findings_);
   positions_.clear();
+  unreported_.clear();
 }
 
 std::optional<finding> stripe_reader::take_eras(const array_position& at, const pd::block* b) {
