@@ -108,6 +108,7 @@ class copier {
       : m_(m),
         device_(device),
         is_folded_(is_folded(m, form)),
+        bitset_stripes_per_item_(std::clamp(16 / device.nr_workers(), 1u, 4u)),
         policy_(policy),
         to_(to),
         sink_(sink),
@@ -162,15 +163,13 @@ class copier {
 
   std::uint64_t end_of_writesets() const { return ends_.empty() ? 0 : ends_.back(); }
 
-  // A stripe of a bitset is too little to hand from one thread to another.
-  static constexpr std::uint64_t bitset_stripes_per_item = 4;
   std::uint64_t bitset_items() const {
-    return (end_of_writesets() + bitset_stripes_per_item - 1) / bitset_stripes_per_item;
+    return (end_of_writesets() + bitset_stripes_per_item_ - 1) / bitset_stripes_per_item_;
   }
   pd::range stripes_of(std::uint64_t item) const {
     if (item < bitset_items())
       return pd::intersection(
-          {item * bitset_stripes_per_item, (item + 1) * bitset_stripes_per_item},
+          {item * bitset_stripes_per_item_, (item + 1) * bitset_stripes_per_item_},
           {0, end_of_writesets()});
     const std::uint64_t at = end_of_writesets() + item - bitset_items();
     return {at, at + 1};
@@ -227,6 +226,9 @@ class copier {
   const metadata& m_;
   const pd::block_device& device_;
   const bool is_folded_;
+  // A stripe of a bitset is too little to hand from one thread to another, and the text of several
+  // is too much for many threads.
+  const std::uint64_t bitset_stripes_per_item_;
   const loss_policy policy_;
   metadata_sink& to_;
   const finding_sink& sink_;
