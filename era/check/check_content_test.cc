@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a sound block of an array may say that cannot be.
+// Sound blocks of arrays that say what cannot be.
 #include "era/check/check_content.h"
 
 #include <gmock/gmock.h>

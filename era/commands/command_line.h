@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What all commands have in common: their options, their errors, their exit statuses.
+// Shared by all commands: their options, their errors, their exit statuses.
 #pragma once
 
 #include <exception>

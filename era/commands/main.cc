@@ -36,7 +36,7 @@ const command* find(std::string_view name) {
   return nullptr;
 }
 
-// A device must not be opened as descriptor 0, 1 or 2: what is printed would go there. What was
+// A device must not be opened as descriptor 0, 1 or 2: output would go there. A descriptor that was
 // closed stays unusable.
 void fill_standard_descriptors() {
   for (int fd = ::open("/dev/null", O_RDONLY); fd >= 0; fd = ::open("/dev/null", O_RDONLY))

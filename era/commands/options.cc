@@ -85,7 +85,6 @@ void option_list::not_with(option_id id, option_id other) {
   options_[id].not_with.push_back(other);
 }
 void option_list::may_have_word(option_id id) { options_[id].may_have_word = true; }
-bool option_list::is_given(option_id id) const { return options_[id].is_given; }
 
 // A prefix that is not unique is as unknown as a word that is none.
 void option_list::fail_unknown(const std::string& argument) const {

@@ -95,7 +95,6 @@ class option_list {
   // comes before all else, then wrong values, then what is missing or does not go together.
   std::vector<std::string> parse(int argc, char** argv);
 
-  bool is_given(option_id id) const;
   std::string help() const;
 
   struct option {

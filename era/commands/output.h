@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Where a command's result goes: standard output, or a file that appears whole or not at all.
+// The output of a command: standard output, or a file that appears whole or not at all.
 #pragma once
 
 #include <cstdint>
@@ -67,7 +67,7 @@ class output {
   std::string file_name_;    // in directory_
   pd::unique_fd directory_;  // O_PATH
   pd::unique_fd earlier_;    // the file that is replaced, locked
-  pd::unique_fd own_;        // what is written to, but for standard output
+  pd::unique_fd own_;        // what is written to, except for standard output
   int fd_ = 1;               // what is written to
   bool overwrites_ = false, has_overwritten_ = false;
   std::optional<temporary_name> temporary_;  // in directory_

@@ -54,7 +54,7 @@ class progress {
 // "1:05" or "1:00:05": the time that is left, if the rate so far stays; empty if it is not known.
 std::string time_left(std::uint64_t done, std::uint64_t total, double seconds);
 
-// Standard error where that is a terminal, nothing where it is not.
+// Standard error if that is a terminal, else nothing.
 progress::sink progress_on_terminal();
 
 }  // namespace era

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the commands that salvage have in common: the options by which the user helps, and the
+// Shared by the commands that salvage: the options by which the user helps, and the
 // report of what was lost and what was assumed.
 #pragma once
 

@@ -291,7 +291,7 @@ class simulator {
       return text;
     }
     text += fmt::format(": {}%", share * 100 / whole);
-    // Where only the line's share is known, its time is known at a terminal: each line begins anew.
+    // If only the line's share is known, its time is known at a terminal: each line begins anew.
     const bool has_time = talks_ || bytes > 0;
     const std::string left = has_time ? time_left(share, whole, seconds) : "";
     return left.empty() ? text : text + fmt::format(", {} left", left);

@@ -38,8 +38,8 @@ struct finding {
   place where;
   pd::block_range blocks;
   pd::error_detail error;
-  // What cannot be known because of it: origin blocks for the superblock, writesets and the era
-  // array, eras for the writeset tree, metadata blocks for the space map. Empty: nothing.
+  // Hidden by it, so that nothing is known of them: origin blocks for the superblock, writesets and
+  // the era array, eras for the writeset tree, metadata blocks for the space map. Empty: nothing.
   pd::range hidden;
 
   // All but a leak is fatal.
@@ -50,7 +50,7 @@ struct finding {
 // repaired.
 bool is_no_metadata(const finding&);
 
-// What the finding means for the user.
+// Returns what the finding means for the user.
 std::string meaning(const finding&);
 
 // Called by one thread at a time.

@@ -102,7 +102,7 @@ TEST_F(EraMetadata, ASnapshotStaysAsItWas) {
   EXPECT_THROW(metadata_->drop_snapshot(), pd::invalid_input);
 }
 
-// What does not fit leaves the last commit, and the next change goes on from there.
+// A change that does not fit leaves the last commit, and the next change goes on from there.
 TEST_F(EraMetadata, WhatDoesNotFitChangesNothing) {
   open();
   metadata_->begin_era_of(1000);

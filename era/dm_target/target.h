@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The device-mapper target era in user space: a device that remembers in which era each of its
-// blocks was last written. What it does at each call is what the kernel's does (doc/format.md); it
-// does nothing by itself: digestion moves when it is stepped.
+// blocks was last written. Each call does what the kernel's target does (doc/format.md). Nothing
+// happens by itself: digestion moves when it is stepped.
 #pragma once
 
 #include <atomic>

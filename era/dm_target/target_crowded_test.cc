@@ -77,7 +77,7 @@ class crowded_device {
     EXPECT_TRUE(device_.open(nr_blocks));
   }
 
-  // Where a bitset block of the current writeset is.
+  // The place of a bitset block of the current writeset.
   pd::block_nr bitset_block(std::uint32_t i) {
     const auto& sb = device_.disk[superblock_location].as<superblock>();
     return pd::node_view(device_.disk[{sb.current_root}]).child(i);

@@ -18,7 +18,8 @@ using test::one_of;
 using test::small;
 using test::tracked_device;
 
-// What is kept free is enough for a snapshot's release and for digestion, which free more.
+// The blocks that are kept free are enough for a snapshot's release and for digestion, which free
+// more.
 void expect_to_go_on(tracked_device& d) {
   if (!d->is_resumed()) {
     // It did not get the size that was wanted.
@@ -117,7 +118,7 @@ TEST(TargetFull, AChangeIsTriedAgainWithoutDigestion) {
   }
 }
 
-// What can be digested between two commits is never digested again: each round gets further.
+// Digestion that fits between two commits is never done again: each round gets further.
 TEST(TargetFull, DigestionContinuesFromTheLastCommit) {
   constexpr std::uint32_t nr_blocks = 60 * eras_per_array_block;
   tracked_device d({110, nr_blocks});

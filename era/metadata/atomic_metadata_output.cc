@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What happens to the superblock, and when.
+// Wipes the superblock first, and writes the new one last.
 #include "era/metadata/atomic_metadata_output.h"
 
 #include <cassert>

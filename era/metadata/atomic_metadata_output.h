@@ -24,7 +24,7 @@ struct output_target {
   std::function<std::unique_ptr<pd::block_device>()> open_for_reading = {};
 };
 
-// What is in the output after a failure.
+// The state of the output after a failure.
 enum class output_state {
   as_before,        // nothing was written
   perhaps_wiped,    // what was there before, or the same without its superblock

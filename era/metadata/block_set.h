@@ -43,7 +43,7 @@ class block_set {
   explicit block_set(std::uint64_t nr_blocks, std::size_t memory = default_memory)
       : nr_blocks_(nr_blocks), memory_left_(memory) {}
 
-  // The next stripe: blocks_per_stripe blocks, but for the last one. Throws std::runtime_error.
+  // The next stripe: blocks_per_stripe blocks, except for the last one. Throws std::runtime_error.
   void add(stripe_set);
 
   // The memory that it takes now, in bytes, except for some for each stripe.

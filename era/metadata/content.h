@@ -32,8 +32,8 @@ struct array_position {
 // The newest of the eras; 0 if there are none.
 era_nr newest_era(std::span<const pd::le32> eras);
 
-// What is wrong with a sound block of the era array: eras that have not been yet. Nothing can be
-// said of when those origin blocks were written.
+// Returns what is wrong with a sound block of the era array: eras that have not been yet. Nothing
+// can be said of when those origin blocks were written.
 std::optional<finding> find_future_eras(const array_position&, const pd::block&, era_nr current);
 
 // Positions that a caller reads at once if there may be millions of writesets.
@@ -47,8 +47,8 @@ class content_reader {
   // Reads the blocks at the positions as one batch. look: called for each position, with its place
   // among them: with its block if the shape of that is sound, in the order of arrival, or with
   // nullptr; it may return what is wrong with the content. That and all damage is added to findings
-  // in the order of positions. What an array's map has lost is no finding here: it was reported
-  // with the map.
+  // in the order of positions. Blocks that an array's map has lost are no findings here: they were
+  // reported with the map.
   using visitor = std::function<std::optional<finding>(std::size_t k, const pd::block*)>;
   void read(std::span<const array_position> positions, const visitor& look,
             std::vector<finding>& findings);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Metadata, live or a snapshot: where its writesets and its era array lie, and what stands for what
-// is lost of them. Sound metadata is salvaged metadata without losses. What the arrays hold is read
-// by stripe.h.
+// is lost of them. Sound metadata is salvaged metadata without losses. stripe.h reads the
+// content of the arrays.
 //
 //   open_metadata, check_metadata -> metadata without losses, if no damage was reported
 //   salvage_metadata              -> metadata with losses

@@ -45,7 +45,7 @@ std::string in_words(std::uint64_t blocks) {
   return fmt::format("{} metadata blocks ({} bytes)", blocks, blocks * pd::block_size);
 }
 
-// Where a list of blocks is: they ascend, none comes twice, and they end at end.
+// The position in a list of blocks: they ascend, none comes twice, and they end at end.
 class list_position {
  public:
   list_position() = default;

@@ -65,8 +65,8 @@ TEST_F(Order, ALossIsAFindingIfItIsRefused) {
   EXPECT_EQ(findings_, 1);
 }
 
-// Whatever was in a lost block of the array was written in the current era, at the latest; whatever
-// was in a lost block of a bitset was listed.
+// All of a lost block of the array was written in the current era, at the latest; all of a lost
+// block of a bitset was listed.
 TEST_F(Order, ALossCountsIfItIsToBeAssumed) {
   built_.write(*m_->eras.block(0), pd::block{});
   const auto found = find(loss_policy::assume_written, {{5}, {0}});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What counted blocks that nothing leads to give away.
+// Evidence from counted blocks that nothing leads to.
 #include "era/repair/unreachable.h"
 
 #include <gmock/gmock.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What each used block of sound metadata is for: found by a walk of its own that shares no code
+// The purpose of each used block of sound metadata: found by a walk of its own that shares no code
 // with the readers that it serves to test.
 #pragma once
 
@@ -38,7 +38,7 @@ struct used_block {
   bool live = false, in_snapshot = false;
 
   // Of an array block.
-  place where;        // in the live view where it is in both
+  place where;        // in the live view if it is in both
   bool last = false;  // of its array
   std::uint64_t nr_bits = 0;
   std::optional<pd::range> live_stretch, snapshot_stretch;  // the origin blocks that it covers

@@ -70,7 +70,7 @@ bool mutator::is_dumped() const {
 }
 
 void mutator::resealed(std::string_view kind, std::string detail, const change& how, options o) {
-  // Where there are hundreds of array blocks, each takes its turn at a third of the cases.
+  // If there are hundreds of array blocks, each takes its turn at a third of the cases.
   const bool one_of_many = subject_.roles.size() > 100 &&
                            (use_.what == role::era_block || use_.what == role::bitset_block);
   if (one_of_many && field_cases_++ % 3 != nr_ % 3) return;
@@ -134,7 +134,7 @@ void mutator::at_random(std::mt19937& random) {
   b.bytes.fill(std::byte{0});
   destroy("zeros", "all of it", b);
 
-  // Another block's content: of the same use where there is one, and of another.
+  // Another block's content: of the same use if there is one, and of another.
   for (const bool same : {true, false}) {
     std::vector<std::uint64_t> others;
     for (const auto& [nr, use] : subject_.roles)
@@ -173,7 +173,7 @@ void mutator::location() {
 void mutator::pointer(std::string_view kind, std::size_t offset, role to, bool briefly) {
   const std::uint64_t was = get64(offset), end = subject_.metadata.size();
   std::set<std::uint64_t> seen{was};
-  // What the superblock says of the space map and of the snapshot is not dumped.
+  // A dump does not have the space map and the snapshot of the superblock.
   const bool dumped = to == role::writeset_node || to == role::era_node ||
                       to == role::bitset_node || to == role::era_block || to == role::bitset_block;
   const auto point = [&](std::uint64_t value, std::string_view what, bool in_snapshot_alone = true,

@@ -83,7 +83,7 @@ class tracked_device {
   scratch_device disk;
   recording_store store{disk};
   noting_origin origin;
-  // What went wrong that may; anything else than these two gets out.
+  // Errors that may happen; all others get out.
   std::size_t full = 0, failed = 0;
 
   target* operator->() const noexcept { return target_.get(); }
@@ -126,7 +126,7 @@ class tracked_device {
       target_->set_length(std::uint64_t{nr_blocks} * block_size);
       target_->resume();
     });
-    // What is cut off is forgotten.
+    // Blocks that are cut off are forgotten.
     if (target_->nr_blocks() == nr_blocks) forget_from(nr_blocks);
     return done;
   }
@@ -206,7 +206,7 @@ class tracked_device {
     expect_sound();
   }
 
-  // What is on the device.
+  // The content of the device.
   void expect_sound() const {
     if (pd::is_zero(disk[{0}])) {
       EXPECT_TRUE(listed_.empty());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What every format must do: pack and unpack, and tell damage, truncation and what follows.
+// Every format packs and unpacks, and tells damage, truncation and bytes after the end.
 #include "era/xml/compression.h"
 
 #include <gtest/gtest.h>

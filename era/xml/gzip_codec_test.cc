@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What is of gzip alone: a header that says more than the tools write.
+// Gzip alone: a header that says more than the tools write.
 #include "config.h"
 
 #ifdef HAVE_ZLIB

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What is of xz alone: checksums and dictionaries.
+// Xz alone: checksums and dictionaries.
 #include "config.h"
 
 #ifdef HAVE_LZMA

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What is of zstd alone: checksums, windows and skippable frames.
+// Zstd alone: checksums, windows and skippable frames.
 #include "config.h"
 
 #ifdef HAVE_ZSTD

@@ -14,8 +14,8 @@ namespace persistent_data {
 struct block_error {
   block_nr block;  // where it was found
   error_detail error;
-  // What it hides, in the units of the reader that reports it: keys for a btree, elements for an
-  // array, metadata blocks for a space map. Empty: nothing is hidden.
+  // The values that it hides, in the units of the reader that reports it: keys for a btree,
+  // elements for an array, metadata blocks for a space map. Empty: nothing is hidden.
   range hidden;
 };
 

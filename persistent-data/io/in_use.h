@@ -16,7 +16,7 @@
 
 namespace persistent_data {
 
-// What to say if open() with O_EXCL fails with EBUSY.
+// The message if open() with O_EXCL fails with EBUSY.
 inline constexpr const char* held_by_kernel =
     "is in use: mounted, or held by device-mapper; stop its user first";
 

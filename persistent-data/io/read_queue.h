@@ -27,8 +27,8 @@ class read_queue {
 
   // Reads each wanted block once for each time it is named, and returns when all have arrived. The
   // order of arrival is the device's, not the caller's. An unreadable block does not take its
-  // neighbours with it. What arrival throws ends the read and comes out here; after that the queue
-  // can only be destroyed.
+  // neighbours with it. An exception of arrival ends the read and comes out here; after that the
+  // queue can only be destroyed.
   void read(std::span<const block_nr> wanted, const arrival&);
 
  private:

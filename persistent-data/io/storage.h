@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Where the bytes of a file or a block device lie: whether writing to one changes another.
+// The place of the bytes of a file or a block device: does writing to one change another?
 //
 // A block device may lie on others: a partition on its disk, a loop device on a file, a mapped
 // device on its slaves. `storage` follows them down to the last one, by sysfs.
@@ -19,9 +19,9 @@ inline constexpr const char* default_sysfs = "/sys";
 
 class storage {
  public:
-  // Of the file or device at `path`, after symbolic links. Empty if there is none.
+  // Returns that of the file or device at `path`, after symbolic links. Empty if there is none.
   static storage at(const std::string& path, const std::string& sysfs = default_sysfs);
-  // Of an open file or device, by its fstat.
+  // Returns that of an open file or device, by its fstat.
   static storage of(const struct stat&, const std::string& sysfs = default_sysfs);
   static storage of_device(dev_t, const std::string& sysfs = default_sysfs);
 

@@ -73,7 +73,7 @@ class ordered_queue {
 
 // new_worker() is called once in each thread and returns what makes that thread's items:
 // Result worker(std::size_t item). use(item, Result) is called in this thread, for item 0, 1, ...
-// up to items - 1. At most 2 * nr_workers results wait. What either throws ends the work and is
+// up to items - 1. At most 2 * nr_workers results wait. An exception of either ends the work and is
 // thrown here. If there is one item or one worker, no thread is started. If the system has no more
 // threads, those that there are do the work, or this one does.
 template <class NewWorker, class Use>

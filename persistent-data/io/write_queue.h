@@ -19,7 +19,7 @@ class write_queue {
   // flush: makes durable what was written, returns 0 or an errno. name: of the device, for
   // messages.
   write_queue(std::unique_ptr<io_engine>, std::function<int()> flush, std::string name);
-  // What was not drained may or may not be written.
+  // Blocks that were not drained may or may not be written.
   ~write_queue();
 
   // Blocks next to each other leave together; the block is copied. Throws device_error when this or

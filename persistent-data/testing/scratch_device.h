@@ -81,7 +81,7 @@ struct laid_space_map {
 };
 
 // Takes a device's blocks one after the other and counts one reference to each, so that the space
-// map it lays last is right. A space map is as the kernel writes it, but for none_free_before,
+// map it lays last is right. A space map is as the kernel writes it, except for none_free_before,
 // which is exact.
 class layout {
  public:

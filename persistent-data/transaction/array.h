@@ -92,7 +92,7 @@ class array {
         std::min<std::uint64_t>(size - block * values_per_block, values_per_block));
   }
 
-  // A block may hold fewer values than it has to, where the metadata is wrong.
+  // A block may hold fewer values than it has to, if the metadata is wrong.
   template <class V>
   static V& value_in(std::span<V> values, std::uint64_t index) {
     if (index % values_per_block >= values.size())

@@ -92,7 +92,7 @@ class bitset {
     return bits.begin / bits_per_block * bits_per_block;
   }
 
-  // A block may hold fewer words than it has to, where the metadata is wrong.
+  // A block may hold fewer words than it has to, if the metadata is wrong.
   static void require_words(std::size_t size, range bits) {
     if (words_for(bits.end - first_bit_of_block(bits)) > size)
       throw damaged_metadata(

@@ -14,7 +14,8 @@
 
 namespace persistent_data {
 
-// What leaves refer to: counted when a leaf gets a second owner, and when a value goes.
+// The references of values in leaves: counted when a leaf gets a second owner, and when a value
+// goes.
 struct value_references {
   std::function<void(const std::byte* value)> increment = [](const std::byte*) {};
   std::function<void(const std::byte* value)> decrement = [](const std::byte*) {};
@@ -33,7 +34,7 @@ class untyped_btree {
   bool lookup(block_nr root, std::uint64_t key, std::byte* value) const;
   std::optional<std::uint64_t> lowest(block_nr root) const;
 
-  // The old value of the key, where there is one, is let go.
+  // Releases the old value of the key, if there is one.
   block_nr insert(block_nr root, std::uint64_t key, const std::byte* value);
   // The key has to be there. change gets the value in a leaf that belongs to this tree alone, and
   // keeps the account of what it refers to itself.
@@ -51,7 +52,7 @@ class untyped_btree {
   node read(block_nr) const;
   node shadow(block_nr);
   node create(node_flag);
-  // Of a node on the way down: the parent's entry i leads to it, and follows it.
+  // Shadows child i on the way down, and updates the parent's pointer.
   node shadow_child(node& parent, std::uint32_t i);
   void split_root(node& root);
   void split_child(node& parent, std::uint32_t i, node& child, std::uint64_t key);

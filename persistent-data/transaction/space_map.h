@@ -28,7 +28,7 @@ class counted_blocks {
   // the next. Its count is 1 then. Throws no_space.
   block_nr allocate();
   void increment(block_nr);
-  // Returns what is left. Throws damaged_metadata where it was 0: then the metadata is wrong.
+  // Returns what is left. Throws damaged_metadata if it was 0: then the metadata is wrong.
   std::uint32_t decrement(block_nr);
 
   // Was it allocated after the last commit?

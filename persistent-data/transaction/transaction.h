@@ -31,7 +31,7 @@ class transaction {
     // the caller has to count it.
     bool was_shared;
   };
-  // A block that may be changed: itself where it is new and has one reference, or else a copy, to
+  // A block that may be changed: itself if it is new and has one reference, or else a copy, to
   // which the caller moves his reference.
   shadow shadow_of(const block_kind&, block_nr);
 

@@ -42,7 +42,7 @@ TEST(ArrayBuilder, TakesRuns) {
   EXPECT_EQ(s.array<le32>(builder.finish(), wanted.size()), wanted);
 }
 
-// What an earlier block held must not show behind the last value.
+// The content of an earlier block must not show after the last value.
 TEST(ArrayBuilder, LeavesZerosBehindItsEnd) {
   building_site s(100);
   array_builder<le32> builder(s.writer);
