@@ -5,6 +5,7 @@
 // is claimed.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "era/check/changed_blocks.h"
@@ -101,6 +102,14 @@ const command commands[] = {{"check", check},
                             {"list what is salvaged", list_salvaged},
                             {"repair", repair, true}};
 
+// At the peak, the buffers of other threads may be in use or not: half a megabyte, as chance will
+// have it. So the least of three peaks counts.
+double peak_of(const std::function<void()>& run) {
+  std::uint64_t least = ~std::uint64_t{0};
+  for (int i = 0; i < 3; ++i) least = std::min<std::uint64_t>(least, sweep::measure(run).memory);
+  return static_cast<double>(least);
+}
+
 // Expects that a writeset more takes each command at most so many bytes more. From a leaf more than
 // a walk reads at once, its batch does not grow any more.
 void expect_little_memory(std::uint32_t nr_bits, bool shared, double most) {
@@ -110,8 +119,7 @@ void expect_little_memory(std::uint32_t nr_bits, bool shared, double most) {
     built_metadata m(with_writesets(is_many ? many : few, nr_bits));
     if (shared) share_bitset(m);
     for (std::size_t i = 0; i < std::size(commands); ++i)
-      peaks[is_many][i] =
-          static_cast<double>(sweep::measure([&] { commands[i].run(m.path()); }).memory);
+      peaks[is_many][i] = peak_of([&] { commands[i].run(m.path()); });
   }
   for (std::size_t i = 0; i < std::size(commands); ++i) {
     const double each = (peaks[1][i] - peaks[0][i]) / (many - few);
