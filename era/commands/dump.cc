@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // era_dump: prints metadata as XML.
+#include <functional>
+
 #include "era/commands/command_line.h"
 #include "era/commands/finding_text.h"
 #include "era/commands/output.h"
@@ -54,7 +56,8 @@ class dumping {
       groups_.add(std::move(f));
     };
     const auto m = open_metadata(queue, device_, source_of(chosen_), sink);
-    if (m && !damaged_ && write(*m, loss_policy::refuse, sink).is_complete) return exit_success;
+    if (m && !damaged_ && write(*m, loss_policy::refuse, sink, [](const copy_result&) {}))
+      return exit_success;
     groups_.flush();
     if (!foreign_)
       line_.say(
@@ -69,26 +72,31 @@ class dumping {
     repair_options given = chosen_.given;
     given.from = source_of(chosen_);
     const metadata saved = words.salvage(given, [] {});
-    words.sum_up(saved, write(saved, loss_policy::assume_written, ignore_findings).assumed);
+    // The summary may read the metadata, too: it has to be held till then.
+    const auto sum_up = [&](const copy_result& copied) { words.sum_up(saved, copied.assumed); };
+    write(saved, loss_policy::assume_written, ignore_findings, sum_up);
     return exit_success;
   }
 
-  // Damage leaves nothing of the output behind.
-  copy_result write(const metadata& m, loss_policy policy, const finding_sink& sink) const {
+  // Returns false at damage, which leaves nothing of the output behind. copied: called before the
+  // output is whole.
+  bool write(const metadata& m, loss_policy policy, const finding_sink& sink,
+             const std::function<void(const copy_result&)>& copied) const {
     output out(chosen_.output);
     xml::compressor packed(
         xml::compression_by_name(chosen_.output), [&](std::string_view text) { out.write(text); },
         chosen_.output);
     xml_writer writer(form_of(chosen_), [&](std::string_view text) { packed.write(text); });
     const copy_form form = chosen_.logical ? copy_form::logical : copy_form::as_it_is;
-    const copy_result copied =
+    const copy_result result =
         copy_metadata(m, device_, form, policy, writer, sink, [](std::uint64_t) {});
-    if (!copied.is_complete) return copied;
+    if (!result.is_complete) return false;
+    copied(result);
     pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
     require_still_held(queue, device_, m);
     packed.finish();
     out.commit();
-    return copied;
+    return true;
   }
 
   command_line& line_;

@@ -101,7 +101,7 @@ class invalidation {
     // Without a superblock, there may have been later eras.
     if (saved.lost.searched && !given.current_era &&
         *chosen_.written_since > saved.current_era.value)
-      throw pd::device_error(fmt::format(
+      throw pd::invalid_input(fmt::format(
           "{}: nothing is listed: era {} may have begun, and the newest that is found is {}; give "
           "the current era with --current-era",
           device_.path(), *chosen_.written_since, saved.current_era));
@@ -120,7 +120,7 @@ class invalidation {
   // it yet. A later one was noted of other metadata.
   void require_possible_era(era_nr current) const {
     if (*chosen_.written_since <= std::uint64_t{current.value} + 1) return;
-    throw pd::device_error(fmt::format(
+    throw pd::invalid_input(fmt::format(
         "{}: nothing is listed: era {} cannot have begun, since the current era is {}; if the "
         "metadata was made anew after that era was noted, all blocks count as changed",
         device_.path(), *chosen_.written_since, current));
@@ -133,7 +133,7 @@ class invalidation {
       case list_unit::byte: break;
     }
     if (m.block_size > std::numeric_limits<std::uint64_t>::max() / 512 / max_origin_blocks)
-      throw pd::device_error("blocks of this size cannot be counted in bytes; use --unit sector");
+      throw pd::invalid_input("blocks of this size cannot be counted in bytes; use --unit sector");
     return std::uint64_t{m.block_size} * 512;
   }
 
@@ -143,7 +143,7 @@ class invalidation {
     const std::uint64_t size = *chosen_.device_size;
     const std::uint64_t blocks = size / m.block_size + (size % m.block_size != 0);
     if (blocks != m.nr_blocks)
-      throw pd::device_error(fmt::format(
+      throw pd::invalid_input(fmt::format(
           "{}: --device-size {} cannot be: it makes {} blocks of {} sectors, and the metadata has "
           "{}",
           device_.path(), size, blocks, m.block_size, m.nr_blocks));

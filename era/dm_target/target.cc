@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "era/text/printable.h"
+#include "persistent-data/format/bits.h"
 #include "persistent-data/transaction/bitset.h"
 
 namespace era {
@@ -74,7 +75,7 @@ void target::require_resumed() const {
 
 bool target::are_marked(origin_range blocks) const noexcept {
   bool all = true;
-  pd::bitset::for_each_word(blocks, [&](std::uint64_t word, std::uint64_t mask) {
+  pd::for_each_word(blocks, [&](std::uint64_t word, std::uint64_t mask) {
     all = all && (marks_[word].load(std::memory_order_acquire) & mask) == mask;
   });
   return all;
@@ -82,7 +83,7 @@ bool target::are_marked(origin_range blocks) const noexcept {
 
 void target::set_marked(origin_range blocks) noexcept {
   std::uint64_t new_marks = 0;
-  pd::bitset::for_each_word(blocks, [&](std::uint64_t word, std::uint64_t mask) {
+  pd::for_each_word(blocks, [&](std::uint64_t word, std::uint64_t mask) {
     const std::uint64_t before = marks_[word].fetch_or(mask, std::memory_order_release);
     new_marks += static_cast<std::uint64_t>(std::popcount(mask & ~before));
   });

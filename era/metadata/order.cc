@@ -26,16 +26,16 @@ class order_checker {
         array_(m, device, fold_what::era_array_only, policy),
         reader_(m, device, policy) {}
 
-  compared_stripe check(std::uint64_t stripe) {
+  compared_stripe check(std::uint64_t stripe, era_nr newest) {
     compared_stripe result;
     auto& found = result.wrong;
     const auto eras = array_.fold(stripe, result.findings);
     const auto compare = [&](const write_evidence& e) {
       // An impossible era is damage of another class.
-      if (e.from == nullptr || e.era.value == 0) return;
+      if (e.era.value == 0) return;
       if (const auto wrong = compare_with(eras, e, stripe)) found.push_back(*wrong);
     };
-    reader_.read(stripe, fold_what::writesets_only, compare, result.findings);
+    reader_.read_older(stripe, newest, compare, result.findings);
     std::sort(found.begin(), found.end(), [](const out_of_order& a, const out_of_order& b) {
       return std::tuple(a.where.era, a.block) < std::tuple(b.where.era, b.block);
     });
@@ -88,7 +88,7 @@ void find_out_of_order(const metadata& m, const pd::block_device& device, loss_p
     if (newest[s] > oldest) suspects.push_back(s);
   const auto new_worker = [&] {
     return [&, checker = order_checker(m, device, policy)](std::size_t i) mutable {
-      return checker.check(suspects[i]);
+      return checker.check(suspects[i], newest[suspects[i]]);
     };
   };
   pd::in_order(device.nr_workers(), suspects.size(), new_worker,

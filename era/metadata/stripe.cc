@@ -56,19 +56,25 @@ void stripe_reader::read(std::uint64_t stripe, fold_what what, const evidence_si
   const std::uint64_t first = stripe * array_blocks_per_stripe;
   const pd::range of_array{first,
                            std::min(first + array_blocks_per_stripe, metadata_.eras.nr_blocks())};
-  if (what != fold_what::writesets_only)
-    for (std::uint64_t i = of_array.begin; i < of_array.end; ++i)
-      positions_.push_back({&metadata_.eras, metadata_.place_of(part::era_array), i});
-  if (what != fold_what::era_array_only)
+  for (std::uint64_t i = of_array.begin; i < of_array.end; ++i)
+    positions_.push_back({&metadata_.eras, metadata_.place_of(part::era_array), i});
+  if (what == fold_what::everything)
     for (const std::uint32_t i : metadata_.writesets_at(stripe)) want(metadata_.writesets[i]);
   read_wanted();
   if (policy_ != loss_policy::assume_written) return;
-  if (what != fold_what::writesets_only) add_stray_eras(of_array);
-  if (what != fold_what::era_array_only) {
-    add_stray_bits();
-    add_ranges();
-  }
-  if (what == fold_what::everything) add_eras_anywhere();
+  add_stray_eras(of_array);
+  if (what != fold_what::everything) return;
+  add_stray_bits();
+  add_ranges();
+  add_eras_anywhere();
+}
+
+void stripe_reader::read_older(std::uint64_t stripe, era_nr than, const evidence_sink& sink,
+                               std::vector<finding>& findings) {
+  begin(stripe, stripe_blocks(metadata_, stripe), sink, findings);
+  for (const std::uint32_t i : metadata_.writesets_at(stripe))
+    if (const writeset& ws = metadata_.writesets[i]; ws.era < than) want(ws);
+  read_wanted();
 }
 
 void stripe_reader::read_writeset(era_nr era, pd::range same_era, std::uint64_t stripe,

@@ -31,8 +31,7 @@ enum class loss_policy {
 
 enum class fold_what {
   everything,
-  era_array_only,  // as far as writesets have been digested
-  writesets_only
+  era_array_only  // as far as writesets have been digested
 };
 
 // For one thread; borrows the metadata and the device.
@@ -44,6 +43,10 @@ class stripe_reader {
   // it returns. Adds findings if the policy is to refuse.
   using evidence_sink = std::function<void(const write_evidence&)>;
   void read(std::uint64_t stripe, fold_what, const evidence_sink&, std::vector<finding>& findings);
+
+  // The same of the bitsets alone that are of older eras; without what stands for other losses.
+  void read_older(std::uint64_t stripe, era_nr than, const evidence_sink&,
+                  std::vector<finding>& findings);
 
   // The same of one writeset: of the bits of all that are of this era, which are those with indices
   // [same_era.begin, same_era.end).

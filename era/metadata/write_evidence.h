@@ -8,21 +8,21 @@
 #include <span>
 
 #include "era/metadata/raise.h"
+#include "persistent-data/format/bits.h"
 
 namespace era {
 
 struct array_position;
 
-// About origin blocks from first on, none past the stripe's end. One of eras, words and size is
+// About origin blocks from `first` on, none past the stripe's end. One of eras, words and size is
 // set.
 struct write_evidence {
-  std::uint32_t first = 0;           // counted from the stripe's first block
-  std::span<const pd::le32> eras{};  // the last era of each
-  std::span<const pd::le64>
-      words{};             // a bit for each, from the stripe's first on: written in `era`
-  std::uint32_t size = 0;  // so many were written in `era`
-  era_nr era{};
-  bool is_assumed = false;  // the truth is that, or older
+  std::uint32_t first = 0;            // counted from the stripe's first block
+  std::span<const pd::le32> eras{};   // the last era of each block
+  std::span<const pd::le64> words{};  // a bit for each block from the stripe's first on
+  std::uint32_t size = 0;             // a number of blocks
+  era_nr era{};                       // the blocks of words or size were written in it
+  bool is_assumed = false;            // the truth is that, or older
   const array_position* from = nullptr;
 };
 
@@ -42,14 +42,9 @@ template <class Word>
 void set_listed(std::span<Word> words, const write_evidence& e) {
   for (std::size_t w = 0; w < std::min(words.size(), e.words.size()); ++w)
     words[w] = words[w] | e.words[w];
-  const std::uint64_t end = std::uint64_t{e.first} + e.size;
-  for (std::uint64_t at = e.first; at < end;) {
-    const std::uint64_t low = at % bits_per_word;
-    const std::uint64_t n = std::min<std::uint64_t>(end - at, bits_per_word - low);
-    const std::uint64_t ones = n == bits_per_word ? ~std::uint64_t{0} : (std::uint64_t{1} << n) - 1;
-    words[at / bits_per_word] = words[at / bits_per_word] | ones << low;
-    at += n;
-  }
+  const origin_range listed{e.first, std::uint64_t{e.first} + e.size};
+  pd::for_each_word(listed,
+                    [&](std::uint64_t w, std::uint64_t mask) { words[w] = words[w] | mask; });
 }
 
 }  // namespace era

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "persistent-data/format/bits.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/format/strong.h"
 #include "persistent-data/transaction/array.h"
@@ -64,17 +65,6 @@ class bitset {
 
   static std::uint64_t words_for(std::uint64_t nr_bits) {
     return nr_bits / word_bits + (nr_bits % word_bits != 0);
-  }
-
-  // Calls use(word, mask) for each word that a range of bits touches, in any unit that has bits;
-  // mask has the bits of the range in that word, and is not 0.
-  template <class Bits = range, class Use>
-  static void for_each_word(Bits bits, Use use) {
-    for (std::uint64_t b = bits.begin; b < bits.end;) {
-      const std::uint64_t word = b / word_bits, end = std::min(bits.end, (word + 1) * word_bits);
-      use(word, ~std::uint64_t{0} >> (word_bits - (end - b)) << b % word_bits);
-      b = end;
-    }
   }
 
   // Calls use(part) for the part of a range of bits in each bitset block that the range touches.

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "persistent-data/format/bits.h"
 #include "persistent-data/format/strong.h"
 #include "persistent-data/write/array_builder.h"
 
@@ -22,13 +23,10 @@ class bitset_builder {
   // Not before the end of an earlier run.
   void set(range bits) {
     assert(bits.begin >= words_.size() * word_bits);
-    for (std::uint64_t at = bits.begin; at < bits.end;) {
-      fill_up_to(at / word_bits);
-      const std::uint64_t low = at % word_bits;
-      const std::uint64_t n = std::min(bits.end - at, word_bits - low);
-      word_ |= (n == word_bits ? ~std::uint64_t{0} : (std::uint64_t{1} << n) - 1) << low;
-      at += n;
-    }
+    for_each_word(bits, [this](std::uint64_t word, std::uint64_t mask) {
+      fill_up_to(word);
+      word_ |= mask;
+    });
   }
 
   // The words from one on that is not before the end of an earlier run.
