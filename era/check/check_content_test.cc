@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "era/format/writeset.h"
-#include "era/testing/repaired.h"
+#include "era/testing/image_builder.h"
 #include "persistent-data/format/btree_node.h"
 
 namespace era {
@@ -19,14 +19,13 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-metadata_description small() {
+// In order: writesets of eras 3 and 4, and eras up to 2 in the array.
+metadata_description ordered() {
   metadata_description d;
   d.nr_blocks = 3000;
   d.current_era = 5;
   d.era_of = [](std::uint64_t i) { return static_cast<std::uint32_t>(i % 3); };
-  d.archived = {{3, 3000, [](std::uint64_t i) { return i < 10; }},
-                {4, 1000, [](std::uint64_t i) { return i > 990; }}};
-  d.current = {5, 3000, [](std::uint64_t i) { return i == 7; }};
+  d.archived = {{3, 3000, [](std::uint64_t i) { return i < 10; }}, {4, 1000}};
   return d;
 }
 
@@ -44,7 +43,7 @@ std::vector<finding> findings_of(const built_metadata& built,
 }
 
 TEST(CheckContent, FindsErasPastTheCurrentOne) {
-  metadata_description d = small();
+  metadata_description d = ordered();
   d.era_of = [](std::uint64_t i) { return i == 1020 ? 9u : i == 1030 ? 6u : 1u; };
   const auto c = findings_of(built_metadata(d));
   ASSERT_EQ(c.size(), 1u);
@@ -55,7 +54,7 @@ TEST(CheckContent, FindsErasPastTheCurrentOne) {
 }
 
 TEST(CheckContent, FindsBitsPastAWritesetsEnd) {
-  built_metadata built(small());
+  built_metadata built(ordered());
   const pd::block_nr root{built.read_superblock().writeset_tree_root};
   const pd::block tree = built.read(root);
   const pd::block_nr bitset_root{pd::node_view(tree).value<writeset_value>(1).root};
@@ -73,7 +72,7 @@ TEST(CheckContent, FindsBitsPastAWritesetsEnd) {
 
 // The kernel would write era 3 over era 4. Only those bits count that the array outdoes.
 TEST(CheckContent, FindsWritesetsThatDigestionWouldWriteOverNewerEras) {
-  metadata_description d = small();
+  metadata_description d = ordered();
   d.nr_blocks = 40'000;
   d.archived[0] = {3, 40'000, [](std::uint64_t i) { return i < 10 || i == 39'999; }};
   d.era_of = [](std::uint64_t i) { return i == 5 || i == 39'999 ? 4u : i == 20 ? 5u : 1u; };
@@ -94,13 +93,13 @@ TEST(CheckContent, FindsWritesetsThatDigestionWouldWriteOverNewerEras) {
 }
 
 TEST(CheckContent, AnEraOfTheArrayThatNoWritesetListsIsInOrder) {
-  metadata_description d = small();
+  metadata_description d = ordered();
   d.era_of = [](std::uint64_t i) { return i == 20 ? 5u : 1u; };
   EXPECT_THAT(findings_of(built_metadata(d)), IsEmpty());
 }
 
 TEST(CheckContent, ReturnsTheNewestEraOfEachStripe) {
-  metadata_description d = small();
+  metadata_description d = ordered();
   d.nr_blocks = 40'000;
   d.era_of = [](std::uint64_t i) { return i == 39'999 ? 4u : i == 3 ? 2u : 0u; };
   std::vector<era_nr> newest;
@@ -109,7 +108,7 @@ TEST(CheckContent, ReturnsTheNewestEraOfEachStripe) {
 }
 
 TEST(CheckContent, ReportsABlockThatCannotBeUsed) {
-  built_metadata built(small());
+  built_metadata built(ordered());
   const pd::block tree = built.read({built.read_superblock().era_array_root});
   built.write(pd::node_view(tree).child(1), pd::block{});
   const auto f = findings_of(built);

@@ -19,6 +19,7 @@ namespace era {
 namespace {
 
 using era::test::built_metadata;
+using era::test::change;
 using era::test::metadata_description;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -46,15 +47,6 @@ checked check(const built_metadata& built, check_scope scope = {},
   result.summary =
       check_metadata(device, scope, [&](finding f) { result.findings.push_back(std::move(f)); });
   return result;
-}
-
-// Changes a block and makes its checksum right again.
-template <class Change>
-void change(built_metadata& built, const pd::block_kind& kind, std::uint64_t where, Change how) {
-  pd::block b = built.read({where});
-  how(b);
-  pd::prepare_for_write(kind, b, {where});
-  built.write({where}, b);
 }
 
 TEST(Check, FindsNothingInWhatIsRight) {

@@ -215,6 +215,41 @@ TEST_F(RestoreByHand, RefusesAWritesetThatTheArrayOutdoes) {
   EXPECT_EQ(findings_in(output.path()), "");
 }
 
+// The device loses an array block between the writing and the comparison.
+TEST(Restore, FailsIfItCannotReadBackWhatItCompares) {
+  scratch_device disk(200);
+  pd::test::faulty_device device(disk);
+  const auto open_damaged = [&] {
+    for (std::uint64_t b = 1; b < disk.nr_blocks(); ++b)
+      if (pd::identify(disk[{b}], {b}) == &pd::array_block_kind) disk.damage_block({b});
+    return std::make_unique<pd::block_device>(disk.path(), pd::access::shared);
+  };
+  metadata_builder builder(
+      [&](std::uint64_t) {
+        return output_target{"disk", false, disk.nr_blocks(), [&] { return device.make_queue(); },
+                             open_damaged};
+      },
+      [] {});
+  builder.begin_superblock({128, 10, {5}});
+  builder.begin_writeset({3}, 10);
+  builder.bits({0, 10}, true);
+  builder.end_writeset();
+  builder.begin_era_array();
+  builder.eras({0, 10}, {4});
+  builder.end_era_array();
+  builder.end_superblock();
+  try {
+    builder.commit();
+    FAIL() << "it is committed";
+  } catch (const pd::device_error& e) {
+    EXPECT_NE(std::string(e.what()).find("era array: cannot be read back as it was written"),
+              std::string::npos)
+        << e.what();
+  }
+  EXPECT_EQ(builder.abandon(), output_state::unformatted);
+  EXPECT_TRUE(pd::is_zero(disk[superblock_location]));
+}
+
 TEST_F(RestoreByHand, KeepsTheUuid) {
   const std::string uuid = "uuid=\"01234567-89ab-cdef-0123-456789abcdef\"";
   std::string xml = document(array);

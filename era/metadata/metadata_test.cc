@@ -41,10 +41,8 @@ metadata_description described() {
 
 template <class Change>
 void change_superblock(built_metadata& built, Change how) {
-  pd::block b = built.read(superblock_location);
-  how(b.as<superblock>());
-  pd::prepare_for_write(superblock_kind, b, superblock_location);
-  built.write(superblock_location, b);
+  era::test::change(built, superblock_kind, superblock_location.value,
+                    [&](pd::block& b) { how(b.as<superblock>()); });
 }
 
 TEST(Metadata, ListsWritesetsByEraWithTheCurrentOneLast) {

@@ -50,4 +50,13 @@ class built_metadata {
   std::string path_;
 };
 
+// Changes a block and makes its checksum right again.
+template <class Change>
+void change(built_metadata& m, const pd::block_kind& kind, std::uint64_t where, Change how) {
+  pd::block b = m.read({where});
+  how(b);
+  pd::prepare_for_write(kind, b, {where});
+  m.write({where}, b);
+}
+
 }  // namespace era::test

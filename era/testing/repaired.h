@@ -25,13 +25,4 @@ void lose(built_metadata&, std::uint64_t block);
 // The leaf's value i, which must be a le64.
 std::uint64_t leaf_value(const built_metadata&, std::uint64_t node, std::uint32_t i);
 
-// Changes a block and makes its checksum right again.
-template <class Change>
-void change(built_metadata& m, const pd::block_kind& kind, std::uint64_t block, Change how) {
-  pd::block b = m.read({block});
-  how(b);
-  pd::prepare_for_write(kind, b, {block});
-  m.write({block}, b);
-}
-
 }  // namespace era::test

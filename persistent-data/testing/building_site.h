@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "persistent-data/read/array_map.h"
+#include "persistent-data/testing/counts.h"
 #include "persistent-data/testing/faulty_device.h"
 #include "persistent-data/write/block_writer.h"
 
@@ -33,6 +34,12 @@ struct building_site {
       for (const Value& v : array_values<Value>(b)) values.push_back(v);
     }
     return values;
+  }
+
+  // The count of each block, in a sound space map.
+  std::vector<std::uint32_t> counts(const disk_sm_root& root) {
+    queue->drain_and_flush();
+    return counts_on(disk, root);
   }
 
   scratch_device disk;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Trees, arrays and bitsets against simple models, over commits, reopening and shared roots; after
-// each commit the reading half finds exactly the references that the space map counts.
+// each commit the readers find exactly the references that the space map counts.
 #include "persistent-data/transaction/transaction.h"
 
 #include <gtest/gtest.h>
@@ -12,8 +12,7 @@
 #include <vector>
 
 #include "persistent-data/format/errors.h"
-#include "persistent-data/read/array_map.h"
-#include "persistent-data/read/space_map_reader.h"
+#include "persistent-data/testing/counts.h"
 #include "persistent-data/testing/recording_store.h"
 #include "persistent-data/transaction/array.h"
 #include "persistent-data/transaction/bitset.h"
@@ -55,28 +54,14 @@ class Transaction : public ::testing::Test {
     tx_ = std::make_unique<transaction>(store_, 64, disk_[{0}].as<roots>().counts);
   }
 
-  // The committed trees (of so many bytes a value) and arrays, as the reading half sees them.
-  void validate(std::vector<std::pair<block_nr, std::uint32_t>> trees,
-                std::vector<std::pair<block_nr, std::uint64_t>> arrays = {}) {
-    const block_device device = disk_.open();
-    read_queue queue(device.make_engine(), device.nr_blocks());
-    reference_counter counter(device.nr_blocks(), reference_counter::counting::yes);
-    btree_walk walk(queue, counter);
-    const block_error_sink sink = [](const block_error& d) {
-      ADD_FAILURE() << "block " << d.block.value << ": " << d.error.text;
-    };
-    btree_events events{[](block_nr, const node_view&) {}, [](range) {}, sink};
-    bool first = true;
-    const auto next = [&] {
-      if (!first) counter.next_view();
-      first = false;
-    };
-    for (const auto& [root, value_size] : trees) next(), walk.walk({}, root, value_size, events);
-    for (const auto& [root, size] : arrays) next(), map_array(walk, {}, root, size, 4, sink);
-    next();
-    const space_map counts = read_space_map(walk, disk_[{0}].as<roots>().counts, sink);
-    for (std::uint64_t b = 0; b < device.nr_blocks(); ++b)
-      ASSERT_EQ(*counts.count({b}), counter.references({b})) << "block " << b;
+  // The committed trees, with the size of their values, and arrays, with their sizes, are sound,
+  // and their references are counted exactly.
+  void validate(const std::vector<std::pair<block_nr, std::uint32_t>>& trees,
+                const std::vector<std::pair<block_nr, std::uint64_t>>& arrays = {}) {
+    std::vector<test::expected_root> all;
+    for (const auto& [root, value_size] : trees) all.push_back({root, value_size, 0});
+    for (const auto& [root, size] : arrays) all.push_back({root, 0, size});
+    expect_exact_counts(disk_, disk_[{0}].as<roots>().counts, all);
   }
 
   scratch_device disk_;
@@ -289,15 +274,8 @@ TEST_F(Transaction, CountsOfThreeAndMoreAreInATree) {
   commit();
   reopen();
   for (std::size_t i = 0; i < blocks.size(); ++i) ASSERT_EQ(tx_->counts().count(blocks[i]), i + 1);
-  const auto damaged = [](const block_error& d) { ADD_FAILURE() << d.error.text; };
-  {
-    const block_device device = disk_.open();
-    read_queue queue(device.make_engine(), device.nr_blocks());
-    reference_counter counter(device.nr_blocks(), reference_counter::counting::yes);
-    btree_walk walk(queue, counter);
-    const space_map counts = read_space_map(walk, disk_[{0}].as<roots>().counts, damaged);
-    for (std::size_t i = 0; i < blocks.size(); ++i) EXPECT_EQ(counts.count(blocks[i]), i + 1);
-  }
+  const auto counts = test::counts_on(disk_, disk_[{0}].as<roots>().counts);
+  for (std::size_t i = 0; i < blocks.size(); ++i) EXPECT_EQ(counts[blocks[i].value], i + 1);
   for (std::size_t i = 0; i < blocks.size(); ++i)
     while (tx_->counts().decrement(blocks[i]) > 0) {
     }
