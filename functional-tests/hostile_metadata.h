@@ -70,7 +70,7 @@ class hostile_metadata {
     pd::test::reseal<era::superblock>(era::superblock_kind, image_.blocks()[0], {0}, change);
   }
 
-  // Of the space map: the one bitmap that the images have.
+  // The one bitmap of the space map that the images have.
   template <class Change>
   void bitmap(Change change) {
     const auto& root = image_.blocks()[0].as<era::superblock>().space_map;

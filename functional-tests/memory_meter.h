@@ -28,7 +28,7 @@ inline std::size_t start() {
   return live;
 }
 
-// What was in use at the peak beyond what was at the start.
+// Returns the peak of memory in use less the memory in use at the start.
 inline std::size_t peak_since(std::size_t started) {
   const std::size_t peak = highest;
   return peak > started ? peak - started : 0;

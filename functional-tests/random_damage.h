@@ -75,8 +75,8 @@ class random_damage {
     damaged_.clear();
   }
 
-  // What the user tells a repair of the last damage: without a superblock the geometry, and in half
-  // of these cases the current era.
+  // The user's options for a repair of the last damage: without a superblock the geometry, and in
+  // half of these cases the current era.
   era::repair_options given() const {
     era::repair_options given;
     if (has_superblock_) return given;

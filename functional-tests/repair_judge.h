@@ -90,7 +90,7 @@ class repair_judge {
   // Without a superblock and without --current-era, eras end at the newest that any block names.
   void set_era_is_known(bool is_known) noexcept { era_is_known_ = is_known; }
 
-  // Of the last repair: origin blocks whose era is newer than it was, and what was assumed.
+  // The last repair's origin blocks whose era is newer than it was, and what was assumed.
   std::size_t added() const noexcept { return added_; }
   const std::string& assumptions() const noexcept { return assumptions_; }
 

@@ -50,7 +50,8 @@ inline void tell_case_on_death() {
     for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) std::signal(signal, last_words);
 }
 
-// What this process has read so far, by read calls of any kind; 0 if the system does not count.
+// Returns the bytes that this process has read so far, by read calls of any kind; 0 if the system
+// does not count them.
 inline std::uint64_t bytes_read() {
   static const int fd = ::open("/proc/self/io", O_RDONLY | O_CLOEXEC);
   char text[64] = {};

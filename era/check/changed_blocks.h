@@ -11,9 +11,9 @@
 
 namespace era {
 
-// First superblock, trees and reference counts are checked, without
-// which a pointer to an outdated block would go unnoticed; then the list is made. Findings are
-// those that matter to it.
+// Checks superblock, trees and reference counts first, then makes the list. Without the reference
+// counts, a pointer to an outdated block would go unnoticed. Reports only findings that matter to
+// the list.
 class changed_blocks {
  public:
   // Throws device_error.
@@ -26,7 +26,7 @@ class changed_blocks {
   // have been cut off that the list lacks. A repair has to look.
   bool has_doubts() const noexcept { return has_doubts_; }
 
-  // Nothing: damage was found, now or before, and there is no list.
+  // Returns nullopt if damage was found, now or before.
   std::optional<listed_blocks> list(const era_window&);
 
  private:

@@ -43,8 +43,8 @@ class era_metadata {
   // By any thread.
   std::uint64_t nr_commits() const noexcept { return nr_commits_; }
 
-  // Begins an era for a device that is resumed with so many blocks. If there is too little room it
-  // is made, by digestion.
+  // Begins an era for a device that is resumed with nr_blocks blocks. If there is not enough room,
+  // it makes room by digestion.
   void begin_era_of(std::uint32_t nr_blocks);
   // Archives the current writeset and begins the next era.
   void begin_era();
@@ -61,7 +61,7 @@ class era_metadata {
   // One step, as target::digest() explains it; commits nothing. Returns false if there is no
   // archived writeset.
   bool digest();
-  // The same for so many steps, and commits. Returns how many were done.
+  // Does up to `steps` of these, and commits. Returns how many were done.
   std::uint64_t digest_and_commit(std::uint64_t steps);
 
  private:

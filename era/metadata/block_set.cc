@@ -89,7 +89,7 @@ origin_range block_set::blocks(std::size_t stripe) const {
   return blocks_of_stripe(stripe, nr_blocks_);
 }
 
-// Of the one that reaches the end of a stripe.
+// The run that reaches the end of a stripe.
 std::uint64_t block_set::end_of_run(std::size_t stripe) const {
   std::uint64_t end = blocks(stripe).end;
   while (++stripe < stripes_.size()) {
@@ -126,7 +126,7 @@ std::span<const origin_range> block_set::runs(std::size_t stripe,
   } else {
     std::for_each(kept.begin(), kept.end(), take);
   }
-  // What came over from the stripe before was begun there.
+  // A run that continues from the stripe before was begun there.
   const bool begun = chosen.leading_ > 0 && stripe > 0 && stripes_[stripe - 1].goes_on_;
   const auto own = std::span(buffer).subspan(begun ? 1 : 0);
   if (chosen.goes_on_ && !own.empty()) own.back().end = end_of_run(stripe);

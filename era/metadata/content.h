@@ -32,8 +32,8 @@ struct array_position {
 // The newest of the eras; 0 if there are none.
 era_nr newest_era(std::span<const pd::le32> eras);
 
-// Returns what is wrong with a sound block of the era array: eras that have not been yet. Nothing
-// can be said of when those origin blocks were written.
+// Returns a finding if a sound block of the era array has eras newer than the current one. The
+// eras of those origin blocks are then unknown.
 std::optional<finding> find_future_eras(const array_position&, const pd::block&, era_nr current);
 
 // Positions that a caller reads at once if there may be millions of writesets.
@@ -44,11 +44,10 @@ class content_reader {
  public:
   explicit content_reader(const pd::block_device&);
 
-  // Reads the blocks at the positions as one batch. look: called for each position, with its place
-  // among them: with its block if the shape of that is sound, in the order of arrival, or with
-  // nullptr; it may return what is wrong with the content. That and all damage is added to findings
-  // in the order of positions. Blocks that an array's map has lost are no findings here: they were
-  // reported with the map.
+  // Reads the blocks at the positions as one batch, and calls look(k, block) for each position k,
+  // in the order of arrival. block is nullptr if it cannot be read or its shape is wrong. look may
+  // return what is wrong with the content. Adds that and all damage to findings, in the order of
+  // positions. Blocks that an array's map has lost were reported with the map, and are not again.
   using visitor = std::function<std::optional<finding>(std::size_t k, const pd::block*)>;
   void read(std::span<const array_position> positions, const visitor& look,
             std::vector<finding>& findings);

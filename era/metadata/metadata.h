@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Metadata, live or a snapshot: where its writesets and its era array lie, and what stands for what
-// is lost of them. Sound metadata is salvaged metadata without losses. stripe.h reads the
-// content of the arrays.
+// Metadata, live or a snapshot: the places of its writesets and its era array, and its losses.
+// Sound metadata is salvaged metadata without losses. stripe.h reads the content of the arrays.
 //
 //   open_metadata, check_metadata -> metadata without losses, if no damage was reported
 //   salvage_metadata              -> metadata with losses
@@ -42,7 +41,7 @@ static_assert(sizeof(writeset) == 40);  // hostile metadata may have four millio
 struct metadata {
   source from = source::live;
   pd::block_nr location;   // of the superblock that it was opened with
-  std::uint32_t csum = 0;  // of that
+  std::uint32_t csum = 0;  // of that superblock
   std::uint32_t block_size = 0, nr_blocks = 0;
   era_nr current_era;
   uuid_bytes uuid{};
@@ -65,38 +64,38 @@ struct metadata {
   // of all bitsets are as many as the device has: a loop over stripes and these is bounded by that.
   std::span<const std::uint32_t> writesets_at(std::uint64_t stripe) const noexcept;
 
-  // Must be called once, after writesets or losses have been changed: sorts them, and notes as lost
-  // what no bitset has a block for.
+  // Must be called once, after writesets or losses have been changed: sorts them, and records bits
+  // without a bitset block as lost.
   void resolve();
 };
 
-// Throws device_error where the live superblock says that none is held.
+// Throws device_error if the live superblock says that no snapshot is held.
 void require_snapshot(const pd::block_device&, const superblock& live);
 
-// Reads a superblock. On a live device it may be read torn: where may_be_torn is set, it is read
-// again a few times when its checksum fails. Findings: what is wrong with it; nothing is returned
-// where it cannot be used at all.
+// Reads a superblock, and reports what is wrong with it as findings. Returns nullopt if it cannot
+// be used at all. On a live device a read may be torn: if may_be_torn, it is read again up to 10
+// times while its checksum fails.
 std::optional<superblock> read_superblock(pd::read_queue&, std::uint64_t nr_metadata_blocks,
                                           pd::block_nr where, bool may_be_torn,
                                           const finding_sink&);
 
-// Reads the snapshot's superblock, which the live one points to.
+// Reads the snapshot's superblock, to which the live one points.
 std::optional<superblock> read_snapshot_superblock(pd::read_queue&,
                                                    std::uint64_t nr_metadata_blocks,
                                                    const superblock& live, const finding_sink&);
 
-// Walks the trees below a superblock. Damage goes to the sink: each once, in the order in which it
-// is met. The counter of the walk must be in a view of its own.
+// Walks the trees below a superblock. The sink gets each damage once, in the order of the walk. The
+// counter of the walk must be in a view of its own.
 metadata map_metadata(pd::btree_walk&, source, pd::block_nr location, const superblock&,
                       const finding_sink&);
 
-// Superblock, then trees, for commands that want nothing else. Nothing where the superblock cannot
-// be used, which is a finding. Throws device_error.
+// Reads the superblock, then walks the trees, without reference counts. Returns nullopt, and
+// reports a finding, if the superblock cannot be used. Throws device_error.
 std::optional<metadata> open_metadata(pd::read_queue&, const pd::block_device&, source,
                                       const finding_sink&);
 
-// After all reading from a metadata snapshot: throws device_error where it is not held any more,
-// since what was read may then be anything. Does nothing for live metadata.
+// Must be called after all reading from a metadata snapshot: throws device_error if it is not held
+// any more, because its blocks may have been reused. Does nothing for live metadata.
 void require_still_held(pd::read_queue&, const pd::block_device&, const metadata&);
 
 }  // namespace era

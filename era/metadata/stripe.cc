@@ -5,8 +5,7 @@
 //    finding, an assumption or nothing, as the policy says.
 // 2. If losses are to be assumed, it adds what stands for them.
 // 3. The fold raises eras by evidence, and the filter sets bits. Assumptions are kept
-// apart;
-//    most stripes have none of it.
+//    apart; most stripes have none.
 #include "era/metadata/stripe.h"
 
 #include <algorithm>

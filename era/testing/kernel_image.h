@@ -26,7 +26,7 @@ class memory_image {
   memory_image& operator=(const memory_image&) = delete;
 
   const std::string& name() const noexcept { return name_; }
-  // What block_device opens.
+  // The path for block_device.
   const std::string& path() const noexcept { return path_; }
 
   // The image as it was unpacked; what is written here is what the library reads.

@@ -248,7 +248,7 @@ class tracked_device {
 // Blocks of the metadata device that something else holds, as far as the space map says.
 class occupied_blocks {
  public:
-  // Leaves so many free, or as few as there are.
+  // Leaves `left` blocks free, or fewer if fewer are free.
   occupied_blocks(recording_store& store, std::uint64_t left) : store_(store) {
     change([&](pd::counted_blocks& counts) {
       for (std::uint64_t free = counts.nr_blocks() - counts.nr_used(); free > left; --free) try {

@@ -29,7 +29,7 @@ constexpr std::uint32_t max_array_entries(std::uint32_t value_size) noexcept {
 }
 static_assert(max_array_entries(4) == 1018 && max_array_entries(8) == 509);
 
-// Array blocks that an array of so many values has.
+// Returns the number of array blocks of an array of nr_values values.
 constexpr std::uint64_t array_blocks_for(std::uint64_t nr_values,
                                          std::uint32_t value_size) noexcept {
   const std::uint32_t full = max_array_entries(value_size);
@@ -63,8 +63,8 @@ std::span<Value> array_values(block& b) noexcept {
           b.as<array_header>().nr_entries};
 }
 
-// Makes the block one of so many values, which are what its bytes happen to be, and returns them.
-// Whoever writes the block seals it.
+// Makes the block an array block of `size` values, and returns them; they are the bytes that were
+// there. The caller sets its checksum and location with prepare_for_write().
 template <class Value>
 std::span<Value> make_array_block(block& b, std::uint32_t nr_entries) noexcept {
   auto& header = b.as<array_header>();

@@ -14,7 +14,7 @@
 namespace persistent_data {
 
 // Borrows a block that holds a node which validate_node has accepted, or which make_empty() made.
-// Whoever writes the block seals it.
+// The caller sets its checksum and location with prepare_for_write().
 class node_editor {
  public:
   explicit node_editor(block& b) noexcept : bytes_(b.bytes.data()) {}

@@ -137,7 +137,7 @@ struct damage_log {
   std::string text() const;
 };
 
-// What the readers under test need, over a scratch device.
+// A scratch device with the readers under test.
 struct reader {
   explicit reader(const scratch_device& scratch, engine_choice engine = engine_choice::automatic)
       : device(scratch.path(), access::shared, engine),

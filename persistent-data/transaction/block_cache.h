@@ -26,7 +26,7 @@ using block_ptr = std::shared_ptr<cached_block>;
 // For one thread.
 class block_cache {
  public:
-  // Keeps about so many blocks; more only while they are in use.
+  // Keeps about this many blocks; more only while they are in use.
   block_cache(block_store&, std::size_t capacity);
 
   block_store& store() const noexcept { return store_; }

@@ -13,7 +13,7 @@
 
 namespace persistent_data {
 
-// Blocks of an array of so many values with its tree, for a forecast.
+// Returns the number of blocks of an array and its tree, for an estimate of space.
 std::uint64_t array_space_for(std::uint64_t nr_values, std::uint32_t value_size) noexcept;
 
 // Value is le32 or le64. Holds sixteen bytes an array block.

@@ -9,7 +9,7 @@
 
 namespace persistent_data {
 
-// Blocks that the space map of a device of so many blocks takes.
+// Returns the number of blocks that the space map of a device of this size takes.
 std::uint64_t space_map_space_for(std::uint64_t nr_blocks) noexcept;
 
 // After all else: counts what the writer has given out, and its own blocks. Nothing but the
