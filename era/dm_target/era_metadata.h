@@ -61,7 +61,7 @@ class era_metadata {
   // One step, as target::digest() explains it; commits nothing. Returns false if there is no
   // archived writeset.
   bool digest();
-  // Does up to `steps` of these, and commits. Returns how many were done.
+  // Calls digest() up to `steps` times, and commits. Returns the number of steps done.
   std::uint64_t digest_and_commit(std::uint64_t steps);
 
  private:

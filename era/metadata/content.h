@@ -45,7 +45,8 @@ class content_reader {
   explicit content_reader(const pd::block_device&);
 
   // Reads the blocks at the positions as one batch, and calls look(k, block) for each position k,
-  // in the order of arrival. block is nullptr if it cannot be read or its shape is wrong. look may
+  // in the order of arrival. block is nullptr if the map has lost it, it cannot be read, or its
+  // shape is wrong. look may
   // return what is wrong with the content. Adds that and all damage to findings, in the order of
   // positions. Blocks that an array's map has lost were reported with the map, and are not again.
   using visitor = std::function<std::optional<finding>(std::size_t k, const pd::block*)>;

@@ -73,8 +73,8 @@ struct metadata {
 void require_snapshot(const pd::block_device&, const superblock& live);
 
 // Reads a superblock, and reports what is wrong with it as findings. Returns nullopt if it cannot
-// be used at all. On a live device a read may be torn: if may_be_torn, it is read again up to 10
-// times while its checksum fails.
+// be used at all. On a live device a read may be torn: if may_be_torn, a superblock that cannot be
+// used is read up to 10 times.
 std::optional<superblock> read_superblock(pd::read_queue&, std::uint64_t nr_metadata_blocks,
                                           pd::block_nr where, bool may_be_torn,
                                           const finding_sink&);
