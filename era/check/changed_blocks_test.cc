@@ -53,6 +53,17 @@ TEST(ChangedBlocks, AreNotListedIfContentIsDamaged) {
   EXPECT_THAT(a.damaged, ElementsAre(part::era_array));
 }
 
+TEST(ChangedBlocks, AreNotReadAgainAfterDamage) {
+  built_metadata built(small_metadata());
+  lose(built, leaf_value(built, built.read_superblock().era_array_root, 1));
+  const pd::block_device device(built.path(), pd::access::exclusive);
+  int findings = 0;
+  changed_blocks changed(device, source::live, [&](const finding&) { ++findings; });
+  EXPECT_FALSE(changed.list({5, 99}));
+  EXPECT_FALSE(changed.list({5, 99}));
+  EXPECT_EQ(findings, 1);
+}
+
 TEST(ChangedBlocks, AreNotListedIfATreeIsDamaged) {
   built_metadata built(small_metadata());
   lose(built, built.read_superblock().writeset_tree_root);

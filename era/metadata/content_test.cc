@@ -74,6 +74,11 @@ TEST_F(Content, TellsDamageInTheOrderOfPositions) {
   EXPECT_EQ(a.findings[0].hidden, (pd::range{32'576, 39'000}));
   EXPECT_EQ(a.findings[1].where, place{part::era_array});
   EXPECT_EQ(a.findings[1].hidden, (pd::range{0, 1018}));
+
+  const answers reversed = read({of_array(0), of_array(1), of_writeset(1)});
+  ASSERT_EQ(reversed.findings.size(), 2u);
+  EXPECT_EQ(reversed.findings[0].where, place{part::era_array});
+  EXPECT_EQ(reversed.findings[1].where, (place{part::writeset, {6}}));
 }
 
 // The damage was reported with the map.

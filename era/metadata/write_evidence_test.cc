@@ -56,6 +56,10 @@ TEST(WriteEvidence, AddsToWhatIsListed) {
   set_listed(std::span(words), e);
   EXPECT_EQ(words[0], 5u);
   EXPECT_EQ(words[1], 2u);
+
+  set_listed(std::span(words), of_size(66, 1, {1}));
+  EXPECT_EQ(words[0], 5u);
+  EXPECT_EQ(words[1], 6u);
 }
 
 }  // namespace
