@@ -63,8 +63,8 @@ std::span<Value> array_values(block& b) noexcept {
           b.as<array_header>().nr_entries};
 }
 
-// Makes the block an array block of nr_entries values, and returns them. They are the bytes that were
-// there. The caller sets its checksum and location with prepare_for_write().
+// Makes the block an array block of nr_entries values, and returns them. They are the bytes that
+// were there. The caller sets its checksum and location with prepare_for_write().
 template <class Value>
 std::span<Value> make_array_block(block& b, std::uint32_t nr_entries) noexcept {
   auto& header = b.as<array_header>();
