@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "era/check/changed_blocks.h"
+#include "era/metadata/list_blocks.h"
 #include "era/metadata/stripe.h"
 #include "era/repair/salvage.h"
 #include "era/testing/block_roles.h"
@@ -57,32 +57,24 @@ class InvalidateSweep : public ::testing::TestWithParam<const char*> {
   // As era_invalidate --repair does it.
   blocks ask(const std::string& path, const era_window& window) {
     const pd::block_device device(path, pd::access::shared);
-    changed_blocks changed(device, source::live, [](const finding&) {});
-    auto listed = changed.has_doubts() ? std::nullopt : changed.list(window);
-    std::uint32_t nr_blocks = listed ? changed.opened()->nr_blocks : 0;
-    is_salvaged_ = !listed;
-    if (!listed) {
-      const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
-      const metadata saved = salvage_metadata(device, given_, ignored, [] {});
-      listed = list_blocks(saved, device, window, loss_policy::assume_written, ignore_findings);
-      nr_blocks = saved.nr_blocks;
-      EXPECT_EQ(count_assumed(saved, device), assumed_in_all_stripes(saved, device));
-      current_era_ = saved.current_era.value;
-    }
-    blocks result(nr_blocks);
+    const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
+    const metadata saved = salvage_metadata(device, given_, ignored, [] {});
+    const listed_blocks listed =
+        list_blocks(saved, device, window, loss_policy::assume_written, ignore_findings);
+    EXPECT_EQ(count_assumed(saved, device), assumed_in_all_stripes(saved, device));
+    current_era_ = saved.current_era.value;
+    blocks result(saved.nr_blocks);
     const run_formatter mark = [&](text_buffer&, std::span<const origin_range> runs) {
       for (const origin_range& r : runs)
         std::fill(result.begin() + static_cast<std::ptrdiff_t>(r.begin),
                   result.begin() + static_cast<std::ptrdiff_t>(r.end), true);
     };
-    print_runs(listed->blocks, 1, mark, [](std::string_view) {});
+    print_runs(listed.blocks, 1, mark, [](std::string_view) {});
     return result;
   }
 
   repair_options given_;
-  // Whether the last list was made of salvaged metadata, and that metadata's current era.
-  bool is_salvaged_ = false;
-  std::uint32_t current_era_ = 0;
+  std::uint32_t current_era_ = 0;  // of the metadata that was salvaged last
 };
 
 TEST_P(InvalidateSweep, MissesNoBlock) {
@@ -153,7 +145,7 @@ TEST_P(InvalidateSweep, MissesNoBlockIfSeveralAreDamaged) {
       const blocks listed = ask(image.path(), window);
       // era_invalidate refuses eras that cannot have begun, and those of which it cannot know.
       const bool is_unknown = !damage.has_superblock() && !given_.current_era;
-      const bool is_refused = is_salvaged_ && era > current_era_ + (is_unknown ? 0u : 1u);
+      const bool is_refused = era > current_era_ + (is_unknown ? 0u : 1u);
       if (!is_refused)
         for (std::size_t i = 0; i < truth.size(); ++i)
           missing += window.begin <= truth[i] && truth[i] < window.end &&

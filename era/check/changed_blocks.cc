@@ -16,10 +16,8 @@ changed_blocks::changed_blocks(const pd::block_device& device, source from, find
 }
 
 void changed_blocks::note(finding f) {
-  if (!f.fatal() || f.where.what == part::space_map) {
-    has_doubts_ = true;
-    return;
-  }
+  // Leaked blocks, or damage to the space map: no pointer leads to what is wrong.
+  if (!f.fatal() || f.where.what == part::space_map) return;
   damaged_ = true;
   sink_(std::move(f));
 }

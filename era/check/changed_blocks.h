@@ -22,10 +22,6 @@ class changed_blocks {
   // The metadata that is listed; nullopt if it could not be opened.
   const std::optional<metadata>& opened() const noexcept { return metadata_; }
 
-  // Leaked blocks, or damage to the space map: no pointer leads to what is wrong, but something may
-  // have been cut off that the list lacks. A repair has to look.
-  bool has_doubts() const noexcept { return has_doubts_; }
-
   // Returns nullopt if damage was found, now or before.
   std::optional<listed_blocks> list(const era_window&);
 
@@ -35,7 +31,7 @@ class changed_blocks {
   const pd::block_device& device_;
   finding_sink sink_;
   std::optional<metadata> metadata_;
-  bool damaged_ = false, has_doubts_ = false;
+  bool damaged_ = false;
 };
 
 }  // namespace era

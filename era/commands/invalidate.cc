@@ -57,32 +57,18 @@ class invalidation {
   int run() {
     require_other_output(device_, chosen_.output);
     read_progress shown(line_, device_, {.known_total = !chosen_.repair});
-    try {
-      return list(shown);
-    } catch (const needs_repair&) {
-      return list_salvaged(shown);
-    }
+    return chosen_.repair ? list_salvaged(shown) : list_sound(shown);
   }
 
  private:
-  // At the first damage, since a repair makes a report of its own.
-  struct needs_repair {};
-
-  int list(read_progress& shown) {
-    changed_blocks answer(device_, source_, [this](finding f) {
-      if (chosen_.repair) throw needs_repair();
-      groups_.add(std::move(f));
-    });
-    // A repair may find a later era than a superblock that is wrong.
-    if (answer.opened() && !chosen_.repair) require_possible_era(answer.opened()->current_era);
-    if (chosen_.repair && answer.has_doubts()) throw needs_repair();
+  int list_sound(read_progress& shown) {
+    changed_blocks answer(device_, source_, [this](finding f) { groups_.add(std::move(f)); });
+    if (answer.opened()) require_possible_era(answer.opened()->current_era);
     if (const auto listed = answer.list(window_)) {
-      require_possible_era(answer.opened()->current_era);
       shown.finish();
       print(*listed, *answer.opened());
       return exit_success;
     }
-    if (chosen_.repair) throw needs_repair();
     groups_.flush();
     if (!foreign_)
       line_.say(
@@ -107,10 +93,11 @@ class invalidation {
           device_.path(), *chosen_.written_since, saved.current_era));
     const listed_blocks listed =
         list_blocks(saved, device_, window_, loss_policy::assume_written, ignore_findings);
-    line_.say(fmt::format(
-        "{}: is damaged: {} of the {} blocks listed are there only because it is unknown when they "
-        "were written",
-        device_.path(), listed.in_doubt, listed.listed));
+    if (words.anything())
+      line_.say(fmt::format(
+          "{}: is damaged: {} of the {} blocks listed are there only because it is unknown when "
+          "they were written",
+          device_.path(), listed.in_doubt, listed.listed));
     shown.finish();
     print(listed, saved);
     return exit_success;

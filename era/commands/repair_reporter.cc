@@ -57,7 +57,10 @@ metadata repair_reporter::salvage(const repair_options& given, const std::functi
 
 void repair_reporter::sum_up(const metadata& m, std::optional<std::uint64_t> counted) const {
   if (quiet_) return;
-  if (!anything_) return say("nothing is wrong, and nothing had to be assumed");
+  if (m.lost.snapshot)
+    say("assumed: the metadata snapshot is left out");
+  else if (!anything_)
+    return say("nothing is wrong, and nothing had to be assumed");
   const std::uint64_t assumed = counted ? *counted : count_assumed(m, device_);
   if (assumed == 0) return say("the era of every origin block is known");
   say(

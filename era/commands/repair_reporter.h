@@ -23,7 +23,9 @@ class repair_reporter {
 
   // As salvage_metadata; says what it reports.
   metadata salvage(const repair_options&, const std::function<void()>& step);
-  // How much had to be assumed, if it was counted; else it is.
+  // Was damage reported, or an assumption?
+  bool anything() const noexcept { return anything_; }
+  // What the output lacks, and how much had to be assumed, if that was counted; else it is.
   void sum_up(const metadata&, std::optional<std::uint64_t> counted) const;
 
  private:

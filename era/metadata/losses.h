@@ -32,6 +32,8 @@ struct losses {
   // The array has eras that are newer than a writeset's. Digestion would replace them with the
   // older one, so that a copy has no writesets: all are folded into its array.
   bool must_fold = false;
+  // The device holds a metadata snapshot, too, which is not among this.
+  bool snapshot = false;
 };
 
 }  // namespace era

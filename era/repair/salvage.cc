@@ -99,7 +99,7 @@ class salvager {
     if (!all_found || lost_current) fill_lost_eras();
     result_.resolve();
     resolve_order();
-    if (live && sb_.metadata_snap != 0) assume("the metadata snapshot is left out");
+    result_.lost.snapshot = live && sb_.metadata_snap != 0;
     return std::move(result_);
   }
 

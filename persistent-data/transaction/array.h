@@ -29,24 +29,6 @@ class array {
   block_nr make() { return tree_.make(); }
   void release(block_nr root) { tree_.release(root); }
 
-  Value get(block_nr root, std::uint64_t index) const {
-    Value value;
-    read_block(root, index / values_per_block,
-               [&](std::span<const Value> values) { value = value_in(values, index); });
-    return value;
-  }
-
-  block_nr set(block_nr root, std::uint64_t index, Value value) {
-    return change_value(root, index, [&](Value& v) { v = value; });
-  }
-
-  // change(Value&) may change one of its values.
-  template <class Change>
-  block_nr change_value(block_nr root, std::uint64_t index, Change change) {
-    return change_block(root, index / values_per_block,
-                        [&](std::span<Value> values) { change(value_in(values, index)); });
-  }
-
   // take(std::span<const Value>) sees the values of one of its blocks.
   template <class Take>
   void read_block(block_nr root, std::uint64_t block, Take take) const {
@@ -93,14 +75,6 @@ class array {
   }
 
   // A block may hold fewer values than it has to, if the metadata is wrong.
-  template <class V>
-  static V& value_in(std::span<V> values, std::uint64_t index) {
-    if (index % values_per_block >= values.size())
-      throw damaged_metadata(
-          fmt::format("value {} of an array is not in its block; see era_check", index));
-    return values[index % values_per_block];
-  }
-
   [[noreturn]] static void fail(block_nr where) {
     throw damaged_metadata(
         fmt::format("metadata block {} is no such array block; see era_check", where));

@@ -28,11 +28,6 @@ class bitset {
   }
   void release(block_nr root) { words_.release(root); }
 
-  bool test(block_nr root, std::uint64_t bit) const {
-    return words_.get(root, bit / word_bits) >> bit % word_bits & 1;
-  }
-  block_nr set(block_nr root, std::uint64_t bit) { return set(root, range{bit, bit + 1}); }
-
   // Sets all bits of a range. Copies each bitset block of the range once.
   block_nr set(block_nr root, range bits) {
     for_each_block(bits, [&](range here) {

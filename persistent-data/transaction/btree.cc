@@ -95,20 +95,6 @@ std::optional<std::uint64_t> untyped_btree::lowest(block_nr root) const {
   fail(root, "the tree is too deep");
 }
 
-void untyped_btree::each(block_nr root,
-                         const std::function<void(std::uint64_t, const std::byte*)>& take) const {
-  each_below(root, 0, take);
-}
-
-void untyped_btree::each_below(
-    block_nr where, unsigned depth,
-    const std::function<void(std::uint64_t, const std::byte*)>& take) const {
-  if (depth >= max_btree_depth) fail(where, "the tree is too deep");
-  const node n = read(where);
-  for (std::uint32_t i = 0; i < n.size(); ++i)
-    n.is_leaf() ? take(n.key(i), n.value(i)) : each_below(n.child(i), depth + 1, take);
-}
-
 block_nr untyped_btree::insert(block_nr root, std::uint64_t key, const std::byte* value) {
   node at = shadow(root);
   const block_nr new_root = at.where();

@@ -42,10 +42,6 @@ class untyped_btree {
   // The key has to be there.
   block_nr remove(block_nr root, std::uint64_t key);
 
-  // In the order of keys.
-  void each(block_nr root,
-            const std::function<void(std::uint64_t key, const std::byte* value)>&) const;
-
  private:
   class node;
 
@@ -58,8 +54,6 @@ class untyped_btree {
   void split_child(node& parent, std::uint32_t i, node& child, std::uint64_t key);
   void refill_child(node& parent, std::uint32_t i);
   void share(node& parent, std::uint32_t left, node& a, node& b);
-  void each_below(block_nr, unsigned depth,
-                  const std::function<void(std::uint64_t, const std::byte*)>&) const;
   void release_below(block_nr, unsigned depth);
   [[noreturn]] void fail(block_nr, const std::string& why) const;
 
@@ -91,12 +85,6 @@ class btree {
   block_nr modify(block_nr root, std::uint64_t key, Change change) {
     return tree_.modify(root, key,
                         [&](std::byte* value) { change(*reinterpret_cast<Value*>(value)); });
-  }
-  template <class Take>
-  void each(block_nr root, Take take) const {
-    tree_.each(root, [&](std::uint64_t key, const std::byte* value) {
-      take(key, *reinterpret_cast<const Value*>(value));
-    });
   }
 
  private:

@@ -14,6 +14,7 @@
 #include "persistent-data/format/errors.h"
 #include "persistent-data/testing/counts.h"
 #include "persistent-data/testing/recording_store.h"
+#include "persistent-data/testing/values.h"
 #include "persistent-data/transaction/array.h"
 #include "persistent-data/transaction/bitset.h"
 #include "persistent-data/transaction/btree.h"
@@ -101,7 +102,7 @@ TEST_F(Transaction, ABtreeIsAMap) {
       commit({root});
       validate({{root, 8}});
       std::map<std::uint64_t, std::uint64_t> all;
-      tree.each(root, [&](std::uint64_t key, le64 value) { all[key] = value; });
+      test::each_entry<le64>(*tx_, root, [&](std::uint64_t key, le64 value) { all[key] = value; });
       ASSERT_EQ(all, model);
       ASSERT_EQ(tree.lowest(root),
                 model.empty() ? std::nullopt : std::optional(model.begin()->first));
@@ -164,15 +165,15 @@ TEST_F(Transaction, ASharedTreeKeepsWhatItWas) {
     for (int i = 0; i < 500; ++i) {
       const std::uint64_t at = random() % model.size();
       model[at] = static_cast<std::uint32_t>(random());
-      root = values.set(root, at, le32(model[at]));
+      root = test::set(values, root, at, le32(model[at]));
       if (i == 200) commit({root, held});
     }
     commit({root, held});
     validate({}, {{root, model.size()}, {held, model.size()}});
     for (int i = 0; i < 2000; ++i) {
       const std::uint64_t at = random() % model.size();
-      ASSERT_EQ(values.get(root, at), model[at]);
-      ASSERT_EQ(values.get(held, at), old[at]);
+      ASSERT_EQ(test::get(values, root, at), model[at]);
+      ASSERT_EQ(test::get(values, held, at), old[at]);
     }
     values.release(held);
     commit({root});
@@ -191,9 +192,10 @@ TEST_F(Transaction, AnArrayIsResizedBothWays) {
     model.resize(size, fill);
     commit({root});
     validate({}, {{root, size}});
-    for (std::size_t i = 0; i < size; i += 1 + i % 97) ASSERT_EQ(values.get(root, i), model[i]);
+    for (std::size_t i = 0; i < size; i += 1 + i % 97)
+      ASSERT_EQ(test::get(values, root, i), model[i]);
     if (size > 0) {
-      ASSERT_EQ(values.get(root, size - 1), model[size - 1]);
+      ASSERT_EQ(test::get(values, root, size - 1), model[size - 1]);
     }
   }
   EXPECT_EQ(tx_->counts().nr_used(), 5u);
@@ -207,14 +209,14 @@ TEST_F(Transaction, ABitsetIsASet) {
   std::vector<bool> model(size);
   for (int i = 0; i < 3000; ++i) {
     const std::uint64_t bit = random() % size;
-    root = bits.set(root, bit);
+    root = bits.set(root, range{bit, bit + 1});
     model[bit] = true;
     if (i % 100 == 0) commit({root});
   }
   commit({root});
   reopen();
   bitset again(*tx_);
-  for (std::uint64_t i = 0; i < size; ++i) ASSERT_EQ(again.test(root, i), model[i]) << i;
+  for (std::uint64_t i = 0; i < size; ++i) ASSERT_EQ(test::is_set(again, root, i), model[i]) << i;
   again.release(root);
   commit();
   validate({});
@@ -248,7 +250,8 @@ TEST_F(Transaction, ABitsetTakesRanges) {
         begin == end ? 0 : (end - 1) / bitset::bits_per_block - begin / bitset::bits_per_block + 2;
     EXPECT_EQ(written.size(), blocks + 3) << "from " << begin << " to " << end;
     if (i % 10 == 0) {
-      for (std::uint64_t b = 0; b < size; ++b) ASSERT_EQ(bits.test(root, b), model[b]) << b;
+      for (std::uint64_t b = 0; b < size; ++b)
+        ASSERT_EQ(test::is_set(bits, root, b), model[b]) << b;
     }
     // The rest of a block, up to some bit.
     const std::uint64_t block_end =
@@ -295,7 +298,7 @@ TEST_F(Transaction, NothingThatIsCommittedIsOverwritten) {
     for (std::uint64_t b = 1; b < in_use.size(); ++b) in_use[b] = tx_->counts().count({b}) > 0;
     store_.records = true;
     store_.recorded.clear();
-    for (int i = 0; i < 20; ++i) root = values.set(root, random() % 50'000, le32(1));
+    for (int i = 0; i < 20; ++i) root = test::set(values, root, random() % 50'000, le32(1));
     commit({root});
     std::size_t flushes = 0, superblocks = 0;
     for (const auto& e : store_.recorded) {
@@ -327,12 +330,12 @@ TEST_F(FullTransaction, NoSpaceLeavesTheLastCommit) {
   int successes = 0, failures = 0;
   for (int round = 0; round < 50; ++round) {
     array<le32> now(*tx_);
-    const std::uint32_t last = now.get(root, 0);
+    const std::uint32_t last = test::get(now, root, 0);
     block_nr changed = root;
     // As many blocks are changed as there are, and some rounds have room for it.
     try {
       for (int i = 0; i < 1 + round; ++i)
-        changed = now.set(changed, std::uint64_t(i) * 1018 % 20'000, le32(last + 1));
+        changed = test::set(now, changed, std::uint64_t(i) * 1018 % 20'000, le32(last + 1));
       commit({changed});
       root = changed;
       ++successes;
@@ -354,8 +357,8 @@ TEST_F(Transaction, DamageIsAnError) {
   disk_.damage_block(root);
   reopen();
   array<le32> again(*tx_);
-  EXPECT_THROW(again.get(root, 0), damaged_metadata);
-  EXPECT_THROW(again.set(root, 0, le32(1)), damaged_metadata);
+  EXPECT_THROW(test::get(again, root, 0), damaged_metadata);
+  EXPECT_THROW(test::set(again, root, 0, le32(1)), damaged_metadata);
   disk_.damage_block({disk_[{0}].as<roots>().counts.bitmap_root});
   EXPECT_THROW(reopen(), damaged_metadata);
 }
