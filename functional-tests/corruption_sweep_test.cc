@@ -143,7 +143,7 @@ class CorruptionSweep : public ::testing::TestWithParam<const char*> {
   // A destroyed block: one finding in that view, which names the block and hides what it covers.
   void expect_exact(const std::vector<finding>& found, std::uint64_t nr, const used_block& use,
                     bool in_snapshot) {
-    const auto& stretch = in_snapshot ? use.snapshot_stretch : use.live_stretch;
+    const auto& stretch = in_snapshot ? use.snapshot_span : use.live_span;
     if (use.what != role::writeset_node && !stretch) return;
     const place where = use.what == role::writeset_node
                             ? place{part::writeset_tree, {}, in_snapshot}

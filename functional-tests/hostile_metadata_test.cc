@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Metadata made by hand to do harm, where no kernel image has the like: cycles, trees without an
+// Metadata made by hand to do harm, unlike any kernel image: cycles, trees without an
 // end, one block owned by thousands, sizes that no device has. It is reported, the dump refuses,
 // and neither memory nor reading grows with what is claimed.
 #include <gtest/gtest.h>
@@ -53,7 +53,7 @@ class HostileMetadata : public ::testing::Test {
     return r;
   }
 
-  // The one fault that this is about is found where it is; nothing grows.
+  // The one error is found in its block; nothing grows.
   report expect(part where, error_class what, bool refused = true) {
     const report r = check([&](auto& f) { return f.where.what == where && f.error.type == what; });
     EXPECT_GT(r.expected, 0u) << "not reported";

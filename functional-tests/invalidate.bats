@@ -83,7 +83,7 @@ last_era() { superblock "$1.img" current_era; }
 128000 130560' "$(era_invalidate --format text --unit sector --written-since 3 crash.img)"
   same '393216 458752
 65536000 66846720' "$(era_invalidate --format text --unit byte --written-since 3 crash.img)"
-  # In other units a block is a stretch.
+  # In other units a block is a range.
   era_invalidate --unit sector --written-since 3 crash.img | grep -q '<range begin="768" end="896"/>'
 }
 

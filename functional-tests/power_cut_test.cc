@@ -242,7 +242,7 @@ class cutter {
     unflushed_.clear();
   }
 
-  // Subsets of what was not flushed: all where they are few.
+  // Subsets of what was not flushed: all if they are few.
   void cut(std::size_t at) {
     const std::size_t n = unflushed_.size();
     constexpr std::size_t few = 4;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Law 1 over the corruption sweep, with metadata brought back: every damaged kernel image is
-// repaired. What comes out is without a fault, and no block in it has an older era than in the
+// repaired. The output is sound, and no block in it has an older era than in the
 // sound image, neither at once nor when the target has digested what there is to digest. What was
 // destroyed besides origin blocks costs nothing. With a sanitizer, which looks for faults of
 // memory, one case in five is enough.

@@ -2,7 +2,7 @@
 // Random commands against a model that is a list of eras: after every message, resume and suspend,
 // the metadata is sound, and the eras that are read from it, live and from the metadata snapshot,
 // are the model's. A sequence that fails is cut down to the commands that it takes, and printed.
-// ERA_MODEL_SEEDS tries so many in place of the usual.
+// ERA_MODEL_SEEDS sets the number of seeds that are tried.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -89,7 +89,7 @@ class answer {
  public:
   std::size_t size() const { return eras_.size(); }
 
-  // A block that comes has never been written. But where the device was larger before, and its
+  // A block that comes has never been written. But if the device was larger before, and its
   // writes then are not digested, they come back with it, as the kernel's do: that is too much, and
   // never too little. What was seen once stays.
   void resize(std::size_t size) {

@@ -38,7 +38,7 @@ struct suspect_references {
   // Counted, and more often than they are reached, and not at all from the live superblock: perhaps
   // something was cut off.
   std::vector<pd::block_nr> unreached;
-  // Is all that the live metadata has cut off among them? Not where counts are damaged.
+  // Is all that the live metadata has cut off among them? Not if counts are damaged.
   bool complete = false;
 };
 

@@ -33,7 +33,7 @@ class option_list {
   option_list();
 
   // Each adds an option and returns its number. names: "-o,--output" or "--output"; help: lines
-  // that --help prints behind it. The variable that the option sets must outlive the parsing.
+  // that --help prints after it. The variable that the option sets must outlive the parsing.
   option_id add_flag(std::string_view names, bool& to, std::string help);
   // argument: what stands for the value in --help. An empty value is an error, so that an empty
   // string means that the option is not given.
@@ -88,7 +88,7 @@ class option_list {
   // The option is an error without the other one, or together with it.
   void only_with(option_id, option_id other);
   void not_with(option_id, option_id other);
-  // A flag of which older tools take a word: "true" and "false" behind it are its value.
+  // A flag that takes a word in older tools: "true" or "false" after it is its value.
   void may_have_word(option_id);
 
   // Returns what is not an option, in order. Throws usage_error: an unknown or ambiguous option

@@ -130,7 +130,7 @@ TEST_F(Options, MayExcludeEachOther) {
             "--written-since and --repair exclude each other");
 }
 
-// thin-provisioning-tools 1.1 wants a word behind the flag.
+// thin-provisioning-tools 1.1 requires a word after the flag.
 TEST_F(Options, AFlagMayHaveAWord) {
   EXPECT_EQ(parse({"--metadata-snapshot", "true", "dev"}), "");
   EXPECT_TRUE(snapshot);

@@ -10,7 +10,7 @@ struct output_place {
   // An open descriptor of this program, for names such as /dev/stdout and /dev/fd/3; else negative.
   int descriptor = -1;
   // Else a name in a directory, which may be there or not, and is no symbolic link. So a link to
-  // nothing stands for the file that it names.
+  // nothing names the file.
   std::string directory, name;
 };
 

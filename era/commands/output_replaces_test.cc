@@ -111,7 +111,7 @@ TEST_F(OutputReplaces, TakesTheListOfItsDirectoryIfItIsNew) {
 
 class watched_calls final : public pd::system_calls {
  public:
-  // What is called: fsync of a file or directory, rename, pwrite.
+  // The calls: fsync of a file or directory, rename, pwrite.
   std::vector<std::string> log;
   int fsync_error = 0, rename_error = 0, owner_error = 0, room_error = 0;
   int interruptions = 0;
@@ -216,7 +216,7 @@ TEST_F(OutputReplaces, OverwritesAFileWhoseOwnerCannotBeKept) {
   EXPECT_EQ(files(), 1u);
 }
 
-// Of any length: shorter than the mark, and than what is overwritten.
+// It may have any length: shorter than the mark, and than what is overwritten.
 TEST_F(OutputReplaces, OverwritesByAnyText) {
   for (const std::size_t size : {0u, 1u, 59u, 60u, 61u, 100u, 3000000u}) {
     std::ofstream(path("old")) << std::string(1000, 'o');

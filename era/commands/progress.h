@@ -19,7 +19,7 @@ class progress {
   using clock = std::chrono::steady_clock;
   using sink = std::function<void(std::string_view)>;
 
-  // to: shows text at once; empty: nothing is to be shown. total: bytes, where that is known.
+  // to: shows text at once; empty: nothing is to be shown. total: bytes, if that is known.
   progress(std::string name, std::optional<std::uint64_t> total, sink to,
            clock::time_point start = clock::now());
   // The line goes away.

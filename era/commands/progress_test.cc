@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What is shown, and when.
+// The progress line: its text, and when it is shown.
 #include "era/commands/progress.h"
 
 #include <gtest/gtest.h>

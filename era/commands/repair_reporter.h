@@ -25,7 +25,8 @@ class repair_reporter {
   metadata salvage(const repair_options&, const std::function<void()>& step);
   // Was damage reported, or an assumption?
   bool anything() const noexcept { return anything_; }
-  // What the output lacks, and how much had to be assumed, if that was counted; else it is.
+  // Says what the output lacks, and how much had to be assumed, which it counts if the caller did
+  // not.
   void sum_up(const metadata&, std::optional<std::uint64_t> counted) const;
 
  private:

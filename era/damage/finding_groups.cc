@@ -8,7 +8,7 @@
 namespace era {
 namespace {
 
-// Nothing hidden in both, or one stretch together.
+// Neither hides anything, or both together hide one range.
 bool continues(const pd::range& a, const pd::range& b) {
   return (a.empty() && b.empty()) || (!a.empty() && !b.empty() && a.end == b.begin);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What is joined, and what must not be.
+// Findings that are joined, and findings that must not be.
 #include "era/damage/finding_groups.h"
 
 #include <gtest/gtest.h>

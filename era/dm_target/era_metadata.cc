@@ -132,7 +132,7 @@ void era_metadata::commit() {
   ++nr_commits_;
 }
 
-// Changes and commits; or, where that fails, the last commit stands. Digestion that nobody has
+// Changes and commits; if that fails, the last commit stays. Digestion that nobody has
 // committed yet may have taken the room for it: then it is given up, to be done again.
 template <class Change>
 void era_metadata::change(Change how) {

@@ -6,7 +6,7 @@
 
 namespace era {
 
-// Whoever waits for it gets it before a thread that unlocks it and locks it again. In which order
+// A thread that waits gets it before a thread that unlocks it and locks it again. In which order
 // several that wait get it is open.
 class fair_mutex {
  public:

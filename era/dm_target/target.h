@@ -90,9 +90,9 @@ class target {
   // checkpoint, take_metadata_snap, drop_metadata_snap; in any case of letters.
   void message(std::string_view);
 
-  // Commits, as the kernel's does; so it fails where that fails.
+  // Commits, as the kernel's does, and fails if the commit fails.
   target_status status();
-  // As dmsetup prints them behind the name of the target.
+  // As dmsetup prints them after the name of the target.
   std::string status_line();
   std::string table_line(std::string_view metadata, std::string_view origin) const;
 

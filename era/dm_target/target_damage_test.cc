@@ -56,7 +56,7 @@ class TargetDamage : public ::testing::Test {
     const pd::node_view leaf(disk_[{sb().era_array_root}]);
     return pd::array_values<pd::le32>(disk_[leaf.child(0)]);
   }
-  // Of the archived writesets.
+  // The archived writesets'.
   std::vector<std::uint64_t> archived() {
     const pd::node_view leaf(disk_[{sb().writeset_tree_root}]);
     std::vector<std::uint64_t> keys;

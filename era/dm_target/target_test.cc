@@ -210,7 +210,7 @@ TEST_F(TargetSteps, LookAtABitsetBlockEach) {
   EXPECT_EQ(steps, bitset_blocks);
   EXPECT_LE(most, few);
 
-  // Of one block the step that finds it, and the rest of its bitset block.
+  // For one block: the step that finds it, and the rest of its bitset block.
   discard(50 * bits_per_bitset_block + 7, 1);
   target_.message("checkpoint");
   const auto [steps_for_one, most_for_one] = digest_all();

@@ -62,7 +62,7 @@ std::optional<pd::error_detail> validate_superblock(const pd::block&, pd::block_
 
 // Returns what is implausible in a superblock that validate_superblock has accepted, each field
 // against the others and against the device's size in blocks. Not for what a snapshot's copy does
-// not hold: its space map and its current writeset are not looked at where is_copy is set.
+// not hold: its space map and its current writeset are not looked at if is_copy is set.
 std::vector<pd::error_detail> check_superblock(const superblock&, std::uint64_t nr_metadata_blocks,
                                                bool is_copy);
 

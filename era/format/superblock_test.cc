@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a superblock must say, and what other block 0s are taken for.
+// The values that a superblock must have, and the names of other formats' first blocks.
 #include "era/format/superblock.h"
 
 #include <gmock/gmock.h>

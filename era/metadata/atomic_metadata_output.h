@@ -42,7 +42,7 @@ class atomic_metadata_output {
   // Seals the superblock and writes it once all else is on the device.
   void finish(pd::block& superblock);
 
-  // After a failure, instead of all else. Writes only where that keeps the output from being taken
+  // After a failure, instead of all else. Writes only if that keeps the output from being taken
   // for metadata.
   output_state abandon() noexcept;
 

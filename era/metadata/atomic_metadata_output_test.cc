@@ -26,7 +26,7 @@ using arriving = faulty_device::arriving;
 constexpr std::uint64_t nr_metadata_blocks = 400;
 constexpr std::uint32_t nr_blocks = 200'000;
 
-// What the output held before: other, sound metadata.
+// The output's earlier content: other, sound metadata.
 struct old_metadata {
   old_metadata() : blocks(nr_metadata_blocks) {
     test::metadata_description d;
@@ -65,7 +65,7 @@ void restore(metadata_builder& builder) {
   builder.end_superblock();
 }
 
-// Of metadata whose writeset tree is lost.
+// The metadata's writeset tree is lost.
 build repair() {
   test::metadata_description d;
   d.nr_blocks = nr_blocks;

@@ -133,7 +133,7 @@ std::span<const origin_range> block_set::runs(std::size_t stripe,
   return own;
 }
 
-// Stripes that are printed as one item: so many that it is worth a worker's while.
+// Ranges of stripes that are printed as one item; each is large enough for a thread of its own.
 std::vector<pd::range> block_set::portions() const {
   constexpr std::size_t enough = 10000;
   std::vector<pd::range> result;

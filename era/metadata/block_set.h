@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A choice of origin blocks, kept until all of it is known: stripe by stripe, as the places where
-// runs begin and end, or as a bitmap where that is smaller. No stripe takes more than 4 KiB.
+// runs begin and end, or as a bitmap if that is smaller. No stripe takes more than 4 KiB.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The lost parts of metadata, as assumptions and evidence that stand for them. None of these says
+// The lost parts of metadata, as the assumptions and evidence that replace them. None of these says
 // that a block was written earlier than it may have been. Metadata without damage has no losses.
 #pragma once
 

@@ -26,7 +26,7 @@ using pd::invalid_input;
 
 namespace {
 
-// Runs are built in pieces of so many blocks, with a step before each.
+// Runs are built in pieces of this many blocks, with a step before each.
 constexpr std::uint64_t blocks_per_piece = 1 << 20;
 
 std::uint64_t array_space(std::uint32_t nr_blocks) {

@@ -11,7 +11,7 @@
 
 namespace era {
 
-// The metadata blocks that metadata of so many origin blocks takes without writesets, on a device
+// The metadata blocks that metadata of nr_blocks origin blocks takes without writesets, on a device
 // of nr_metadata_blocks: the space map grows with that.
 std::uint64_t blocks_needed(std::uint32_t nr_blocks, std::uint64_t nr_metadata_blocks) noexcept;
 
@@ -22,7 +22,7 @@ std::uint64_t blocks_suggested(std::uint32_t nr_blocks) noexcept;
 // A document that becomes metadata. The output is opened when the superblock's element is known to
 // be good, and wiped when it is known to be large enough.
 //
-// Throws xml::invalid_input where the input cannot be; pd::device_error, also where the output is
+// Throws pd::invalid_input if the input cannot be; pd::device_error, also if the output is
 // too small; and what open and step throw.
 class metadata_builder final : public metadata_sink {
  public:

@@ -3,7 +3,7 @@
 // one
 //    batch, and turns each that arrives into evidence. A block that cannot be used becomes a
 //    finding, an assumption or nothing, as the policy says.
-// 2. If losses are to be assumed, it adds what stands for them.
+// 2. If losses are to be assumed, it adds the evidence that replaces them.
 // 3. The fold raises eras by evidence, and the filter sets bits. Assumptions are kept
 //    apart; most stripes have none.
 #include "era/metadata/stripe.h"

@@ -44,7 +44,8 @@ class stripe_reader {
   using evidence_sink = std::function<void(const write_evidence&)>;
   void read(std::uint64_t stripe, fold_what, const evidence_sink&, std::vector<finding>& findings);
 
-  // The same of the bitsets alone that are of older eras; without what stands for other losses.
+  // The same, but only from the bitsets of older eras, and without evidence that replaces other
+  // losses.
   void read_older(std::uint64_t stripe, era_nr than, const evidence_sink&,
                   std::vector<finding>& findings);
 
@@ -116,7 +117,7 @@ class stripe_filter {
   stripe_filter(const metadata&, const pd::block_device&, era_range window,
                 loss_policy = loss_policy::refuse);
 
-  // Block i of the stripe has bit i % 64 of word i / 64: set where one of the eras from known() to
+  // Block i of the stripe has bit i % 64 of word i / 64: set if one of the eras from known() to
   // assumed() is in the window. No bit past the stripe's end is set. Valid until the next call, and
   // the caller's to change till then.
   std::span<std::uint64_t> filter(std::uint64_t stripe, std::vector<finding>& findings);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What stands for what is lost, damage by damage. That no block is ever missed is the repair
-// sweep's to show.
+// The assumptions that replace lost parts, damage by damage. That no block is ever missed is the
+// repair sweep's to show.
 #include "era/repair/salvage.h"
 
 #include <gmock/gmock.h>
@@ -108,7 +108,7 @@ TEST(Salvage, MarksAllBlocksWhereLostWritesetsAreNotFound) {
   }
 }
 
-// Of a tree of two levels one leaf is lost: later eras cannot have been in it.
+// One leaf of a tree of two levels is lost: later eras cannot have been in it.
 TEST(Salvage, ALostLeafMarksItsLastEra) {
   metadata_description d = small_metadata();
   d.current_era = 500;

@@ -231,8 +231,8 @@ class searcher {
            (tree == block_class::writeset_leaf || tree == block_class::internal_node);
   }
 
-  // The kernel fills the device from its beginning: what it has never used lies behind all that it
-  // has used, and is zeros where the device was new. Anything else may be a part that is lost.
+  // The kernel fills the device from its beginning: the part that it has never used lies after all
+  // that it has used, and is zeros if the device was new. Anything else may be a part that is lost.
   std::uint64_t count_gaps() const {
     std::uint64_t used = scan_.nr_blocks(), gaps = 0;
     while (used > 1 && scan_.class_of({used - 1}) == block_class::zero) --used;

@@ -144,7 +144,7 @@ void simulation::write(std::uint64_t sector, std::uint64_t count) {
   ++writes_;
 }
 
-// Each 8 bytes hold the number of their sector: so it can be seen where data came from.
+// Each 8 bytes hold the number of their sector, which shows where data came from.
 void simulation::write_data(std::uint64_t sector, std::uint64_t count) {
   constexpr std::uint64_t longest = 2048;
   if (!around_.most) return;

@@ -77,25 +77,25 @@ class finder {
     tree(node_role, parent, root,
          [&](std::uint64_t leaf, const pd::node_view& node, std::uint32_t i) {
            const std::uint64_t begin = node.key(i) * per_block;
-           const pd::range stretch{begin, std::min(begin + per_block, nr_values)};
+           const pd::range span{begin, std::min(begin + per_block, nr_values)};
            used_block& block = note(node.child(i).value, block_role, leaf);
-           block.last = stretch.end == nr_values;
+           block.last = span.end == nr_values;
            block.nr_bits = nr_values;
-           cover(block, where, stretch);
+           cover(block, where, span);
            for (const std::uint64_t nr : path_)
-             if (found_.at(nr).what == node_role) cover(found_.at(nr), where, stretch);
+             if (found_.at(nr).what == node_role) cover(found_.at(nr), where, span);
          });
   }
 
-  // The stretch of a node is that of all blocks below it; they come in order.
-  void cover(used_block& block, place where, pd::range stretch) {
-    auto& covered = snapshot_ ? block.snapshot_stretch : block.live_stretch;
+  // The range of a node is that of all blocks below it; they come in order.
+  void cover(used_block& block, place where, pd::range span) {
+    auto& covered = snapshot_ ? block.snapshot_span : block.live_span;
     if (!covered)
-      covered = stretch;
+      covered = span;
     else
-      covered->end = stretch.end;
+      covered->end = span.end;
     where.snapshot = snapshot_;
-    if (!block.live_stretch || !snapshot_) block.where = where;
+    if (!block.live_span || !snapshot_) block.where = where;
   }
 
   std::span<const pd::block> metadata_;

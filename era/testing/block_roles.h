@@ -37,11 +37,11 @@ struct used_block {
   std::uint64_t parent = 0;  // holds the pointer to it
   bool live = false, in_snapshot = false;
 
-  // Of an array block.
+  // For an array block.
   place where;        // in the live view if it is in both
   bool last = false;  // of its array
   std::uint64_t nr_bits = 0;
-  std::optional<pd::range> live_stretch, snapshot_stretch;  // the origin blocks that it covers
+  std::optional<pd::range> live_span, snapshot_span;  // the origin blocks that it covers
 };
 
 using used_blocks = std::map<std::uint64_t, used_block>;

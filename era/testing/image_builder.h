@@ -26,7 +26,7 @@ struct metadata_description {
   std::function<std::uint32_t(std::uint64_t)> era_of = [](std::uint64_t) { return 0u; };
   std::vector<writeset_description> archived;   // ascending by era
   std::optional<writeset_description> current;  // under current_era
-  std::uint64_t spare_blocks = 16;              // free metadata blocks behind those in use
+  std::uint64_t spare_blocks = 16;              // free metadata blocks after those in use
 };
 
 // A file in memory that lives as long as this.
@@ -40,7 +40,7 @@ class built_metadata {
   // A path to open it by.
   const std::string& path() const noexcept { return path_; }
 
-  // Changes a block behind everybody's back; seal it where its checksum shall hold.
+  // Changes a block. The caller prepares it for writing if its checksum is to be right.
   pd::block read(pd::block_nr) const;
   void write(pd::block_nr, const pd::block&);
   superblock read_superblock() const;

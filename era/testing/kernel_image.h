@@ -33,7 +33,7 @@ class memory_image {
   std::span<pd::block> blocks() noexcept { return blocks_; }
   std::span<const pd::block> blocks() const noexcept { return blocks_; }
 
-  // Makes the device larger, with a hole behind the image; blocks() stays as it is.
+  // Makes the device larger, with a hole after the image; blocks() stays as it is.
   void grow_device(std::uint64_t nr_blocks);
 
  private:

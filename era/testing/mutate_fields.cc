@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Damage field by field, the checksum right. What is left out cannot be told from sound metadata:
-// - in every block: padding, and room behind the last entry; nothing reads it;
+// - in every block: padding, and room after the last entry; nothing reads it;
 // - superblock: uuid, the unused part of the space map's root, flag bit 0 (some writers set it), a
 //   multiple of 8 as block size, a current era above the highest that is recorded, a space map that
-//   ends behind the last used block, a current writeset's nr_bits without a current writeset; in
+//   ends after the last used block, a current writeset's nr_bits without a current writeset; in
 //   the snapshot's copy also what it does not hold: space map, current writeset, metadata_snap;
 // - writeset tree: another era that would be in order; nr_bits with the same number of words;
 // - values: any era up to the current one, any bit below nr_bits; none of it is recorded twice;
@@ -98,8 +98,8 @@ void mutator::node_header_fields() {
   set32("node flags", offsetof(pd::node_header, flags),
         {header.flags == 1 ? 2u : 1u, 0, 3, 4, most});
   set32("node count", offsetof(pd::node_header, nr_entries), {room + 1, 1u << 31, most});
-  // A writeset that is gone leaves nothing behind but its bitset; one that was removed may still be
-  // there behind the last, whole but not counted.
+  // A writeset that is gone leaves nothing except its bitset; one that was removed may still be
+  // there after the last, whole and not counted.
   const bool forgets = use_.what == role::writeset_node && header.flags == pd::leaf_node;
   set32("node count", offsetof(pd::node_header, nr_entries), {entries + 1, room},
         {expectation::error, !forgets, !forgets});

@@ -161,7 +161,7 @@ void mutator::fields() {
   }
 }
 
-// Sealed, but for another place: what a misdirected write leaves.
+// Prepared for another place, as a misdirected write leaves it.
 void mutator::location() {
   for (const std::uint64_t nr : {nr_ + 1, std::uint64_t{1} << 63}) {
     pd::block b = original_;

@@ -27,7 +27,7 @@ std::string dump_of(const std::string& path, dump_options, source = source::live
 std::string findings_in(const std::string& path);
 
 // Restores XML, named "t.xml" in messages, onto the file at a path, handing it over in pieces of
-// so many bytes. The message where that fails.
+// that many bytes. Returns the message if that fails.
 std::string restore_to(const std::string& path, const std::string& xml,
                        std::size_t piece = std::size_t{1} << 20);
 

@@ -8,7 +8,7 @@
 namespace era {
 
 char* sequential_formatter::put_far(char* to, std::uint64_t number) {
-  // The highest thousand is not whole: what is behind it wraps around.
+  // The highest thousand is not whole: the numbers after it wrap around.
   constexpr std::uint64_t highest = std::numeric_limits<std::uint64_t>::max() / 1000 * 1000;
   if (number < 1000 || number >= highest) return era::put(to, fmt::format_int(number));
   thousand_ = number - number % 1000;

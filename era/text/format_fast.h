@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Parts of a line, put one behind the other into a text buffer's room without further checks: each
+// Parts of a line, put one after the other into a text buffer's room without further checks: each
 // returns where the next one goes.
 #pragma once
 
@@ -39,7 +39,7 @@ inline char* put(char* to, const fmt::format_int& number) {
   return put(to, std::string_view(number.data(), number.size()));
 }
 
-// Numbers as decimal text, fast where each is close to the one before: only the last three digits
+// Numbers as decimal text, fast if each is close to the one before: only the last three digits
 // are made, by a look at a table.
 class sequential_formatter {
  public:

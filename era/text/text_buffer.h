@@ -19,7 +19,7 @@ class text_buffer {
   std::string_view view() const noexcept { return {data_.get(), size_}; }
   void clear() noexcept { size_ = 0; }
 
-  // Room for so many bytes behind the text, to be written and then given to written_to().
+  // Room for this many bytes after the text, to be written and then given to written_to().
   char* room(std::size_t bytes) {
     if (capacity_ - size_ < bytes) grow(size_ + bytes);
     return data_.get() + size_;

@@ -118,7 +118,7 @@ class unpacker {
   }
 
  private:
-  // Reads behind what is left.
+  // Moves what is left to the front, and reads after it.
   void fill() {
     std::memmove(in_.data(), in_.data() + in_begin_, in_left_);
     in_begin_ = 0;

@@ -28,8 +28,8 @@ class plain_lines {
   // The rest of the text.
   std::string_view rest() const noexcept { return {at_, static_cast<std::size_t>(end_ - at_)}; }
 
-  // Each is false where the text does not go on with such a line, which then is not taken; the line
-  // is only changed where one was.
+  // Each returns false if the text does not continue with such a line, and then takes nothing; the
+  // line is only changed if one was taken.
   [[gnu::always_inline]] bool of_writeset(plain_line& line) noexcept {
     const char* p = at_;
     origin_range blocks;

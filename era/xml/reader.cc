@@ -204,9 +204,9 @@ class parser {
     return lines;
   }
 
-  // Is expat between elements within a writeset or the era array, with nothing behind the last tag
+  // Is expat between elements within a writeset or the era array, with nothing after the last tag
   // but a newline? Then it is all the same to it whether it sees whole elements or not. A comment,
-  // for one, would have begun behind that newline.
+  // for one, would have begun after that newline.
   bool between_lines() const {
     return (where_ == inside::writeset || where_ == inside::era_array) && after_newline_ &&
            fed_ == tag_end_ + 1 && shortcut_ == shortcut::taken;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the reader makes of documents, and of everything that is none: each error in its words.
+// The reader's results for documents, and its errors, word by word, for everything else.
 #include "era/xml/reader.h"
 
 #include <gtest/gtest.h>
@@ -345,7 +345,7 @@ TEST(XmlReader, HoldsNoTokenOfAnyLength) {
 
 // --- The shortcut.
 
-// Whatever is wrong with a document, nobody can tell by which way it was read.
+// The error of a wrong document does not tell by which of the two ways it was read.
 TEST(XmlReader, TellsTheSameWithAndWithoutTheShortcut) {
   const auto expect_same = [](const std::string& xml) {
     recorder fast, slow;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the writer writes is what the reader reads, in both forms.
+// The reader reads what the writer wrote, in both forms.
 #include "era/xml/xml_writer.h"
 
 #include <gtest/gtest.h>

@@ -99,7 +99,7 @@ TEST(BtreeNode, OrderOfKeys) {
   EXPECT_EQ(of(last_two), "the node's keys do not ascend: 256 before 255 at entry 251");
 }
 
-// By the offsets of the format: the keys at 32, the values behind room for 252 of them.
+// By the offsets of the format: the keys at 32, the values after room for 252 of them.
 TEST(BtreeNode, IsReadFromItsPlaces) {
   block b{};
   const auto put = [&](std::size_t at, std::initializer_list<int> bytes) {

@@ -43,7 +43,7 @@ class BlockDevice : public testing::Test {
   std::filesystem::path directory;
 };
 
-// The message without the name it begins with; empty where the device opens.
+// The message without the name it begins with; empty if the device opens.
 std::string refusal(const std::string& path, access how = access::exclusive) {
   try {
     const block_device opened(path, how);
@@ -151,7 +151,7 @@ TEST_F(BlockDevice, ReadersKeepWritersOutAndNotEachOther) {
   ::close(writer);
 }
 
-// A constructor that throws must not leave its descriptor, and with it its lock, behind.
+// A constructor that throws must close its descriptor, and so give up its lock.
 TEST_F(BlockDevice, ARefusedOneIsClosed) {
   const int before = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   ::close(before);

@@ -119,7 +119,7 @@ TEST_F(InUse, OthersThatWriteAPartOfTheFile) {
   EXPECT_EQ(write_refusal(), locked);
 }
 
-// All of it, or the part of it that begins where a virtual machine says that it writes.
+// The whole file, or the part that begins at the offset a virtual machine says it writes to.
 TEST_F(InUse, OthersThatReadTheFile) {
   for (const auto& [first, count] : {std::pair{0, 0}, {0, 1000}, {101, 0}, {101, 500}}) {
     const int fd = lock(F_RDLCK, first, count);

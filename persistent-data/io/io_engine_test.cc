@@ -20,7 +20,7 @@ namespace persistent_data {
 namespace {
 
 constexpr std::uint64_t file_blocks = 100;
-constexpr std::size_t ragged_end = 1000;  // bytes behind the last whole block
+constexpr std::size_t ragged_end = 1000;  // bytes after the last whole block
 
 struct engine_kind {
   const char* name;

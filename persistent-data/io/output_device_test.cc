@@ -36,7 +36,7 @@ class OutputDevice : public testing::Test {
   std::filesystem::path directory;
 };
 
-// The message without the name it begins with; empty where the device opens.
+// The message without the name it begins with; empty if the device opens.
 std::string refusal(const std::string& path, std::uint64_t wanted_blocks = 300) {
   try {
     const output_device opened(path, wanted_blocks);

@@ -67,7 +67,7 @@ std::string node_of(const fs::path& sysfs_directory) {
   return "/dev/" + sysfs_directory.filename().string();
 }
 
-// The file behind a loop device. The device itself knows it best: the name in sysfs is that of
+// The file below a loop device. The device itself knows it best: the name in sysfs is that of
 // the attaching process, and may be gone or another's. But it takes a right to open the device.
 std::optional<struct stat> backing_file(dev_t loop, const fs::path& directory) {
   struct stat status {};
@@ -78,7 +78,7 @@ std::optional<struct stat> backing_file(dev_t loop, const fs::path& directory) {
     const bool known = ::fstat(fd, &status) == 0 && S_ISBLK(status.st_mode) &&
                        status.st_rdev == loop && ::ioctl(fd, LOOP_GET_STATUS64, &info) == 0;
     ::close(fd);
-    // A device behind it is named by lo_rdevice.
+    // A device below it is named by lo_rdevice.
     if (known) {
       status = {};
       status.st_mode = info.lo_rdevice != 0 ? S_IFBLK : S_IFREG;

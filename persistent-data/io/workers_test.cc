@@ -113,7 +113,7 @@ TEST(Workers, OneItemOrOneWorkerNeedsNoThread) {
   EXPECT_EQ(made, 3);
 }
 
-// Memory: while item 0 is being used, so many others are begun, and none more.
+// Memory: while item 0 is being used, only a fixed number of others is begun.
 TEST(Workers, FewResultsWait) {
   constexpr unsigned nr_workers = 3;
   constexpr std::size_t most = 2 * nr_workers, items = 500;

@@ -116,7 +116,7 @@ TEST_F(WriteQueue, WhatWasNotFlushedMayBeLost) {
   EXPECT_TRUE(is_zero(disk[{5}]));
 }
 
-// Each is taken up where it ended, also when all slots are under way.
+// Each short transfer is continued, also when all slots are under way.
 TEST_F(WriteQueue, ShortWritesGoOn) {
   for (const std::size_t longest : {std::size_t{512}, block_size - 1, block_size, block_size + 1,
                                     3 * block_size - 1, 100 * block_size, 255 * block_size}) {

@@ -78,7 +78,7 @@ class array_mapper {
     skip_to(key);
   }
 
-  // Blocks behind the array's end; referred to all the same.
+  // Blocks past the array's end; referred to all the same.
   void surplus(block_nr where, const node_view& node, std::uint32_t first) const {
     for (std::uint32_t i = first; i < node.size(); ++i)
       counter_.reach(where, {node.value<le64>(i)});

@@ -271,7 +271,7 @@ TEST_F(DamagedArray, TheLastNode) {
 }
 TEST_F(DamagedArray, ALostRoot) { expect_lost({laid.root()}, {0, 27}, {0, nr_values}); }
 
-// A tree that is longer than the array: what is lost behind its end hides nothing.
+// A tree that is longer than the array: a loss past the array's end hides nothing.
 TEST_F(DamagedArray, BehindTheArraysEnd) {
   device.damage_block(laid.tree.levels[1][2]);
   reader r(device);

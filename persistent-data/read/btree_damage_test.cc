@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a walk (btree_walk.h) makes of damaged and of hostile trees: every key comes in a leaf or in
+// Walks (btree_walk.h) over damaged and hostile trees: every key comes in a leaf or in
 // a lost range, in order; each damage is told once; and the walk ends.
 #include <gtest/gtest.h>
 
@@ -349,7 +349,7 @@ class LargeLevel : public testing::Test {
 
   static block_nr leaf_at(std::uint64_t i) { return {10 + i}; }
 
-  // What comes when these leaves are lost; each is told.
+  // The events if these leaves are lost: each loss is reported.
   void expect_lost(range leaves) {
     for (std::uint64_t i = leaves.begin; i < leaves.end; ++i) device.damage_block(leaf_at(i));
     transcript expected;

@@ -40,7 +40,7 @@ std::optional<error_detail> validate(reach_result reached, block_nr pointer) {
                       fmt::format("it points to block {}, past the metadata's end", pointer)};
 }
 
-// A node to be read, or, without a block, a gap where one was lost.
+// A node to be read, or, without a block, the gap that a lost one leaves.
 struct btree_walk::child {
   std::optional<block_nr> block;
   range keys;
@@ -126,7 +126,7 @@ void btree_walk::visit(const child& from, std::size_t slot, unsigned depth) {
     add_children(from, node);
 }
 
-// Does a sound node fit where it was found?
+// Does a sound node fit the place that it was found in?
 std::optional<error_detail> btree_walk::validate_place(const child& from, const node_view& node,
                                                        unsigned depth) const {
   const auto wrong = [](std::string detail) {

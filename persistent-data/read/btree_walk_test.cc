@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Sound trees of every height, on both engines: all leaves, in order, each block read once.
-// What the walk makes of damage is in btree_damage_test.cc.
+// btree_damage_test.cc has the walks over damage.
 #include "persistent-data/read/btree_walk.h"
 
 #include <gtest/gtest.h>

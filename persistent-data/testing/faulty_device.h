@@ -25,7 +25,7 @@ class faulty_device {
   std::size_t longest_write = ~std::size_t{0};  // bytes; longer ones are cut short
   bool newest_first = false;                    // the order of completions
 
-  // Writes and flushes are counted from 1: this one fails, and later ones too where that is set.
+  // Writes and flushes are counted from 1: this one fails, and later ones too if that is set.
   std::uint64_t failing_operation = 0;
   bool fails_for_good = false;
   int error = 5;  // EIO; 0: a write that gets nowhere

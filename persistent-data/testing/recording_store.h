@@ -31,7 +31,7 @@ class recording_store final : public block_store {
   bool records = false;
   std::vector<event> recorded;
 
-  // Reads, writes and flushes are counted from 1: this one fails, and later ones too where that is
+  // Reads, writes and flushes are counted from 1: this one fails, and later ones too if that is
   // set.
   std::uint64_t failing_operation = 0;
   bool fails_for_good = false;

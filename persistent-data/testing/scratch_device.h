@@ -133,7 +133,7 @@ struct damage_log {
   block_error_sink sink() {
     return [this](const block_error& d) { all.push_back(d); };
   }
-  // A line for each, as "block: fault [begin, end) detail", for EXPECT_EQ's messages.
+  // A line for each, as "block: class [begin, end) detail", for EXPECT_EQ's messages.
   std::string text() const;
 };
 

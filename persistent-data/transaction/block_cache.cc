@@ -79,9 +79,9 @@ void block_cache::write_dirty(in_use those) {
             [](const auto* a, const auto* b) { return a->where < b->where; });
   for (cached_block* block : dirty) {
     // In a copy: its user may go on looking at it, or changing it.
-    persistent_data::block sealed = block->content;
-    prepare_for_write(*block->kind, sealed, block->where);
-    store_.write(block->where, sealed);
+    persistent_data::block prepared = block->content;
+    prepare_for_write(*block->kind, prepared, block->where);
+    store_.write(block->where, prepared);
     block->dirty = those == in_use::stay_dirty && blocks_[block->where.value].block.use_count() > 1;
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Blocks of a metadata device in memory: verified when they are read, sealed when they are written.
+// Blocks of a metadata device in memory: validated when they are read, prepared for writing when
+// they are written.
 #pragma once
 
 #include <cstddef>

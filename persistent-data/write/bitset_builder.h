@@ -47,7 +47,7 @@ class bitset_builder {
  private:
   static constexpr std::uint64_t word_bits = 64;
 
-  // word_ comes behind those in words_; those between it and the one at index are zero.
+  // word_ comes after those in words_; those between it and the one at index are zero.
   void fill_up_to(std::uint64_t index) {
     if (index == words_.size()) return;
     words_.append(word_);

@@ -17,7 +17,7 @@ class block_writer {
   // Blocks [1, nr_blocks) are given out: block 0 is the superblock's, which is written last.
   block_writer(write_queue&, std::uint64_t nr_blocks);
 
-  // Seals the block for the next place, writes it there and says where that is. Throws no_space
+  // Prepares the block for the next place, writes it there and returns the place. Throws no_space
   // and device_error.
   block_nr append(const block_kind&, block&);
 

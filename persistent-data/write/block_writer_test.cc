@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Every block is given out, sealed and written.
+// Every block is given out, prepared and written.
 #include "persistent-data/write/block_writer.h"
 
 #include <gtest/gtest.h>

@@ -12,7 +12,7 @@ namespace {
 
 using test::building_site;
 
-// Builds it behind `content` other blocks.
+// Builds it after `content` other blocks.
 void expect_space_map(std::uint64_t nr_blocks, std::uint64_t content) {
   SCOPED_TRACE(fmt::format("{} of {}", content, nr_blocks));
   building_site s(nr_blocks);
