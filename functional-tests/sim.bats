@@ -178,6 +178,21 @@ status now|expected: status
 S
 }
 
+@test "a command that has to be refused" {
+  new=(--create-metadata 1M --size 128M --script workload)
+  printf '%s\n' 'write 0 8' '! write 262144 8' '!message none' ' ! fly 5 # unknown' '! write 0' \
+    'message checkpoint' '!message drop_metadata_snap' 'write 1280 8' >workload
+  run -0 era_sim --metadata sim.img "${new[@]}"
+  same $'0 1\n10 11' "$(era_invalidate --written-since 1 --format text sim.img)"
+  for line in 'write  2560 16 # fine' status crash quit '' '# nothing'; do
+    printf '%s\n' 'write 2560 8' "! $line" 'write 3840 8' >workload
+    words=${line%%#*} && words=${words//  / } && words=${words% }
+    rm -f sim.img
+    refused "workload:2: '$words' was not refused" era_sim --metadata sim.img "${new[@]}"
+    same '20 21' "$(era_invalidate --written-since 1 --format text sim.img)" || fail "$line"
+  done
+}
+
 @test "a suspended device takes no writes" {
   run -1 bash -c 'printf "suspend\nwrite 0 8\n" | era_sim --create-metadata 1M --size 1M --metadata m.img'
   [[ $output = *'standard input:2: the device is suspended'* ]]

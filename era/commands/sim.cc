@@ -212,6 +212,18 @@ class simulator {
   }
 
   ending run_line(std::string_view text) {
+    if (!sim::take_refusal_mark(text)) return run_command(text);
+    try {
+      run_command(text);
+    } catch (const pd::invalid_input&) {
+      return ending::none;
+    } catch (const pd::no_space&) {
+      return ending::none;
+    }
+    throw pd::invalid_input(fmt::format("'{}' was not refused", sim::printable_command(text)));
+  }
+
+  ending run_command(std::string_view text) {
     const auto c = sim::parse(text);
     if (!c) return ending::none;
     if (c->what == sim::verb::quit) return ending::input_ended;

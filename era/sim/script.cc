@@ -107,6 +107,22 @@ std::uint64_t parse_sectors(std::string_view text) {
   return (value << shift) / 512;
 }
 
+bool take_refusal_mark(std::string_view& line) noexcept {
+  const auto begin = line.find_first_not_of(" \t\r");
+  if (begin == line.npos || line[begin] != '!') return false;
+  line.remove_prefix(begin + 1);
+  return true;
+}
+
+std::string printable_command(std::string_view line) {
+  std::string text;
+  for (const std::string_view word : words_of(line.substr(0, line.find('#')))) {
+    if (!text.empty()) text += ' ';
+    text += printable(word);
+  }
+  return text;
+}
+
 std::optional<command> parse(std::string_view line) {
   const auto words = words_of(line.substr(0, line.find('#')));
   if (words.empty()) return {};
@@ -123,7 +139,7 @@ std::string_view help() {
   static const std::string text = [] {
     std::string all;
     for (const form& f : forms) all += fmt::format("  {:<64}{}\n", f.usage, f.purpose);
-    return all;
+    return all + fmt::format("  {:<64}{}\n", "! COMMAND", "expect that a command is refused");
   }();
   return text;
 }

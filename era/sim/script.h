@@ -45,6 +45,13 @@ struct command {
 // Returns nullopt if the line is empty or a comment (#). Throws invalid_input.
 std::optional<command> parse(std::string_view line);
 
+// Takes "!" from the front of a line, which says that its command has to be refused. Returns
+// whether it was there.
+bool take_refusal_mark(std::string_view& line) noexcept;
+
+// The command without its comment and the blanks around it, for messages.
+std::string printable_command(std::string_view line);
+
 // A line for each command.
 std::string_view help();
 

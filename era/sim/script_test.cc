@@ -132,5 +132,20 @@ TEST(Script, SizesThatAreNone) {
               "'" + std::string(text) + "' is too large; a smaller size is expected");
 }
 
+TEST(Script, ALineMayHaveToBeRefused) {
+  for (const std::string_view marked : {"!write 0 8", " ! write 0 8", "\t!\twrite 0 8"}) {
+    std::string_view line = marked;
+    EXPECT_TRUE(take_refusal_mark(line)) << marked;
+    EXPECT_EQ(parse(line)->what, verb::write) << marked;
+  }
+  for (const std::string_view plain : {"write 0 8", "", "  ", "# !write"}) {
+    std::string_view line = plain;
+    EXPECT_FALSE(take_refusal_mark(line)) << plain;
+    EXPECT_EQ(line, plain);
+  }
+  EXPECT_EQ(printable_command("  write \t0 8 # text"), "write 0 8");
+  EXPECT_EQ(printable_command("# text"), "");
+}
+
 }  // namespace
 }  // namespace era::sim
