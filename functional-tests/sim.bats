@@ -184,7 +184,7 @@ S
     'message checkpoint' '!message drop_metadata_snap' 'write 1280 8' >workload
   run -0 era_sim --metadata sim.img "${new[@]}"
   same $'0 1\n10 11' "$(era_invalidate --written-since 1 --format text sim.img)"
-  for line in 'write  2560 16 # fine' status crash quit '' '# nothing'; do
+  for line in 'write  2560 16 # fine' flush crash quit '' '# nothing'; do
     printf '%s\n' 'write 2560 8' "! $line" 'write 3840 8' >workload
     words=${line%%#*} && words=${words//  / } && words=${words% }
     rm -f sim.img
