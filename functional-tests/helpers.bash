@@ -7,7 +7,7 @@ bats_require_minimum_version 1.5.0
 if [[ -n ${ERA_BIN:-} ]]; then PATH=$ERA_BIN:$PATH; fi
 tests=${ERA_TESTS_DIR:-$BATS_TEST_DIRNAME}
 # shellcheck disable=SC2034
-images=(clean crash fresh full grow many-eras odd-block reopened snap-live)
+images=(clean crash fresh full grow many-eras odd-block reopened shrunk snap-live)
 
 # Each test works in a directory of its own, and never reads a terminal.
 setup() {

@@ -246,8 +246,11 @@ metadata map_metadata(pd::btree_walk& walk, source from, pd::block_nr location,
   writesets.map_archived();
   writesets.map_current();
   m.longest_first = order_by_length(m.writesets);
+  // A current writeset begins with each size: it confirms the superblock's number of blocks.
+  const auto past_end = sb.current_nr_bits == sb.nr_blocks ? pd::surplus_blocks::left_by_shrinking
+                                                           : pd::surplus_blocks::damage;
   m.eras = pd::map_array(walk, std::nullopt, {sb.era_array_root}, sb.nr_blocks, sizeof(pd::le32),
-                         sink_of(m.place_of(part::era_array), sink, 1, sb.nr_blocks));
+                         sink_of(m.place_of(part::era_array), sink, 1, sb.nr_blocks), past_end);
   return m;
 }
 

@@ -137,7 +137,11 @@ class salvager {
     const bool plausible = told <= most;
     pd::reference_counter counter(device_.nr_blocks(), pd::reference_counter::counting::no);
     pd::btree_walk walk(queue_, counter);
-    auto measured = pd::measure_array(walk, {sb_.era_array_root});
+    // A kernel that has made the array smaller may have left blocks after it.
+    const bool is_confirmed = plausible && sb_.current_nr_bits == told;
+    auto measured =
+        pd::measure_array(walk, {sb_.era_array_root},
+                          is_confirmed ? std::optional<std::uint64_t>(told) : std::nullopt);
     if (measured &&
         (measured->value_size == sizeof(pd::le64) || measured->nr_values > max_origin_blocks))
       measured.reset();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "era/format/writeset.h"
+#include "era/testing/kernel_image.h"
 #include "era/testing/repaired.h"
 #include "era/testing/round_trip.h"
 #include "persistent-data/format/btree_node.h"
@@ -20,6 +21,7 @@ using test::built_metadata;
 using test::change;
 using test::leaf_value;
 using test::lose;
+using test::memory_image;
 using test::metadata_description;
 using test::repair;
 using test::repaired;
@@ -345,6 +347,26 @@ TEST(Salvage, EraZeroAndALostWritesetTree) {
     EXPECT_EQ(r.error, "");
     EXPECT_THAT(r.xml, HasSubstr(R"(current_era="1")"));
   }
+}
+
+// A kernel that made the array smaller left a block after its end: the superblock's size counts if
+// the current writeset has the same one, and else the longer one.
+TEST(Salvage, AnArrayThatWasMadeSmallerHasTheSizeOfTheSuperblock) {
+  const auto salvage = [](const memory_image& image, std::string& said) {
+    const pd::block_device device(image.path(), pd::access::shared);
+    const repair_report report{[&](const finding& f) { said += f.error.text + '\n'; },
+                               [&](const std::string& text) { said += text + '\n'; }};
+    return salvage_metadata(device, {}, report, [] {}).nr_blocks;
+  };
+  memory_image image("shrunk");
+  std::string said;
+  EXPECT_EQ(salvage(image, said), 1500u);
+  EXPECT_EQ(said, "");
+  auto& sb = image.blocks()[0].as<superblock>();
+  sb.nr_blocks = 1499;
+  pd::prepare_for_write(superblock_kind, image.blocks()[0], superblock_location);
+  EXPECT_EQ(salvage(image, said), 2037u);
+  EXPECT_NE(said, "");
 }
 
 }  // namespace

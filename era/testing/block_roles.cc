@@ -81,6 +81,10 @@ class finder {
            used_block& block = note(node.child(i).value, block_role, leaf);
            block.last = span.end == nr_values;
            block.nr_bits = nr_values;
+           if (span.empty()) {
+             block.past_end = found_.at(leaf).past_end = true;
+             return;
+           }
            cover(block, where, span);
            for (const std::uint64_t nr : path_)
              if (found_.at(nr).what == node_role) cover(found_.at(nr), where, span);

@@ -41,6 +41,7 @@ struct used_block {
   place where;        // in the live view if it is in both
   bool last = false;  // of its array
   std::uint64_t nr_bits = 0;
+  bool past_end = false;  // of the array is the block, or one that it leads to: nobody reads that
   std::optional<pd::range> live_span, snapshot_span;  // the origin blocks that it covers
 };
 

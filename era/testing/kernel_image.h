@@ -13,8 +13,9 @@ namespace era::test {
 
 namespace pd = persistent_data;
 
-inline constexpr const char* kernel_images[] = {
-    "clean", "crash", "fresh", "full", "grow", "many-eras", "odd-block", "reopened", "snap-live"};
+inline constexpr const char* kernel_images[] = {"clean",  "crash",     "fresh",     "full",
+                                                "grow",   "many-eras", "odd-block", "reopened",
+                                                "shrunk", "snap-live"};
 
 class memory_image {
  public:

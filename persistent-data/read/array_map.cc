@@ -19,8 +19,8 @@ std::optional<error_detail> array_map::validate_block(std::uint64_t i,
 class array_mapper {
  public:
   array_mapper(array_map& map, reference_counter& counter, block_nr root,
-               const block_error_sink& sink)
-      : map_(map), counter_(counter), root_(root), sink_(sink) {}
+               const block_error_sink& sink, surplus_blocks past_end)
+      : map_(map), counter_(counter), root_(root), sink_(sink), past_end_(past_end) {}
 
   void leaf(block_nr where, const node_view& node) {
     for (std::uint32_t i = 0; i < node.size(); ++i) {
@@ -80,8 +80,13 @@ class array_mapper {
 
   // Blocks past the array's end; referred to all the same.
   void surplus(block_nr where, const node_view& node, std::uint32_t first) const {
-    for (std::uint32_t i = first; i < node.size(); ++i)
-      counter_.reach(where, {node.value<le64>(i)});
+    for (std::uint32_t i = first; i < node.size(); ++i) {
+      const block_nr block{node.value<le64>(i)};
+      auto wrong = validate(counter_.reach(where, block), block);
+      if (wrong && past_end_ == surplus_blocks::left_by_shrinking)
+        sink_({where, std::move(*wrong), {}});
+    }
+    if (past_end_ == surplus_blocks::left_by_shrinking) return;
     sink_({where,
            {error_class::bad_shape,
             fmt::format("the array's tree has a block of index {}, and {} values "
@@ -96,13 +101,14 @@ class array_mapper {
   reference_counter& counter_;
   block_nr root_;
   const block_error_sink& sink_;
+  const surplus_blocks past_end_;
   std::uint64_t next_ = 0;
   std::vector<std::uint32_t> blocks_;
 };
 
 array_map map_array(btree_walk& walk, std::optional<block_nr> from, block_nr root,
-                    std::uint64_t nr_values, std::uint32_t value_size,
-                    const block_error_sink& sink) {
+                    std::uint64_t nr_values, std::uint32_t value_size, const block_error_sink& sink,
+                    surplus_blocks past_end) {
   array_map map(nr_values, value_size);
   // Nothing may be sized by a count that the device cannot hold.
   if (map.nr_blocks() > walk.counter().nr_blocks()) {
@@ -113,7 +119,7 @@ array_map map_array(btree_walk& walk, std::optional<block_nr> from, block_nr roo
           {0, nr_values}});
     return map;
   }
-  array_mapper mapper(map, walk.counter(), root, sink);
+  array_mapper mapper(map, walk.counter(), root, sink, past_end);
   btree_events events;
   events.leaf = [&](block_nr where, const node_view& node) { mapper.leaf(where, node); };
   events.lost = [&](range keys) { mapper.lost(keys); };
@@ -123,34 +129,56 @@ array_map map_array(btree_walk& walk, std::optional<block_nr> from, block_nr roo
   return map;
 }
 
-std::optional<measured_array> measure_array(btree_walk& walk, block_nr root) {
+namespace {
+
+// An array of one block.
+std::optional<measured_array> measure_block(btree_walk& walk, block_nr where) {
+  std::optional<measured_array> result;
+  walk.queue().read(std::span(&where, 1), [&](std::size_t, const block* data, int error) {
+    if (validate(array_block_kind, data, error, where)) return;
+    const auto& header = data->as<array_header>();
+    const std::uint32_t size = header.value_size, entries = header.nr_entries;
+    if ((size == sizeof(le32) || size == sizeof(le64)) && entries != 0 &&
+        is_array_block_of(*data, size))
+      result = measured_array{entries, size};
+  });
+  return result;
+}
+
+}  // namespace
+
+std::optional<measured_array> measure_array(btree_walk& walk, block_nr root,
+                                            std::optional<std::uint64_t> expected) {
+  const std::uint64_t needed = expected ? array_blocks_for(*expected, sizeof(le32)) : 0;
   std::uint64_t blocks = 0;
-  block_nr last;
-  bool sound = true;
+  block_nr last, last_needed;
+  bool sound = true, has_needed = needed > 0;
+  const auto lose = [&] {
+    sound = false;
+    has_needed = has_needed && blocks >= needed;
+  };
   btree_events events;
   events.leaf = [&](block_nr, const node_view& node) {
     for (std::uint32_t i = 0; i < node.size(); ++i) {
       last = {node.value<le64>(i)};
-      sound = sound && node.key(i) == blocks++ &&
-              walk.counter().reach(std::nullopt, last) == reach_result::first;
+      if (node.key(i) != blocks || walk.counter().reach(std::nullopt, last) != reach_result::first)
+        lose();
+      if (++blocks == needed) last_needed = last;
     }
   };
-  events.lost = [&](range) { sound = false; };
-  events.damaged = [&](const block_error&) { sound = false; };
+  events.lost = [&](range) { lose(); };
+  events.damaged = [&](const block_error&) { lose(); };
   walk.walk(std::nullopt, root, sizeof(le64), events);
+  if (has_needed && blocks > needed) {
+    const auto in_block = *expected - (needed - 1) * max_array_entries(sizeof(le32));
+    const auto ends = measure_block(walk, last_needed);
+    if (ends && ends->value_size == sizeof(le32) && ends->nr_values == in_block)
+      return measured_array{*expected, sizeof(le32)};
+  }
   if (!sound) return {};
   if (blocks == 0) return measured_array{};
-
-  std::optional<measured_array> result;
-  walk.queue().read(std::span(&last, 1), [&](std::size_t, const block* data, int error) {
-    if (validate(array_block_kind, data, error, last)) return;
-    const auto& header = data->as<array_header>();
-    const std::uint32_t size = header.value_size, entries = header.nr_entries;
-    if ((size != sizeof(le32) && size != sizeof(le64)) || entries == 0 ||
-        !is_array_block_of(*data, size))
-      return;
-    result = measured_array{(blocks - 1) * max_array_entries(size) + entries, size};
-  });
+  auto result = measure_block(walk, last);
+  if (result) result->nr_values += (blocks - 1) * max_array_entries(result->value_size);
   return result;
 }
 

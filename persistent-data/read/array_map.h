@@ -56,10 +56,16 @@ class array_map {
 };
 static_assert(sizeof(array_map) == 24);
 
+// Blocks in an array's tree past those that its values need. A kernel that makes an array smaller
+// can leave some: if the new size ends with a full block, the part of a block after it stays, and
+// it stays when the array is made smaller again. An array that grows replaces them.
+enum class surplus_blocks { damage, left_by_shrinking };
+
 // Reads the tree of an array of nr_values values of value_size bytes. Each damage goes to the sink
 // once (hidden: values); the array's own blocks are noted in the counter and not read.
 array_map map_array(btree_walk&, std::optional<block_nr> from, block_nr root,
-                    std::uint64_t nr_values, std::uint32_t value_size, const block_error_sink&);
+                    std::uint64_t nr_values, std::uint32_t value_size, const block_error_sink&,
+                    surplus_blocks = surplus_blocks::damage);
 
 // An array as it presents itself, for who does not know its size.
 struct measured_array {
@@ -67,8 +73,10 @@ struct measured_array {
   std::uint32_t value_size = 0;  // 4 or 8; 0: it has no blocks
 };
 
-// Reads the tree of an array and its last block. Nothing: they are damaged, or are no array. Values
-// in between may be damaged. The counter is used up.
-std::optional<measured_array> measure_array(btree_walk&, block_nr root);
+// Reads the tree of an array and its last block. Returns nullopt if they are damaged, or are no
+// array. Values in between may be damaged. The counter is used up. expected: a number of 4-byte
+// values that the array has if the block with the last of them ends there, whatever comes after it.
+std::optional<measured_array> measure_array(btree_walk&, block_nr root,
+                                            std::optional<std::uint64_t> expected = {});
 
 }  // namespace persistent_data

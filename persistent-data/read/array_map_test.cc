@@ -91,11 +91,12 @@ class SmallArray : public testing::Test {
     for (const auto& [key, value] : entries) keys.push_back(key), values.push_back(value);
     device[{1}] = test::make_leaf<le64>({1}, keys, values);
     reader_.emplace(device);
-    mapped = map_array(reader_->walk, {}, {1}, nr_values, sizeof(le32), damages.sink());
+    mapped = map_array(reader_->walk, {}, {1}, nr_values, sizeof(le32), damages.sink(), past_end);
   }
   std::uint32_t references(std::uint64_t b) const { return reader_->counter.references({b}); }
 
   scratch_device device{100};
+  surplus_blocks past_end = surplus_blocks::damage;
   std::optional<reader> reader_;
   damage_log damages;
   array_map mapped;
@@ -146,6 +147,23 @@ TEST_F(SmallArray, Surplus) {
       "1: bad-shape [0, 0) the array's tree has a block of index 2, and 2036 values need only "
       "2\n");
   for (const std::uint64_t b : {50u, 51u, 52u, 59u}) EXPECT_EQ(references(b), 1u) << b;
+}
+
+// A kernel leaves them when it makes an array smaller; then only their pointers have to be right.
+TEST_F(SmallArray, SurplusLeftByShrinking) {
+  past_end = surplus_blocks::left_by_shrinking;
+  map({{0, 50}, {1, 51}, {2, 52}, {9, 59}}, 2 * 1018);
+  EXPECT_EQ(list(mapped), (numbers{50, 51}));
+  EXPECT_EQ(damages.text(), "");
+  for (const std::uint64_t b : {50u, 51u, 52u, 59u}) EXPECT_EQ(references(b), 1u) << b;
+}
+
+TEST_F(SmallArray, SurplusThatIsNoBlockOfItsOwn) {
+  past_end = surplus_blocks::left_by_shrinking;
+  map({{0, 50}, {5, 50}, {6, 100}}, 500);
+  EXPECT_EQ(list(mapped), (numbers{50}));
+  ASSERT_EQ(damages.all.size(), 2u);
+  for (const auto& d : damages.all) EXPECT_EQ(d.hidden, range{});
 }
 
 TEST_F(SmallArray, SurplusAndAGap) {

@@ -60,8 +60,11 @@ class array {
       if (in_block(size, last) != in_block(new_size, last))
         root = set_size(root, last, in_block(size, last), in_block(new_size, last), fill);
     }
-    for (std::uint64_t b = blocks; b < new_blocks; ++b)
+    for (std::uint64_t b = blocks; b < new_blocks; ++b) {
+      // A kernel can leave blocks after the array when it makes it smaller.
+      if (tree_.lookup(root, b)) root = tree_.remove(root, b);
       root = tree_.insert(root, b, le64(make_block(in_block(new_size, b), fill).value));
+    }
     return root;
   }
 

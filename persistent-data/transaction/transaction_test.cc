@@ -201,6 +201,18 @@ TEST_F(Transaction, AnArrayIsResizedBothWays) {
   EXPECT_EQ(tx_->counts().nr_used(), 5u);
 }
 
+// A kernel that made it smaller left a block after its end.
+TEST_F(Transaction, AnArrayGrowsOverBlocksAfterItsEnd) {
+  array<le32> values(*tx_);
+  block_nr root = values.resize(values.make(), 0, 4 * 1018 + 1, le32(1));
+  commit({root});
+  root = values.resize(root, 2 * 1018, 5 * 1018, le32(2));
+  commit({root});
+  validate({}, {{root, 5 * 1018}});
+  for (std::size_t i = 0; i < 5 * 1018; ++i)
+    ASSERT_EQ(test::get(values, root, i), i < 2 * 1018 ? 1u : 2u) << i;
+}
+
 TEST_F(Transaction, ABitsetIsASet) {
   std::mt19937_64 random(4);
   bitset bits(*tx_);
