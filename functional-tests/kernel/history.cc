@@ -75,7 +75,7 @@ era_bounds device_model::bounds() const {
 }
 
 expected_image device_model::expected(unsigned line) const {
-  return {line, nr_blocks_, era_, !doubtful_, bounds(), snapshot_};
+  return {line, nr_blocks_, era_, bounds(), snapshot_};
 }
 
 std::vector<std::uint32_t> logical_eras(const std::string& path,
@@ -220,8 +220,10 @@ class judgement {
     std::fputs("message checkpoint\ndigest all\n", file);
     std::fclose(file);
     const auto result = ran(sim_command, {"--metadata", to, "--script", script});
-    // A device that the kernel has filled may have no room for another era.
-    if (result.status != 0 && expected_.era_is_certain) return fail("era_sim: " + result.err);
+    // A metadata device that is nearly full may have no room for another era; nothing is lost.
+    constexpr std::uintmax_t is_small = 64 * 4096;
+    if (result.status != 0 && fs::file_size(path_) > is_small)
+      return fail("era_sim: " + result.err);
     expect_same(to, "era_sim");
   }
 

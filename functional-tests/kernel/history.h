@@ -20,7 +20,6 @@ struct era_bounds {
 struct expected_image {
   unsigned line = 0;  // of the agent's script
   std::uint32_t nr_blocks = 0, current_era = 0;
-  bool era_is_certain = true;  // false after a command that failed
   era_bounds live;
   std::optional<era_bounds> snapshot;
 };
