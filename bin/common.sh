@@ -8,7 +8,9 @@ build_packages=(autoconf g++ make libaio-dev libexpat1-dev libfmt-dev libisal-de
   libzstd-dev xz-utils zlib1g-dev)
 # shellcheck disable=SC2034
 test_packages=(acl attr bats clang-format-14 e2fsprogs jq libgmock-dev libgtest-dev mandoc mount qemu-utils
-  thin-provisioning-tools zstd)
+  shellcheck thin-provisioning-tools zstd)
+# shellcheck disable=SC2034
+kernel_packages=(busybox-static cpio dmsetup kmod linux-image-amd64 qemu-system-x86 xz-utils)
 
 passed=0
 failed=0
@@ -57,11 +59,12 @@ build() {
 
 # step NAME COMMAND...: one thing that passes or fails.
 step() {
-  local name=$1
+  local name=$1 start=$SECONDS
   shift
   printf '\n== %s\n' "$name"
   if "$@" </dev/null; then
     passed=$((passed + 1))
+    took "$name" "$start"
   else
     failed=$((failed + 1))
     echo "FAILED: $name"
@@ -69,16 +72,29 @@ step() {
   fi
 }
 
+# took NAME START: how long a part took that began at START, if that is worth a line.
+took() {
+  local seconds=$((SECONDS - $2))
+  ((seconds < 5)) || printf '%s took %d s\n' "$1" "$seconds"
+}
+
+# leave_out NAME WHY: one thing that cannot be done here.
+leave_out() {
+  printf '\n== %s\nskipped: %s\n' "$1" "$2"
+  skipped=$((skipped + 1))
+}
+
 # counted COMMAND...: adds up what a command that ends in `report` has counted. One that fails without
 # having counted a failure died, and counts as one.
 counted() {
-  local totals p f s before=$failed status=0
+  local totals p f s before=$failed status=0 start=$SECONDS
   totals=$(mktemp)
   ERA_TOTALS=$totals "$@" </dev/null || status=$?
   while read -r p f s; do
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
   done <"$totals"
   rm -f "$totals"
+  took "$*" "$start"
   if ((status != 0 && failed == before)); then
     failed=$((failed + 1))
     echo "FAILED: $* (status $status)"

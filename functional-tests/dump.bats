@@ -283,7 +283,7 @@ device() {
   image crash
   era_dump crash.img >expected
   mkfifo pipe
-  timeout 60 cat pipe >read &
+  timeout 60 cat pipe >"read" &
   timeout 60 era_dump -o pipe crash.img
   wait $!
   cmp expected read

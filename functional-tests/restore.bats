@@ -199,7 +199,7 @@ needs_compression() {
   image many-eras
   for ending in gz xz zst; do
     era_dump -o "d.$ending" many-eras.img
-    head -c $(($(stat -c %s "d.$ending") - 50)) "d.$ending" >cut
+    head -c $(($(stat -c %s "d.$ending") - 50)) "d.$ending" >"cut"
     output
     run -1 --separate-stderr era_restore -i cut -o out.img
     [[ $stderr = *truncated* ]] || fail "$stderr"

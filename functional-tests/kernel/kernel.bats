@@ -3,7 +3,7 @@
 # A real kernel goes on with metadata that era_sim, era_restore and era_repair have left, and these
 # understand what it has made of it. Skipped where no virtual machine can be had: it needs the packages
 # qemu-system-x86, linux-image-amd64, busybox-static, cpio, kmod and dmsetup.
-load helpers
+load ../helpers
 # shellcheck disable=SC2030,SC2031,SC2154  # bats runs each test in a subshell, and run sets variables
 
 @test "a kernel takes over what was simulated, restored and repaired" {
