@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Trees, arrays, bitsets and the space map, changed behind the transaction's back: every operation
-// works or throws, and none runs for ever. Without changes every operation works, and the counts
-// are exact.
+// Trees, arrays, bitsets and the space map are changed without the transaction: every operation
+// works or throws, and none runs for ever. Without changes, every operation works.
 #include <memory>
 
 #include "fuzz/edits.h"

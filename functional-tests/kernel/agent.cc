@@ -95,8 +95,7 @@ class device_mapper {
   }
   int resume(const std::string& name) { return call(DM_DEV_SUSPEND, name, 0, ""); }
 
-  // udev is not there, and a process that looks at new devices neither; yet the kernel may hold one
-  // for a moment after its last user has gone.
+  // There is no udev here. But the kernel may hold a device for a moment after its last user.
   int remove(const std::string& name) {
     int error = EBUSY;
     for (int tries = 0; error == EBUSY && tries < 100; ++tries) {
@@ -111,7 +110,7 @@ class device_mapper {
     return call(DM_TARGET_MSG, name, 0, payload + text);
   }
 
-  // The line as dmsetup prints it behind the name; empty at an error.
+  // The line as dmsetup prints it after the name; empty at an error.
   std::string status(const std::string& name) {
     if (call(DM_TABLE_STATUS, name, 0, "") != 0 || answer().target_count != 1) return "";
     const auto* spec =
@@ -209,8 +208,8 @@ program_result run_program(const std::string& command) {
   return result;
 }
 
-// What a writer beside everything else has written. Eras may be too old as `known`, never as
-// `possible`.
+// Writes all the time, in a thread of its own, and keeps between which eras each block was written:
+// in `known` or later, and in `possible` or earlier.
 class live_writer {
  public:
   struct block {

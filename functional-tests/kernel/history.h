@@ -16,7 +16,7 @@ struct era_bounds {
   std::vector<std::uint32_t> oldest, newest;
 };
 
-// What must be true of an image.
+// The facts that an image must agree with.
 struct expected_image {
   unsigned line = 0;  // of the agent's script
   std::uint32_t nr_blocks = 0, current_era = 0;

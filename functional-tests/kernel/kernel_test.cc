@@ -214,7 +214,7 @@ class scenario {
   std::function<void(device_model&)> start_;
 };
 
-// What a user and the time do to a device.
+// The events of a device's life, drawn at random.
 void live_a_life(scenario& s, std::uint64_t length, bool writes_overlap, bool is_full = false) {
   for (std::uint64_t i = 0; i < length; ++i) {
     switch (s.below(20)) {
