@@ -52,7 +52,7 @@ virtual_machine::virtual_machine() {
   std::string name = (fs::temp_directory_path() / "era_kernel.XXXXXX").string();
   if (!::mkdtemp(name.data())) std::abort();
   directory_ = name;
-  create(path("metadata"), 64 * mebibyte);
+  create(path("metadata"), 256 * mebibyte);
   create(path("origin"), 1024 * mebibyte);
   create(path("input"), mebibyte);
   create(path("results"), 8192 * mebibyte);
