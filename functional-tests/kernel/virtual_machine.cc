@@ -81,7 +81,7 @@ void virtual_machine::run(const agent_script& script,
 
   const std::string bin = variable("ERA_BIN", "bin"),
                     tests = variable("ERA_TESTS_DIR", "functional-tests");
-  const std::string command = "seconds=300 programs='" + bin + "/agent " + bin + "/era_tools' " +
+  const std::string command = "seconds=1800 programs='" + bin + "/agent " + bin + "/era_tools' " +
                               tests + "/kernel/boot " + path("script") + ' ' + path("metadata") +
                               ' ' + path("origin") + ' ' + path("input") + ' ' + path("results") +
                               " 2>&1";
