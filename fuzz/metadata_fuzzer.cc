@@ -143,8 +143,9 @@ void judge_damaged(pd::test::scratch_device& device, const base& from, const edi
   repair_options given;
   given.block_size = block_size;
   given.nr_blocks = from.nr_blocks;
+  // Only the user can know the current era if the superblock is lost.
+  if (edits.superblock) given.current_era = from.truth.current_era;
   const bool is_bound = edits.all_break_checksums;
-  judge.set_era_is_known(!edits.superblock);
   sweep::folded nothing;
   const std::string wrong = judge.judge(device.path(), given, is_bound ? from.truth : nothing);
   if (!wrong.empty() && judge.refusal().empty()) fail(edits.description + "repair: " + wrong);
