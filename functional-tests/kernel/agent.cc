@@ -307,6 +307,7 @@ class agent {
       dm_.remove("era");
       dm_.remove("meta");
       dm_.remove("data");
+      answer("ended");
     } else if (verb == "write") {
       words >> a >> b;
       result(write_sectors(a, b));

@@ -38,7 +38,9 @@ class virtual_machine {
   std::string add_input(const std::string& path);
 
   // Boots the kernel, and runs the script to its end. files: names in the machine, and content.
-  void run(const agent_script&, const std::map<std::string, std::string>& files = {});
+  // may_die: the kernel need not reach the end of the script.
+  void run(const agent_script&, const std::map<std::string, std::string>& files = {},
+           bool may_die = false);
   // Not empty: there can be no virtual machine here, for this reason.
   const std::string& why_not() const noexcept { return why_not_; }
 
