@@ -16,6 +16,7 @@
 #include "era/dm_target/target.h"
 #include "era/metadata/list_blocks.h"
 #include "era/sim/origin.h"
+#include "era/testing/listed.h"
 #include "era/testing/round_trip.h"
 #include "functional-tests/repair_judge.h"
 #include "fuzz/edits.h"
@@ -78,17 +79,6 @@ std::string listed(const listed_blocks& all) {
   return text;
 }
 
-std::string listed_by_fold(const sweep::folded& all, std::uint64_t since) {
-  std::string text;
-  for (std::size_t b = 0; b < all.eras.size();) {
-    const std::size_t begin = b;
-    while (b < all.eras.size() && all.eras[b] >= since) ++b;
-    if (b > begin) text += fmt::format("{} {}\n", begin, b);
-    while (b < all.eras.size() && all.eras[b] < since) ++b;
-  }
-  return text;
-}
-
 // Opens the metadata, and does what a device's life has. Returns false if an error ended it.
 bool use_target(pd::test::scratch_device& device) {
   const superblock sb = device[superblock_location].as<superblock>();
@@ -131,7 +121,8 @@ void judge_clean(pd::test::scratch_device& device, const std::string& edits) {
   changed_blocks changed(opened, source::live, [](const finding&) {});
   for (const std::uint64_t since : {std::uint64_t{1}, std::uint64_t{all.current_era}}) {
     const auto list = changed.list({since, std::uint64_t{1} << 32});
-    if (!list || listed(*list) != listed_by_fold(all, since)) fail(edits + "the list is wrong");
+    if (!list || listed(*list) != test::listed_since(all.eras, since))
+      fail(edits + "the list is wrong");
   }
   if (use_target(device))
     if (const std::string wrong = test::findings_in(path); !wrong.empty())

@@ -5,52 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
+
+#include "era/testing/recorded_document.h"
 
 namespace era::xml {
 namespace {
 
-// Everything that it is told, a line each.
-struct recorder : document {
-  void begin_superblock(const superblock_element& sb) override {
-    text += fmt::format("superblock {} {} {}\n", sb.block_size, sb.nr_blocks, sb.current_era);
-  }
-  void begin_writeset(era_nr era, std::uint32_t nr_bits) override {
-    text += fmt::format("writeset {} {}\n", era, nr_bits);
-  }
-  void bits(origin_range b, bool value) override {
-    if (b.begin == refused) throw pd::invalid_input("no such thing");
-    text += fmt::format("bits {} {} {}\n", b.begin, b.end, value);
-  }
-  void end_writeset() override { text += "end writeset\n"; }
-  void begin_era_array() override { text += "array\n"; }
-  void eras(origin_range b, era_nr era) override {
-    if (b.begin == refused) throw std::bad_exception();
-    text += fmt::format("eras {} {} {}\n", b.begin, b.end, era);
-  }
-  void end_era_array() override { text += "end array\n"; }
-  void end_superblock() override { text += "end superblock\n"; }
-
-  std::string text;
-  std::uint64_t refused = 1000000;
-};
-
-std::string error_of(const std::string& xml, recorder& out, std::size_t piece = 1 << 20,
-                     shortcut way = shortcut::taken) {
-  std::size_t at = 0;
-  const auto source = [&](char* to, std::size_t size) {
-    const std::size_t now = std::min({size, piece, xml.size() - at});
-    std::memcpy(to, xml.data() + at, now);
-    at += now;
-    return now;
-  };
-  try {
-    read(source, "t.xml", out, {.way = way});
-    return "";
-  } catch (const pd::invalid_input& e) {
-    return e.what();
-  }
-}
+using test::error_of;
+using test::recorder;
 
 // The same however the document is cut into pieces.
 std::string error_of(const std::string& xml) {

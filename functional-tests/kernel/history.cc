@@ -13,6 +13,7 @@
 
 #include "era/commands/command_line.h"
 #include "era/testing/command_run.h"
+#include "era/testing/listed.h"
 
 namespace era::test {
 
@@ -168,14 +169,7 @@ class judgement {
       if (repairs) arguments.push_back("--repair");
       const auto listed = ran(invalidate_command, arguments, more);
       if (listed.status != 0) return fail("era_invalidate: " + listed.err);
-      std::string expected;
-      for (std::size_t b = 0; b < eras.size();) {
-        const std::size_t begin = b;
-        while (b < eras.size() && eras[b] >= since) ++b;
-        if (b > begin) expected += std::to_string(begin) + ' ' + std::to_string(b) + '\n';
-        while (b < eras.size() && eras[b] < since) ++b;
-      }
-      if (listed.out != expected)
+      if (listed.out != listed_since(eras, since))
         fail("era_invalidate --written-since " + std::to_string(since) +
              " and era_dump do not agree");
     }

@@ -10,8 +10,8 @@
 
 namespace era::test {
 
-// Bounds for the era of each origin block. What is shrunk away and comes back may have any era up
-// to `newest`, since old writesets still list it; it need not have one.
+// Bounds for the era of each origin block. A block that is shrunk away and comes back may have any
+// era up to `newest`, since old writesets still list it, and need not have one.
 struct era_bounds {
   std::vector<std::uint32_t> oldest, newest;
 };

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// For tests of the reader: a document that keeps what it is told.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "era/xml/reader.h"
+#include "persistent-data/format/errors.h"
+
+namespace era::test {
+
+// Keeps everything that the reader says, a line each; throws at the block `refused`.
+struct recorder : xml::document {
+  void begin_superblock(const xml::superblock_element& sb) override {
+    text += fmt::format("superblock {} {} {}\n", sb.block_size, sb.nr_blocks, sb.current_era);
+  }
+  void begin_writeset(era_nr era, std::uint32_t nr_bits) override {
+    text += fmt::format("writeset {} {}\n", era, nr_bits);
+  }
+  void bits(origin_range b, bool value) override {
+    if (b.begin == refused) throw pd::invalid_input("no such thing");
+    text += fmt::format("bits {} {} {}\n", b.begin, b.end, value);
+  }
+  void end_writeset() override { text += "end writeset\n"; }
+  void begin_era_array() override { text += "array\n"; }
+  void eras(origin_range b, era_nr era) override {
+    if (b.begin == refused) throw std::bad_exception();
+    text += fmt::format("eras {} {} {}\n", b.begin, b.end, era);
+  }
+  void end_era_array() override { text += "end array\n"; }
+  void end_superblock() override { text += "end superblock\n"; }
+
+  std::string text;
+  std::uint64_t refused = 1000000;
+};
+
+// Reads the document, named "t.xml" in messages, in pieces of `piece` bytes. Returns the error, or
+// "".
+inline std::string error_of(const std::string& xml, recorder& out, std::size_t piece = 1 << 20,
+                            xml::shortcut way = xml::shortcut::taken) {
+  std::size_t at = 0;
+  const auto source = [&](char* to, std::size_t size) {
+    const std::size_t now = std::min({size, piece, xml.size() - at});
+    std::memcpy(to, xml.data() + at, now);
+    at += now;
+    return now;
+  };
+  try {
+    xml::read(source, "t.xml", out, {.way = way});
+    return "";
+  } catch (const pd::invalid_input& e) {
+    return e.what();
+  }
+}
+
+}  // namespace era::test
