@@ -28,7 +28,7 @@ TEST(Kernel, ContinuesFromMetadataThatTheToolsWrote) {
   for (unsigned i = first; i < first + count; ++i) {
     auto s = std::make_unique<scenario>(script, seed_of(seed, i));
     const bool has_deep_tree = i + 1 == first + count;
-    const std::uint64_t size = has_deep_tree ? 60'000 : 1024;
+    const std::uint64_t size = has_deep_tree ? 60'000 : roomy_metadata;
     const file_of_metadata file(size);
     std::uint32_t nr_blocks = 64;
     if (has_deep_tree)

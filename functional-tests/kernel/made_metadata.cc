@@ -63,14 +63,14 @@ std::uint32_t make_metadata(scenario& s, unsigned way, const file_of_metadata& f
   switch (way % 3) {
     case 0: simulate(file, nr_blocks, script); break;
     case 1: {  // restored
-      const file_of_metadata from;
+      const file_of_metadata from(roomy_metadata);
       simulate(from, nr_blocks, script);
       must_succeed(run_command(dump_command, {"-o", file.beside(".xml"), from.path()}));
       must_succeed(run_command(restore_command, {"-i", file.beside(".xml"), "-o", file.path()}));
       break;
     }
     case 2: {  // repaired: a block of the metadata, or its superblock, is lost
-      const file_of_metadata from;
+      const file_of_metadata from(roomy_metadata);
       simulate(from, nr_blocks, script);
       std::fstream damaged(from.path(), std::ios::in | std::ios::out | std::ios::binary);
       damaged.seekp(static_cast<std::streamoff>(4096 * (s.one_in(3) ? 0 : s.below(12)) + 100));

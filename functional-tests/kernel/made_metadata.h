@@ -49,6 +49,9 @@ void simulate(const file_of_metadata&, std::uint32_t nr_blocks, const std::strin
 // nodes are half full.
 std::string many_eras(std::uint32_t nr_blocks, std::uint64_t eras);
 
+// Metadata blocks that hold 250 undigested eras of the largest device, and room for more.
+inline constexpr std::uint64_t roomy_metadata = 3072;
+
 // Makes metadata, by way % 3: simulated, restored, or repaired after damage. Returns the number of
 // origin blocks. Throws std::runtime_error.
 std::uint32_t make_metadata(scenario&, unsigned way, const file_of_metadata&);

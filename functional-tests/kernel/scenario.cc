@@ -112,7 +112,7 @@ void live_a_life(scenario& s, std::uint64_t length, bool writes_overlap, bool is
       case 9: s.status(); break;
       case 10: s.run("digest"); break;
       case 11:
-        if (writes_overlap) s.write(false), s.run("pause 20");
+        if (writes_overlap) s.write(false);
         break;
       default: s.write();
     }

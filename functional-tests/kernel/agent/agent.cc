@@ -69,7 +69,7 @@ class agent {
     } else if (verb == "remove") {
       result(dm_.remove("era"));
     } else if (verb == "end") {
-      wait();
+      under_way_.wait();
       dm_.remove("era");
       dm_.remove("meta");
       dm_.remove("data");
@@ -82,15 +82,9 @@ class agent {
       result(discard_sectors(a, b));
     } else if (verb == "begin") {  // a write that the next commands do not wait for
       words >> a >> b;
-      under_way_.emplace_back([this, a, b, line = line_] {
-        if (const int error = write_sectors(a, b))
-          std::printf("%u error %s\n", line, std::strerror(error));
-      });
+      result(under_way_.begin(a, b));
     } else if (verb == "wait") {
-      wait();
-    } else if (verb == "pause") {  // MILLISECONDS, in which the kernel works
-      words >> a;
-      std::this_thread::sleep_for(std::chrono::milliseconds(a));
+      result(under_way_.wait());
     } else if (verb == "message") {
       std::string text;
       std::getline(words >> std::ws, text);
@@ -142,11 +136,6 @@ class agent {
                       start + " 0 " + start + ' ' + std::to_string(milliseconds));
   }
 
-  void wait() {
-    for (std::thread& t : under_way_) t.join();
-    under_way_.clear();
-  }
-
   // The number of used blocks stays the same once every archived writeset is digested.
   void wait_for_digestion() {
     std::string last;
@@ -183,7 +172,7 @@ class agent {
   unsigned line_ = 0;
   std::uint64_t meta_sectors_ = 0, next_image_ = 0;
   std::string block_size_ = "8";
-  std::vector<std::thread> under_way_;
+  writes_under_way under_way_;
 };
 
 }  // namespace

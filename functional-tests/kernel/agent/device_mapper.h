@@ -3,10 +3,12 @@
 #pragma once
 
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <linux/dm-ioctl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -177,5 +179,58 @@ inline int discard_sectors(std::uint64_t sector, std::uint64_t count) {
   ::close(fd);
   return error;
 }
+
+// Writes that are under way: begin() returns when the kernel has taken the write, so that whatever
+// comes next comes after its beginning.
+class writes_under_way {
+ public:
+  writes_under_way() {
+    if (::syscall(SYS_io_setup, most, &context_) != 0) die("io_setup");
+  }
+  writes_under_way(const writes_under_way&) = delete;
+  writes_under_way& operator=(const writes_under_way&) = delete;
+
+  // Returns 0 or an errno.
+  int begin(std::uint64_t sector, std::uint64_t count) {
+    const int fd = ::open(device_mapper::path("era").c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC);
+    if (fd < 0) return errno;
+    files_.push_back(fd);
+    while (count > 0) {
+      const auto now = std::min<std::uint64_t>(count, copy_size / sector_size);
+      iocb request{};
+      request.aio_fildes = static_cast<std::uint32_t>(fd);
+      request.aio_lio_opcode = IOCB_CMD_PWRITE;
+      request.aio_buf = reinterpret_cast<std::uintptr_t>(buffer_.bytes.get());
+      request.aio_nbytes = now * sector_size;
+      request.aio_offset = static_cast<std::int64_t>(sector * sector_size);
+      iocb* requests[] = {&request};
+      if (::syscall(SYS_io_submit, context_, 1, requests) != 1) return errno;
+      ++begun_;
+      sector += now;
+      count -= now;
+    }
+    return 0;
+  }
+
+  // Returns 0, or the errno of one that failed.
+  int wait() {
+    int error = 0;
+    for (; begun_ > 0; --begun_) {
+      io_event event{};
+      if (::syscall(SYS_io_getevents, context_, 1, 1, &event, nullptr) != 1) die("io_getevents");
+      if (event.res < 0) error = static_cast<int>(-event.res);
+    }
+    for (const int fd : files_) ::close(fd);
+    files_.clear();
+    return error;
+  }
+
+ private:
+  static constexpr unsigned most = 1024;
+  aio_context_t context_ = 0;
+  aligned_buffer buffer_{copy_size};
+  std::vector<int> files_;
+  std::uint64_t begun_ = 0;
+};
 
 }  // namespace era::test
