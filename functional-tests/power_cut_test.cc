@@ -301,7 +301,7 @@ class cutter {
   void open_again() {
     auto& sb = survivor_[{0}].as<superblock>();
     std::uint64_t length = std::uint64_t{sb.nr_blocks} * block_size;
-    if (length == 0) length = 100 * block_size;
+    if (length == 0) length = std::uint64_t{100} * block_size;
     if (fault_ == fault::current_writeset_dropped && sb.current_root != 0) {
       sb.current_root = 0;
       pd::prepare_for_write(superblock_kind, survivor_[{0}], {0});

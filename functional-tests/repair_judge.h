@@ -73,10 +73,9 @@ class repair_judge {
     added_ = 0;
     refusal_.clear();
     const era::repair_report report{[](const era::finding&) {},
-                                    [&](std::string text) { assumptions_ += text + '\n'; }};
+                                    [&](const std::string& text) { assumptions_ += text + '\n'; }};
     try {
-      if (const std::string why = era::test::repair_to(path, output_.path(), given, report);
-          !why.empty())
+      if (std::string why = era::test::repair_to(path, output_.path(), given, report); !why.empty())
         return why;
     } catch (const pd::damaged_metadata& e) {
       return refusal_ = e.what();
@@ -104,7 +103,7 @@ class repair_judge {
       return fmt::format("only {} of {} origin blocks are there", now.eras.size(),
                          truth.eras.size());
     for (std::size_t i = 0; i < truth.eras.size(); ++i) added_ += now.eras[i] > truth.eras[i];
-    if (const std::string older = find_older(now, truth); !older.empty()) return older;
+    if (std::string older = find_older(now, truth); !older.empty()) return older;
     digest_all(output_);
     if (const std::string older = find_older(fold(output_.path()), truth); !older.empty())
       return older + " after digestion";

@@ -52,7 +52,7 @@ std::unique_ptr<base> make_base(unsigned which) {
     t.message("checkpoint");
     if (which != 4) t.digest(which);
   }
-  t.write(8 * 5, 8, [] {});
+  t.write(std::uint64_t{5} * block_size, block_size, [] {});
   if (which == 3)
     t.suspend();
   else

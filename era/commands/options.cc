@@ -30,8 +30,8 @@ std::uint64_t parse_decimal(std::string_view text, std::string_view option, std:
 
 option_list::option_list() { options_.reserve(16); }
 
-option_list::option_id option_list::add(std::string_view names, std::string argument,
-                                        std::string help,
+option_list::option_id option_list::add(std::string_view names, std::string_view argument,
+                                        std::string_view help,
                                         std::function<void(const option&, std::string_view)> set) {
   option o;
   if (const auto comma = names.find(','); comma != names.npos) {
@@ -39,22 +39,22 @@ option_list::option_id option_list::add(std::string_view names, std::string argu
     names.remove_prefix(comma + 1);
   }
   o.long_name = names;
-  o.argument = std::move(argument);
-  o.help = std::move(help);
+  o.argument = argument;
+  o.help = help;
   o.set = std::move(set);
   options_.push_back(std::move(o));
   return options_.size() - 1;
 }
 
-option_list::option_id option_list::add_flag(std::string_view names, bool& to, std::string help) {
-  return add(names, "", std::move(help),
+option_list::option_id option_list::add_flag(std::string_view names, bool& to,
+                                             std::string_view help) {
+  return add(names, "", help,
              [&to](const option&, std::string_view word) { to = word != "false"; });
 }
 
 option_list::option_id option_list::add_text(std::string_view names, std::string& to,
-                                             std::string argument, std::string help) {
-  return add(names, std::move(argument), std::move(help),
-             [&to](const option&, std::string_view text) { to = text; });
+                                             std::string_view argument, std::string_view help) {
+  return add(names, argument, help, [&to](const option&, std::string_view text) { to = text; });
 }
 
 std::uint64_t option_list::parse_number(const option& o, std::string_view text,

@@ -34,46 +34,44 @@ class option_list {
 
   // Each adds an option and returns its number. names: "-o,--output" or "--output"; help: lines
   // that --help prints after it. The variable that the option sets must outlive the parsing.
-  option_id add_flag(std::string_view names, bool& to, std::string help);
+  option_id add_flag(std::string_view names, bool& to, std::string_view help);
   // argument: what stands for the value in --help. An empty value is an error, so that an empty
   // string means that the option is not given.
-  option_id add_text(std::string_view names, std::string& to, std::string argument,
-                     std::string help);
+  option_id add_text(std::string_view names, std::string& to, std::string_view argument,
+                     std::string_view help);
 
   struct number_limits {
     std::uint64_t min = 0, max = 0, multiple_of = 1;
   };
   template <class Number>
   option_id add_number(std::string_view names, std::optional<Number>& to, number_limits limits,
-                       std::string argument, std::string help) {
-    return add(names, std::move(argument), std::move(help),
-               [&to, limits, this](const option& o, std::string_view text) {
-                 to = static_cast<Number>(parse_number(o, text, limits));
-               });
+                       std::string_view argument, std::string_view help) {
+    return add(names, argument, help, [&to, limits, this](const option& o, std::string_view text) {
+      to = static_cast<Number>(parse_number(o, text, limits));
+    });
   }
 
   // from_text makes the value of the text, or throws std::runtime_error with the message.
   template <class Value, class Parse>
-  option_id add_parsed(std::string_view names, Value& to, Parse from_text, std::string argument,
-                       std::string help) {
-    return add(names, std::move(argument), std::move(help),
-               [&to, from_text](const option& o, std::string_view text) {
-                 try {
-                   to = from_text(text);
-                 } catch (const std::runtime_error& e) {
-                   throw pd::usage_error(fmt::format("{}: {}", o.long_name, e.what()));
-                 }
-               });
+  option_id add_parsed(std::string_view names, Value& to, Parse from_text,
+                       std::string_view argument, std::string_view help) {
+    return add(names, argument, help, [&to, from_text](const option& o, std::string_view text) {
+      try {
+        to = from_text(text);
+      } catch (const std::runtime_error& e) {
+        throw pd::usage_error(fmt::format("{}: {}", o.long_name, e.what()));
+      }
+    });
   }
 
   // The value is one of these words.
   template <class Value>
   option_id add_choice(std::string_view names, Value& to,
-                       std::vector<std::pair<std::string, Value>> choices, std::string help) {
+                       std::vector<std::pair<std::string, Value>> choices, std::string_view help) {
     std::vector<std::string> words;
     for (const auto& choice : choices) words.push_back(choice.first);
     const std::string argument = fmt::format("{}", fmt::join(words, "|"));
-    return add(names, argument, std::move(help),
+    return add(names, argument, help,
                [&to, choices = std::move(choices), words](const option& o, std::string_view text) {
                  for (const auto& [word, value] : choices)
                    if (word == text) return void(to = value);
@@ -107,7 +105,7 @@ class option_list {
   };
 
  private:
-  option_id add(std::string_view names, std::string argument, std::string help,
+  option_id add(std::string_view names, std::string_view argument, std::string_view help,
                 std::function<void(const option&, std::string_view)> set);
   std::uint64_t parse_number(const option&, std::string_view text, const number_limits&) const;
   [[noreturn]] static void fail_choice(const option&, std::string_view text,

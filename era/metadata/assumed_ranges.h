@@ -23,7 +23,7 @@ class assumed_ranges {
   class entries {
    public:
     using iterator = std::deque<entry>::const_iterator;
-    entries(iterator first, iterator last) : first_(first), last_(last) {}
+    entries(const iterator& first, const iterator& last) : first_(first), last_(last) {}
     iterator begin() const noexcept { return first_; }
     iterator end() const noexcept { return last_; }
     bool empty() const noexcept { return first_ == last_; }

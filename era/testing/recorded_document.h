@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <exception>
 #include <string>
 
@@ -47,7 +46,7 @@ inline std::string error_of(const std::string& xml, recorder& out, std::size_t p
   std::size_t at = 0;
   const auto source = [&](char* to, std::size_t size) {
     const std::size_t now = std::min({size, piece, xml.size() - at});
-    std::memcpy(to, xml.data() + at, now);
+    std::copy_n(xml.data() + at, now, to);
     at += now;
     return now;
   };

@@ -4,7 +4,6 @@
 #include "era/testing/round_trip.h"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <optional>
 
@@ -82,7 +81,7 @@ std::string restore_to(const std::string& path, const std::string& xml, std::siz
   std::size_t at = 0;
   const auto read = [&](char* to, std::size_t size) {
     const std::size_t now = std::min({size, piece, xml.size() - at});
-    std::memcpy(to, xml.data() + at, now);
+    std::copy_n(xml.data() + at, now, to);
     at += now;
     return now;
   };

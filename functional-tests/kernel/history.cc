@@ -176,7 +176,7 @@ class judgement {
   }
 
   std::string output() const {
-    const std::string name = path_ + ".out";
+    std::string name = path_ + ".out";
     fs::remove(name);
     fs::copy_file(path_, name);
     fs::resize_file(name, std::max<std::uintmax_t>(fs::file_size(path_), 4 << 20));
@@ -219,7 +219,7 @@ class judgement {
     std::fclose(file);
     const auto result = ran(sim_command, {"--metadata", to, "--script", script});
     // A metadata device that is nearly full may have no room for another era; nothing is lost.
-    constexpr std::uintmax_t is_small = 64 * 4096;
+    constexpr std::uintmax_t is_small = 262'144;  // bytes
     if (result.status != 0 && fs::file_size(path_) > is_small)
       return fail("era_sim: " + result.err);
     expect_same(to, "era_sim", true);

@@ -24,7 +24,7 @@ using block_nr = strong<struct metadata_block_tag, std::uint64_t>;
 using block_range = range_of<metadata_block_tag>;
 
 // A space map has at most 255 bitmaps of 16,320 blocks; the rest of a larger device is not used.
-inline constexpr std::uint64_t max_metadata_blocks = 255 * 16320;
+inline constexpr std::uint64_t max_metadata_blocks = std::uint64_t{255} * 16320;
 
 struct alignas(block_size) block {
   std::array<std::byte, block_size> bytes;

@@ -35,7 +35,7 @@ class node_editor {
   bool is_full() const noexcept { return size() == room(); }
   std::uint64_t key(std::uint32_t i) const noexcept { return keys()[i]; }
   std::byte* value(std::uint32_t i) const noexcept {
-    return reinterpret_cast<std::byte*>(keys() + room()) + i * header().value_size;
+    return reinterpret_cast<std::byte*>(keys() + room()) + std::size_t{i} * header().value_size;
   }
   block_nr child(std::uint32_t i) const noexcept { return {*reinterpret_cast<le64*>(value(i))}; }
 

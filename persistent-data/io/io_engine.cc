@@ -67,6 +67,7 @@ class aio_engine final : public io_engine {
     free_.pop_back();
     const auto prepare = request.operation == io_operation::write ? io_prep_pwrite : io_prep_pread;
     prepare(control, fd_, request.buffer, request.bytes, static_cast<long long>(request.offset));
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel hands it back as it is
     control->data = reinterpret_cast<void*>(request.tag);
     for (;;) {
       const int submitted = calls_.io_submit(context_, 1, &control);

@@ -45,7 +45,7 @@ std::string loop_devices::attach(const std::string& file, bool read_only) {
       if (fd >= 0) ::close(fd);
     }
   }
-  const std::string result = name.empty() ? give_up("cannot attach a loop device") : name;
+  std::string result = name.empty() ? give_up("cannot attach a loop device") : name;
   if (backing >= 0) ::close(backing);
   ::close(control);
   return result;
