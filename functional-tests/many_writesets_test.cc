@@ -91,16 +91,21 @@ void repair(const std::string& path) {
   ASSERT_EQ(repair_to(path, output.path(), {}, ignored), "");
 }
 
+std::string dumped;  // the XML of what is tried, for restore()
+
+void restore(const std::string&) {
+  const pd::test::scratch_device output(200'000);
+  ASSERT_EQ(restore_to(output.path(), dumped), "");
+}
+
 struct command {
   const char* name;
   work run;
   bool makes_blocks = false;
 };
-const command commands[] = {{"check", check},
-                            {"dump", dump},
-                            {"list", list},
-                            {"list what is salvaged", list_salvaged},
-                            {"repair", repair, true}};
+const command commands[] = {{"check", check},         {"dump", dump},
+                            {"list", list},           {"list what is salvaged", list_salvaged},
+                            {"repair", repair, true}, {"restore", restore, true}};
 
 // At the peak, the buffers of other threads may be in use or not: half a megabyte, as chance will
 // have it. So the least of three peaks counts.
@@ -117,6 +122,7 @@ void expect_little_memory(std::uint32_t nr_bits, bool shared, double most) {
   double peaks[2][std::size(commands)];
   for (const bool is_many : {false, true}) {
     built_metadata m(with_writesets(is_many ? many : few, nr_bits));
+    dumped = dump_of(m.path(), {.compact = true});
     if (shared) share_bitset(m);
     for (std::size_t i = 0; i < std::size(commands); ++i)
       peaks[is_many][i] = peak_of([&] { commands[i].run(m.path()); });
