@@ -15,6 +15,7 @@
 #include "era/testing/kernel_image.h"
 #include "era/testing/mutations.h"
 #include "functional-tests/sweep_run.h"
+#include "persistent-data/testing/sanitized.h"
 
 namespace era::test {
 namespace {
@@ -175,6 +176,9 @@ TEST_P(CorruptionSweep, EveryDamageIsReported) {
   const sweep_subject subject = make_subject(sound_, roles_);
   for (const auto& [nr, use] : roles_) {
     if (use.past_end) continue;
+    // The blocks of an era array differ in what the code does with them only at its end: for a
+    // sanitizer, which slows the sweep down tenfold, one in five is enough.
+    if (is_sanitized && use.what == role::era_block && !use.last && nr % 5 != 0) continue;
     std::seed_seq seeds{seed(), static_cast<unsigned>(nr)};
     std::mt19937 random(seeds);
     mutate(subject, nr, random, [&, block = nr](const mutation& m) { run(block, m); });
