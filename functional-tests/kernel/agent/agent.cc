@@ -13,6 +13,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "functional-tests/kernel/agent/backup_nights.h"
 #include "functional-tests/kernel/agent/device_mapper.h"
 #include "functional-tests/kernel/agent/live_metadata.h"
 
@@ -102,6 +103,15 @@ class agent {
       live_metadata(dm_, std::stoull(block_size_), [this](const std::string& text) {
         answer(text);
       }).run(a, static_cast<unsigned>(b), c);
+    } else if (verb == "nights") {  // NIGHTS SEED NR_BLOCKS suspend|checkpoint|data_first
+      std::string order;
+      words >> a >> b >> c >> order;
+      backup_nights(dm_, c, std::stoull(block_size_),
+                    [this](const std::string& text) { answer(text); })
+          .run(a, static_cast<unsigned>(b),
+               order == "suspend"      ? night_order::suspend
+               : order == "checkpoint" ? night_order::checkpoint
+                                       : night_order::data_first);
     } else if (verb == "cut") {
       answer("cut");
       std::printf("<<< cut\n");

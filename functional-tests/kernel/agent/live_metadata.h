@@ -3,34 +3,15 @@
 // and each answer is held against what is known to be written.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <functional>
 #include <random>
 #include <sstream>
 
-#include <sys/wait.h>
-
 #include "functional-tests/kernel/agent/device_mapper.h"
+#include "functional-tests/kernel/agent/questions.h"
 
 namespace era::test {
-
-struct program_result {
-  int status = -1;
-  std::string output;  // both streams
-};
-
-inline program_result run_program(const std::string& command) {
-  program_result result;
-  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
-  if (!pipe) die("popen");
-  std::array<char, 4096> piece;
-  while (const std::size_t n = std::fread(piece.data(), 1, piece.size(), pipe))
-    result.output.append(piece.data(), n);
-  const int status = ::pclose(pipe);
-  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 255;
-  return result;
-}
 
 // Writes all the time, in a thread of its own, and keeps between which eras each block was written:
 // in `known` or later, and in `possible` or earlier.
@@ -85,7 +66,7 @@ class live_metadata {
 
   void run(std::uint64_t rounds, unsigned seed, std::uint64_t nr_blocks) {
     std::mt19937_64 random(seed);
-    std::atomic<std::uint32_t> oldest = current_era(), newest = oldest.load();
+    std::atomic<std::uint32_t> oldest = current_era(dm_), newest = oldest.load();
     const auto end_era = [&](const char* text) {
       ++newest;
       if (const int error = dm_.message("era", text))
@@ -117,14 +98,6 @@ class live_metadata {
   }
 
  private:
-  std::uint32_t current_era() {
-    std::istringstream words(dm_.status("era"));
-    std::string metadata_block, used;
-    std::uint32_t era = 0;
-    words >> metadata_block >> used >> era;
-    return era;
-  }
-
   void wrong(const std::string& text) {
     ++wrong_;
     answer_("wrong " + text.substr(0, 400));
@@ -167,14 +140,9 @@ class live_metadata {
       }
       if (blocks != known.size()) wrong("dump: " + std::to_string(blocks) + " blocks");
     } else {
-      const auto result =
-          run_program("era_tools invalidate --metadata-snapshot --format text --written-since " +
-                      std::to_string(since) + ' ' + meta);
-      if (result.status != 0) return wrong("invalidate: " + result.output);
-      std::vector<bool> listed(known.size());
-      std::istringstream numbers(result.output);
-      for (std::uint64_t begin = 0, end = 0; numbers >> begin >> end;)
-        for (std::uint64_t b = begin; b < end && b < listed.size(); ++b) listed[b] = true;
+      std::string output;
+      std::vector<bool> listed;
+      if (!list_changed(since, known.size(), listed, output)) return wrong("invalidate: " + output);
       for (std::size_t b = 0; b < known.size(); ++b)
         if (listed[b] ? possible[b] < since : known[b] >= since)
           wrong("invalidate: block " + std::to_string(b) + (listed[b] ? " is" : " is not") +
