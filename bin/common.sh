@@ -7,8 +7,8 @@
 build_packages=(autoconf g++ make libaio-dev libexpat1-dev libfmt-dev libisal-dev liblzma-dev
   libzstd-dev xz-utils zlib1g-dev)
 # shellcheck disable=SC2034
-test_packages=(acl attr bats clang-format-14 e2fsprogs jq libgmock-dev libgtest-dev mandoc mount qemu-utils
-  shellcheck thin-provisioning-tools zstd)
+test_packages=(acl attr bats clang-format-14 e2fsprogs gddrescue jq libgmock-dev libgtest-dev mandoc mount
+  qemu-utils shellcheck thin-provisioning-tools zstd)
 # shellcheck disable=SC2034
 kernel_packages=(busybox-static cpio dmsetup kmod linux-image-amd64 qemu-system-x86 xz-utils)
 

@@ -135,6 +135,24 @@ last_era() { superblock "$1.img" current_era; }
     era_invalidate --written-since 1 --device-size 12864 m.img
 }
 
+@test "with a mapfile, ddrescue copies exactly the changed blocks" {
+  printf 'write %s\n' '0 1' '1280 256' '12800 64' |
+    era_sim --metadata m.img --create-metadata 1M --size 12864 2>/dev/null
+  ask() { era_invalidate --written-since 1 --device-size 12864 "$@" m.img; }
+  head -c 6586368 /dev/urandom >new
+  tr '\0' x </dev/zero | head -c 6586368 >backup
+  cp backup expected
+  while read -r begin end; do
+    dd if=new of=expected iflag=skip_bytes,count_bytes oflag=seek_bytes conv=notrunc status=none \
+      skip="$begin" seek="$begin" count=$((end - begin))
+  done < <(ask --unit byte --format text)
+  ask --format ddrescue -o changed.map
+  ddrescue -q --force --domain-mapfile=changed.map new backup copied.map
+  cmp expected backup
+  ! cmp -s new backup || fail 'everything was copied'
+  refused '--unit sector cannot be: ddrescue.s mapfiles count in bytes' ask --format ddrescue --unit sector
+}
+
 @test "damage: an error, and not a byte of output" {
   image full
   zero_block full.img "$(array_block full.img 200)"

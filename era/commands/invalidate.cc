@@ -32,9 +32,14 @@ struct options {
   bool metadata_snapshot = false, repair = false;
   repair_options given;
   list_format format = list_format::xml;
-  list_unit unit = list_unit::block;
+  std::optional<list_unit> chosen_unit;
   std::optional<std::uint64_t> device_size;  // sectors
   std::string output;
+
+  list_unit unit() const {
+    return chosen_unit.value_or(format == list_format::ddrescue ? list_unit::byte
+                                                                : list_unit::block);
+  }
 };
 
 constexpr std::uint64_t no_end = std::uint64_t{1} << 32;  // past the last era there can be
@@ -114,7 +119,7 @@ class invalidation {
   }
 
   std::uint64_t scale(const metadata& m) const {
-    switch (chosen_.unit) {
+    switch (chosen_.unit()) {
       case list_unit::block: return 1;
       case list_unit::sector: return m.block_size;
       case list_unit::byte: break;
@@ -126,7 +131,9 @@ class invalidation {
 
   // The end of the device in the list's unit, if it is known.
   std::uint64_t limit(const metadata& m) const {
-    if (!chosen_.device_size) return std::numeric_limits<std::uint64_t>::max();
+    if (!chosen_.device_size)
+      return chosen_.format == list_format::ddrescue ? m.nr_blocks * scale(m)
+                                                     : std::numeric_limits<std::uint64_t>::max();
     const std::uint64_t size = *chosen_.device_size;
     const std::uint64_t blocks = size / m.block_size + (size % m.block_size != 0);
     if (blocks != m.nr_blocks)
@@ -134,7 +141,7 @@ class invalidation {
           "{}: --device-size {} cannot be: it makes {} blocks of {} sectors, and the metadata has "
           "{}",
           device_.path(), size, blocks, m.block_size, m.nr_blocks));
-    return chosen_.unit == list_unit::byte ? size * 512 : size;
+    return chosen_.unit() == list_unit::byte ? size * 512 : size;
   }
 
   std::string json_fields(const listed_blocks& listed, const metadata& m) const {
@@ -143,11 +150,11 @@ class invalidation {
         "\"current_era\":{},\"unit\":\"{}\",\"count\":{}",
         m.block_size, m.nr_blocks, *chosen_.written_since,
         chosen_.written_before ? fmt::to_string(*chosen_.written_before) : "null", m.current_era,
-        name(chosen_.unit), listed.listed);
+        name(chosen_.unit()), listed.listed);
   }
 
   void print(const listed_blocks& listed, const metadata& m) const {
-    const list_writer text(chosen_.format, scale(m), limit(m));
+    list_writer text(chosen_.format, scale(m), limit(m));
     output out(chosen_.output);
     pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
     require_still_held(queue, device_, m);
@@ -158,7 +165,8 @@ class invalidation {
     const run_formatter print_lines = [&](text_buffer& lines, std::span<const origin_range> r) {
       text.lines(lines, r);
     };
-    print_runs(listed.blocks, device_.nr_workers(), print_lines, [&](std::string_view piece) {
+    const unsigned nr_workers = chosen_.format == list_format::ddrescue ? 1 : device_.nr_workers();
+    print_runs(listed.blocks, nr_workers, print_lines, [&](std::string_view piece) {
       if (!piece.empty() && std::exchange(first, false)) piece.remove_prefix(1);
       out.write(piece);
     });
@@ -182,8 +190,11 @@ void check(const options& chosen) {
     throw pd::usage_error(
         fmt::format("--written-before {} is not after --written-since {}: there is no era between",
                     *chosen.written_before, *chosen.written_since));
-  if (chosen.device_size && chosen.unit == list_unit::block)
+  if (chosen.device_size && chosen.unit() == list_unit::block)
     throw pd::usage_error("--device-size has no effect without --unit sector or --unit byte");
+  if (chosen.format == list_format::ddrescue && chosen.unit() != list_unit::byte)
+    throw pd::usage_error(fmt::format("--unit {} cannot be: ddrescue's mapfiles count in bytes",
+                                      name(chosen.unit())));
 }
 
 }  // namespace
@@ -203,14 +214,16 @@ int invalidate_command(int argc, char** argv) {
                              "Ask the metadata snapshot; the device may be live"));
   const auto repair = o.add_flag("--repair", chosen.repair,
                                  "List blocks that damage hides as written, instead of nothing");
-  o.add_choice<list_format>(
-      "--format", chosen.format,
-      {{"xml", list_format::xml}, {"text", list_format::text}, {"json", list_format::json}},
-      "How the list is written (default: xml)");
-  o.add_choice<list_unit>(
-      "--unit", chosen.unit,
+  o.add_choice<list_format>("--format", chosen.format,
+                            {{"xml", list_format::xml},
+                             {"text", list_format::text},
+                             {"json", list_format::json},
+                             {"ddrescue", list_format::ddrescue}},
+                            "How the list is written (default: xml)");
+  o.add_choice<std::optional<list_unit>>(
+      "--unit", chosen.chosen_unit,
       {{"block", list_unit::block}, {"sector", list_unit::sector}, {"byte", list_unit::byte}},
-      "What it counts in (default: block)");
+      "What it counts in (default: block; of a mapfile: byte)");
   o.add_number("--device-size", chosen.device_size,
                {1, std::numeric_limits<std::uint64_t>::max() / 512}, "SECTORS",
                "End the last block where the device ends");

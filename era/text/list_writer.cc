@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "era/text/format_fast.h"
 
 namespace era {
@@ -58,23 +60,38 @@ void put_lines(text_buffer& text, std::span<const origin_range> blocks, std::uin
 
 void list_writer::begin(text_buffer& text, std::string_view json_fields) const {
   if (format_ == list_format::xml) text.append("<blocks>\n");
+  // The second line has the state of a copy that has not begun.
+  if (format_ == list_format::ddrescue)
+    text.append("# Mapfile of the blocks that changed; + is changed\n0x0 ? 1\n");
   if (format_ != list_format::json) return;
   text.append("{");
   text.append(json_fields);
   text.append(json_fields.empty() ? "\"ranges\":[" : ",\n\"ranges\":[");
 }
 
-void list_writer::lines(text_buffer& text, std::span<const origin_range> blocks) const {
+void list_writer::lines(text_buffer& text, std::span<const origin_range> blocks) {
   switch (format_) {
     case list_format::xml: return put_lines<put_xml>(text, blocks, scale_, limit_);
     case list_format::text: return put_lines<put_text>(text, blocks, scale_, limit_);
     case list_format::json: return put_lines<put_json>(text, blocks, scale_, limit_);
+    case list_format::ddrescue:
+      for (const origin_range& r : blocks) {
+        map_until(text, r.begin * scale_, '?');
+        map_until(text, std::min(r.end * scale_, limit_), '+');
+      }
   }
 }
 
-void list_writer::end(text_buffer& text) const {
+void list_writer::map_until(text_buffer& text, std::uint64_t end, char state) {
+  if (end <= mapped_) return;
+  text.append(fmt::format("{:#x} {:#x} {}\n", mapped_, end - mapped_, state));
+  mapped_ = end;
+}
+
+void list_writer::end(text_buffer& text) {
   if (format_ == list_format::xml) text.append("</blocks>\n");
   if (format_ == list_format::json) text.append("\n]}\n");
+  if (format_ == list_format::ddrescue) map_until(text, limit_, '?');
 }
 
 }  // namespace era

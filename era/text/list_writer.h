@@ -13,27 +13,35 @@
 namespace era {
 
 enum class list_format {
-  xml,   // as thin-provisioning-tools: a <block> for a single one, a <range> for more
-  text,  // a line "begin end" for each run
-  json   // an object; each run but the first is preceded by a comma
+  xml,      // as thin-provisioning-tools: a <block> for a single one, a <range> for more
+  text,     // a line "begin end" for each run
+  json,     // an object; each run but the first is preceded by a comma
+  ddrescue  // a mapfile of GNU ddrescue, in which the runs are finished and all else is untried
 };
 
 class list_writer {
  public:
   // scale: what a block counts as. No number passes limit: the last block may reach past the end of
-  // the device. Requires that no number times scale overflows.
+  // the device. A mapfile, whose unit is the byte, ends there. Requires that no number times scale
+  // overflows.
   list_writer(list_format format, std::uint64_t scale,
               std::uint64_t limit = std::numeric_limits<std::uint64_t>::max())
       : format_(format), scale_(scale), limit_(limit) {}
 
   // json_fields: the other members of the JSON object; ignored in other formats.
   void begin(text_buffer&, std::string_view json_fields) const;
-  void lines(text_buffer&, std::span<const origin_range> blocks) const;
-  void end(text_buffer&) const;
+  // Any number of threads may call it at the same time, but for a mapfile: its calls must come in
+  // the order of the runs.
+  void lines(text_buffer&, std::span<const origin_range> blocks);
+  void end(text_buffer&);
 
  private:
+  // Says in a mapfile how far the state of all bytes is this one.
+  void map_until(text_buffer&, std::uint64_t end, char state);
+
   list_format format_;
   std::uint64_t scale_, limit_;
+  std::uint64_t mapped_ = 0;  // of a mapfile: the end of its last line
 };
 
 }  // namespace era

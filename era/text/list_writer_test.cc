@@ -12,7 +12,7 @@ namespace {
 
 std::string list(list_format format, std::uint64_t scale, const std::vector<origin_range>& blocks,
                  std::uint64_t limit = ~std::uint64_t{0}) {
-  const list_writer list(format, scale, limit);
+  list_writer list(format, scale, limit);
   text_buffer text;
   list.begin(text, "");
   list.lines(text, blocks);
@@ -45,6 +45,23 @@ TEST(ListWriter, IsJsonExceptForTheFirstComma) {
   text_buffer text;
   list_writer(list_format::json, 1).begin(text, "\"count\":3");
   EXPECT_EQ(text.view(), "{\"count\":3,\n\"ranges\":[");
+}
+
+TEST(ListWriter, IsAMapfileWithoutGaps) {
+  const std::string head = "# Mapfile of the blocks that changed; + is changed\n0x0 ? 1\n";
+  EXPECT_EQ(
+      list(list_format::ddrescue, 4096, {{1, 3}, {5, 7}}, 10 * 4096),
+      head + "0x0 0x1000 ?\n0x1000 0x2000 +\n0x3000 0x2000 ?\n0x5000 0x2000 +\n0x7000 0x3000 ?\n");
+  EXPECT_EQ(list(list_format::ddrescue, 4096, {{0, 2}}, 6000), head + "0x0 0x1770 +\n");
+  EXPECT_EQ(list(list_format::ddrescue, 4096, {}, 6000), head + "0x0 0x1770 ?\n");
+  EXPECT_EQ(list(list_format::ddrescue, 4096, {}, 0), head);
+
+  list_writer in_pieces(list_format::ddrescue, 512, 5 * 512);
+  text_buffer text;
+  for (const origin_range r : {origin_range{1, 2}, origin_range{4, 5}})
+    in_pieces.lines(text, std::span(&r, 1));
+  in_pieces.end(text);
+  EXPECT_EQ(text.view(), "0x0 0x200 ?\n0x200 0x200 +\n0x400 0x400 ?\n0x800 0x200 +\n");
 }
 
 TEST(ListWriter, CutsTheLastBlockAtTheLimit) {
