@@ -73,8 +73,23 @@ last_era() { superblock "$1.img" current_era; }
   same '[]' "$(json --written-since 4 | jq -c .ranges)"
   same '[128,2048,3,null,3,"block",21]' "$(json --written-since 3 | jq -c '[.block_size, .nr_blocks,
     .written_since, .written_before, .current_era, .unit, .count]')"
-  same '[1,3,"byte",9]' "$(json --written-since 1 --written-before 3 --unit byte |
-    jq -c '[.written_since, .written_before, .unit, .count]')"
+  same '[1,3,"byte",9,589824]' "$(json --written-since 1 --written-before 3 --unit byte |
+    jq -c '[.written_since, .written_before, .unit, .count, .bytes]')"
+}
+
+# What was written later has a later era only if the data was read while nobody wrote.
+@test "JSON tells the era to ask for next time, if the metadata tells it" {
+  command -v jq >/dev/null || skip 'needs jq'
+  next() { era_invalidate --format json --written-since 1 "$@" | jq -c .next_era; }
+  image crash
+  same 4 "$(next crash.img)"
+  same 3 "$(next --written-before 3 crash.img)"
+  same 4 "$(next --written-before 100 crash.img)"
+  image snap-live
+  snapshot=$(era_invalidate --format json --written-since 1 --metadata-snapshot snap-live.img | jq .current_era)
+  same null "$(next --metadata-snapshot snap-live.img)"
+  same "$snapshot" "$(next --metadata-snapshot --written-before "$snapshot" snap-live.img)"
+  same null "$(next --metadata-snapshot --written-before $((snapshot + 2)) snap-live.img)"
 }
 
 @test "units" {

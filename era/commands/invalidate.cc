@@ -129,6 +129,13 @@ class invalidation {
     return std::uint64_t{m.block_size} * 512;
   }
 
+  // Nothing if it does not fit into 64 bits.
+  static std::optional<std::uint64_t> bytes_of(const metadata& m, std::uint64_t blocks) {
+    std::uint64_t bytes = 0;
+    if (__builtin_mul_overflow(blocks, std::uint64_t{m.block_size} * 512, &bytes)) return {};
+    return bytes;
+  }
+
   // The end of the device in the list's unit, if it is known.
   std::uint64_t limit(const metadata& m) const {
     if (!chosen_.device_size)
@@ -144,13 +151,25 @@ class invalidation {
     return chosen_.unit() == list_unit::byte ? size * 512 : size;
   }
 
+  // The era to ask for next time, if the data was read when this metadata was the newest. A
+  // metadata snapshot may be newer than the snapshot of the data: eras may have ended between them.
+  std::optional<std::uint64_t> next_era(const metadata& m) const {
+    const std::uint64_t after_current = std::uint64_t{m.current_era.value} + 1;
+    if (window_.end <= after_current) return window_.end;
+    if (chosen_.metadata_snapshot) return std::nullopt;
+    return after_current;
+  }
+
   std::string json_fields(const listed_blocks& listed, const metadata& m) const {
+    const auto or_null = [](const auto& number) {
+      return number ? fmt::to_string(*number) : std::string("null");
+    };
     return fmt::format(
         "\"block_size\":{},\"nr_blocks\":{},\"written_since\":{},\"written_before\":{},"
-        "\"current_era\":{},\"unit\":\"{}\",\"count\":{}",
-        m.block_size, m.nr_blocks, *chosen_.written_since,
-        chosen_.written_before ? fmt::to_string(*chosen_.written_before) : "null", m.current_era,
-        name(chosen_.unit()), listed.listed);
+        "\"current_era\":{},\"next_era\":{},\"unit\":\"{}\",\"count\":{},\"bytes\":{}",
+        m.block_size, m.nr_blocks, *chosen_.written_since, or_null(chosen_.written_before),
+        m.current_era, or_null(next_era(m)), name(chosen_.unit()), listed.listed,
+        or_null(bytes_of(m, listed.listed)));
   }
 
   void print(const listed_blocks& listed, const metadata& m) const {
