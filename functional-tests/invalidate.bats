@@ -165,6 +165,7 @@ last_era() { superblock "$1.img" current_era; }
   ddrescue -q --force --domain-mapfile=changed.map new backup copied.map
   cmp expected backup
   ! cmp -s new backup || fail 'everything was copied'
+  ddrescuelog -q --done-status --domain-mapfile=changed.map copied.map
   refused '--unit sector cannot be: ddrescue.s mapfiles count in bytes' ask --format ddrescue --unit sector
 }
 
