@@ -151,6 +151,7 @@ last_era() { superblock "$1.img" current_era; }
 }
 
 @test "with a mapfile, ddrescue copies exactly the changed blocks" {
+  command -v ddrescue >/dev/null || skip 'needs ddrescue'
   printf 'write %s\n' '0 1' '1280 256' '12800 64' |
     era_sim --metadata m.img --create-metadata 1M --size 12864 2>/dev/null
   ask() { era_invalidate --written-since 1 --device-size 12864 "$@" m.img; }
