@@ -119,12 +119,11 @@ class LargestMetadata : public ::testing::Test {
       "/proc/" + std::to_string(::getpid()) + device_.path().substr(std::strlen("/proc/self"));
 };
 
-TEST_F(LargestMetadata, IsReadWithinBounds) {
+TEST_F(LargestMetadata, IsCheckedWithinBounds) {
   EXPECT_EQ(run_within_bounds({"check", path_}).status, 1);
-  EXPECT_EQ(run_within_bounds({"dump", "--compact", path_}).status, 1);
-  EXPECT_EQ(run_within_bounds({"invalidate", "--written-since", "1", path_}).status, 1);
 }
 
+// Without --repair both take less, and as much time.
 TEST_F(LargestMetadata, IsSalvagedWithinBounds) {
   EXPECT_EQ(run_within_bounds({"dump", "--repair", "--compact", path_}).status, 0);
   EXPECT_EQ(run_within_bounds({"invalidate", "--repair", "--written-since", "1", path_}).status, 0);
