@@ -65,9 +65,11 @@ class scenario {
     if (const std::uint32_t loaded = std::exchange(loaded_, 0)) nr_blocks_ = loaded;
     run("resume", [n = nr_blocks_](device_model& m) { m.resume(n); });
   }
+  // The kernel reads the metadata when a table is loaded: what is marked between that and the
+  // suspend would be forgotten.
   void resize(std::uint32_t nr_blocks) {
-    load(nr_blocks);
     suspend();
+    load(nr_blocks);
     resume();
   }
   void remove() {

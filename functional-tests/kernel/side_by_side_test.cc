@@ -114,8 +114,8 @@ class pair_of_scripts {
         nr_blocks_ = 64 + below(3000);
         smallest_ = std::min(smallest_, nr_blocks_);
         const std::string sectors = std::to_string(nr_blocks_ * block_size);
-        add("load " + sectors, "reload " + sectors);
         add("suspend", "suspend");
+        add("load " + sectors, "reload " + sectors);
         add("resume", "resume");
         break;
       }
