@@ -20,12 +20,10 @@
 #include "persistent-data/testing/sanitized.h"
 #include "persistent-data/testing/scratch_device.h"
 
-extern char** environ;
-
 namespace era::test {
 namespace {
 
-constexpr long most_kibibytes = 320 * 1024;
+constexpr long most_kibibytes = 327'680;  // 320 MiB
 
 // For the tree, the era array and the space map.
 constexpr std::uint32_t nr_writesets = pd::max_metadata_blocks - 60'000, nr_blocks = 10;
@@ -105,7 +103,7 @@ class LargestMetadata : public ::testing::Test {
   }
 
   outcome run_within_bounds(const std::vector<std::string>& words) {
-    const outcome result = run(words);
+    outcome result = run(words);
     std::string line;
     for (const std::string& word : words) line += word + ' ';
     std::printf("%s: status %d, %ld KiB\n", line.c_str(), result.status, result.kibibytes);
