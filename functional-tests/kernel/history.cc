@@ -56,6 +56,12 @@ void device_model::discard(std::uint64_t begin, std::uint64_t end) {
   for (std::uint64_t b = begin; b < end; ++b) live_.newest[b] = newest();
 }
 
+void device_model::fail(const std::function<void(device_model&)>& write) {
+  const auto oldest = live_.oldest;
+  write(*this);
+  live_.oldest = oldest;
+}
+
 void device_model::begin_write(std::uint64_t begin, std::uint64_t end) {
   under_way_.push_back({begin, end, era_});
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -46,6 +47,8 @@ class device_model {
   void wait();
   // A command failed: from now on, only what is written for sure counts, as of the last sure era.
   void doubt() { doubtful_ = true; }
+  // A write failed after its blocks were marked, or before: they may count as written.
+  void fail(const std::function<void(device_model&)>& write);
 
   std::uint32_t nr_blocks() const noexcept { return nr_blocks_; }
   std::uint32_t era() const noexcept { return era_; }

@@ -64,6 +64,7 @@ void scenario::expect(const virtual_machine& machine, const std::string& name, b
       if (!may_fail) wrong += s.text + ": " + error + '\n';
       if (s.text.starts_with("create")) is_lost = true;
       model.doubt();
+      if (s.text.starts_with("write") || s.text.starts_with("discard")) model.fail(s.effect);
     } else if (s.effect) {
       s.effect(model);
     }
