@@ -77,7 +77,7 @@ last_era() { superblock "$1.img" current_era; }
     jq -c '[.written_since, .written_before, .unit, .count, .bytes]')"
 }
 
-# What was written later has a later era only if the data was read while nobody wrote.
+# A later write has a later era only if nobody wrote while the data was read.
 @test "JSON tells the era to ask for next time, if the metadata tells it" {
   command -v jq >/dev/null || skip 'needs jq'
   next() { era_invalidate --format json --written-since 1 "$@" | jq -c .next_era; }
@@ -89,7 +89,8 @@ last_era() { superblock "$1.img" current_era; }
   snapshot=$(era_invalidate --format json --written-since 1 --metadata-snapshot snap-live.img | jq .current_era)
   same null "$(next --metadata-snapshot snap-live.img)"
   same "$snapshot" "$(next --metadata-snapshot --written-before "$snapshot" snap-live.img)"
-  same null "$(next --metadata-snapshot --written-before $((snapshot + 2)) snap-live.img)"
+  # The snapshot's current era goes on after it.
+  same null "$(next --metadata-snapshot --written-before $((snapshot + 1)) snap-live.img)"
 }
 
 @test "units" {
@@ -98,6 +99,16 @@ last_era() { superblock "$1.img" current_era; }
 128000 130560' "$(era_invalidate --format text --unit sector --written-since 3 crash.img)"
   same '393216 458752
 65536000 66846720' "$(era_invalidate --format text --unit byte --written-since 3 crash.img)"
+  # A device of the largest number of blocks of 16 GiB would have more bytes than 64 bits count.
+  echo '<superblock uuid="" block_size="33554432" nr_blocks="1" current_era="1"><era_array>
+    <era block="0" era="1"/></era_array></superblock>' >large.xml
+  truncate -s 1M large.img
+  era_restore --quiet -i large.xml -o large.img
+  same '0 33554432' "$(era_invalidate --format text --unit sector --written-since 1 large.img)"
+  refused 'blocks of this size cannot be counted in bytes; use --unit sector' \
+    era_invalidate --unit byte --written-since 1 large.img
+  refused 'use another --format, and --unit sector' \
+    era_invalidate --format ddrescue --written-since 1 large.img
   # In other units a block is a range.
   era_invalidate --unit sector --written-since 3 crash.img | grep -q '<range begin="768" end="896"/>'
 }
@@ -168,6 +179,26 @@ last_era() { superblock "$1.img" current_era; }
   ! cmp -s new backup || fail 'everything was copied'
   ddrescuelog -q --done-status --domain-mapfile=changed.map copied.map
   refused '--unit sector cannot be: ddrescue.s mapfiles count in bytes' ask --format ddrescue --unit sector
+}
+
+# So long a list is formatted in pieces.
+@test "a long mapfile has the blocks of the list, and no gap" {
+  awk 'BEGIN {
+    print "<superblock uuid=\"\" block_size=\"8\" nr_blocks=\"120000\" current_era=\"2\"><era_array>"
+    for (b = 0; b < 120000; b += 2)
+      print "<era block=\"" b "\" era=\"1\"/><era block=\"" b + 1 "\" era=\"2\"/>"
+    print "</era_array></superblock>" }' >long.xml
+  truncate -s 2M long.img
+  era_restore --quiet -i long.xml -o long.img
+  era_invalidate --written-since 2 --format ddrescue -o long.map long.img
+  end=0
+  while read -r begin size state; do
+    ((begin == end)) || fail "a line begins at $begin, and the last one ends at $end"
+    end=$((begin + size))
+    [[ $state = '?' ]] || echo "$((begin)) $end"
+  done < <(tail -n +3 long.map) >mapped
+  same $((120000 * 4096)) $end
+  era_invalidate --written-since 2 --format text --unit byte long.img | cmp - mapped
 }
 
 @test "damage: an error, and not a byte of output" {

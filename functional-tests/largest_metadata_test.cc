@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Metadata of the largest size, in a sparse file, whose writeset tree is as large as it can be:
 // none of four million eras was digested, and the bitset of each, which has a block of its own, is
-// lost. Every command that reads metadata keeps within 320 MiB. What restore and repair take for a
-// writeset is measured in many_writesets_test.cc: here they would write 17 GB.
+// lost. Every command that reads metadata keeps within 320 MiB. Restore and repair would write 17
+// GB here: many_writesets_test.cc measures how much memory each writeset takes them.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <spawn.h>

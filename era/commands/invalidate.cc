@@ -125,7 +125,9 @@ class invalidation {
       case list_unit::byte: break;
     }
     if (m.block_size > std::numeric_limits<std::uint64_t>::max() / 512 / max_origin_blocks)
-      throw pd::invalid_input("blocks of this size cannot be counted in bytes; use --unit sector");
+      throw pd::invalid_input(
+          fmt::format("blocks of this size cannot be counted in bytes; use {}--unit sector",
+                      chosen_.format == list_format::ddrescue ? "another --format, and " : ""));
     return std::uint64_t{m.block_size} * 512;
   }
 
@@ -152,12 +154,13 @@ class invalidation {
   }
 
   // The era to ask for next time, if the data was read when this metadata was the newest. A
-  // metadata snapshot may be newer than the snapshot of the data: eras may have ended between them.
+  // metadata snapshot may be newer than the snapshot of the data, since eras may have ended between
+  // them; and its current era goes on after it.
   std::optional<std::uint64_t> next_era(const metadata& m) const {
-    const std::uint64_t after_current = std::uint64_t{m.current_era.value} + 1;
-    if (window_.end <= after_current) return window_.end;
-    if (chosen_.metadata_snapshot) return std::nullopt;
-    return after_current;
+    const std::uint64_t current = m.current_era.value;
+    if (chosen_.metadata_snapshot)
+      return window_.end <= current ? std::optional(window_.end) : std::nullopt;
+    return std::min(window_.end, current + 1);
   }
 
   std::string json_fields(const listed_blocks& listed, const metadata& m) const {

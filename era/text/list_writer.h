@@ -30,13 +30,13 @@ class list_writer {
 
   // json_fields: the other members of the JSON object; ignored in other formats.
   void begin(text_buffer&, std::string_view json_fields) const;
-  // Any number of threads may call it at the same time, but for a mapfile: its calls must come in
-  // the order of the runs.
+  // Any number of threads may call it at the same time. Of a mapfile, however, the calls must come
+  // one after the other, in the order of the runs.
   void lines(text_buffer&, std::span<const origin_range> blocks);
   void end(text_buffer&);
 
  private:
-  // Says in a mapfile how far the state of all bytes is this one.
+  // Of a mapfile: the bytes from its last line to end have this state.
   void map_until(text_buffer&, std::uint64_t end, char state);
 
   list_format format_;

@@ -21,7 +21,6 @@ struct era_bounds {
 struct expected_image {
   unsigned line = 0;  // of the agent's script
   std::uint32_t nr_blocks = 0, current_era = 0;
-  bool may_leak = false;  // a kernel can leak blocks when it makes the device smaller (seen: 6.1)
   era_bounds live;
   std::optional<era_bounds> snapshot;
 };
@@ -53,7 +52,6 @@ class device_model {
   std::uint32_t nr_blocks() const noexcept { return nr_blocks_; }
   std::uint32_t era() const noexcept { return era_; }
   bool has_snapshot() const noexcept { return snapshot_.has_value(); }
-  bool was_shrunk() const noexcept { return was_shrunk_; }
   bool has_writes_under_way() const noexcept { return !under_way_.empty(); }
   expected_image expected(unsigned line) const;
 
@@ -66,7 +64,7 @@ class device_model {
   era_bounds bounds() const;
 
   std::uint32_t nr_blocks_ = 0, era_ = 0;
-  bool doubtful_ = false, was_shrunk_ = false;
+  bool doubtful_ = false;
   era_bounds live_;
   std::optional<era_bounds> snapshot_;
   std::vector<write_under_way> under_way_;

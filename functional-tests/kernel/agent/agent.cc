@@ -103,15 +103,12 @@ class agent {
       live_metadata(dm_, std::stoull(block_size_), [this](const std::string& text) {
         answer(text);
       }).run(a, static_cast<unsigned>(b), c);
-    } else if (verb == "nights") {  // NIGHTS SEED NR_BLOCKS suspend|checkpoint|data_first
+    } else if (verb == "nights") {  // NIGHTS SEED NR_BLOCKS ORDER
       std::string order;
       words >> a >> b >> c >> order;
-      backup_nights(dm_, c, std::stoull(block_size_),
-                    [this](const std::string& text) { answer(text); })
-          .run(a, static_cast<unsigned>(b),
-               order == "suspend"      ? night_order::suspend
-               : order == "checkpoint" ? night_order::checkpoint
-                                       : night_order::data_first);
+      backup_nights(dm_, c, std::stoull(block_size_), [this](const std::string& text) {
+        answer(text);
+      }).run(a, static_cast<unsigned>(b), order_of(order));
     } else if (verb == "cut") {
       answer("cut");
       std::printf("<<< cut\n");

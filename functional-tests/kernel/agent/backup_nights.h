@@ -13,12 +13,19 @@
 
 namespace era::test {
 
-// What a night does first.
+// The order of a night's steps.
 enum class night_order {
   suspend,     // era(7): suspend, data snapshot, resume, metadata snapshot, list
   checkpoint,  // end the era by a message, data snapshot, metadata snapshot, list
   data_first   // data snapshot, metadata snapshot, which ends the era, too, list
 };
+
+inline night_order order_of(const std::string& name) {
+  if (name == "suspend") return night_order::suspend;
+  if (name == "checkpoint") return night_order::checkpoint;
+  if (name == "data_first") return night_order::data_first;
+  die("there is no order " + name);
+}
 
 // Write blocks all the time, each in a thread of its own, with a number that no other write has.
 class number_writers {
@@ -83,7 +90,7 @@ class backup_nights {
           char* to = backup.data() + b * block_bytes_;
           const char* from = data.bytes.get() + b * block_bytes_;
           if (listed[b]) std::memcpy(to, from, block_bytes_), ++copied;
-          // What was lost is made good, so that it is counted once.
+          // A lost block is copied after all, so that it is counted once.
           if (std::memcmp(to, from, block_bytes_) != 0) std::memcpy(to, from, block_bytes_), ++lost;
         }
         last = next;
@@ -133,7 +140,7 @@ class backup_nights {
     expect_done("drop_metadata_snap", dm_.message("era", "drop_metadata_snap"));
   }
 
-  // What lies below "data": what a snapshot of it would have.
+  // Reads the device below "data", as a snapshot of it would have it.
   void read_origin(char* to) const {
     const int fd = ::open("/dev/vdb", O_RDONLY | O_DIRECT | O_CLOEXEC);
     if (fd < 0 || ::pread(fd, to, size(), 0) != static_cast<ssize_t>(size())) die("/dev/vdb");

@@ -201,7 +201,7 @@ class writes_under_way {
       request.aio_fildes = static_cast<std::uint32_t>(fd);
       request.aio_lio_opcode = IOCB_CMD_PWRITE;
       request.aio_buf = reinterpret_cast<std::uintptr_t>(buffer_.bytes.get());
-      request.aio_nbytes = now * sector_size;
+      request.aio_nbytes = request.aio_data = now * sector_size;
       request.aio_offset = static_cast<std::int64_t>(sector * sector_size);
       iocb* requests[] = {&request};
       if (::syscall(SYS_io_submit, context_, 1, requests) != 1) return errno;
@@ -218,7 +218,10 @@ class writes_under_way {
     for (; begun_ > 0; --begun_) {
       io_event event{};
       if (::syscall(SYS_io_getevents, context_, 1, 1, &event, nullptr) != 1) die("io_getevents");
-      if (event.res < 0) error = static_cast<int>(-event.res);
+      if (event.res < 0)
+        error = static_cast<int>(-event.res);
+      else if (static_cast<std::uint64_t>(event.res) != event.data)
+        error = EIO;  // only a part was written
     }
     for (const int fd : files_) ::close(fd);
     files_.clear();
