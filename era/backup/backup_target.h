@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The place that a backup is written to: a file, a block device, or what an NBD server exports.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace era {
+
+struct backup_write {
+  std::size_t tag;                  // comes back from wait()
+  std::uint64_t offset;             // in bytes
+  std::span<const std::byte> data;  // must live, unchanged, until wait() returns the tag
+  bool is_zero;                     // all of data is zeros: the target may write them as it likes
+};
+
+// For one thread. Every function throws device_error if the target fails; then nothing is known of
+// the writes under way, and the target can only be destroyed.
+class backup_target {
+ public:
+  // Waits for the writes under way: they read from the caller's memory.
+  virtual ~backup_target() = default;
+
+  // For messages.
+  virtual const std::string& name() const noexcept = 0;
+
+  // In bytes.
+  virtual std::uint64_t size() const noexcept = 0;
+
+  // Returns true if all bytes of [offset, offset + bytes) read as zeros now, and nothing has to be
+  // written for that. Returns false if that is not known.
+  virtual bool reads_as_zeros(std::uint64_t offset, std::uint64_t bytes) = 0;
+
+  // Writes that are worth having under way at once; start must not be called with more.
+  virtual std::size_t depth() const noexcept = 0;
+  virtual void start(const backup_write&) = 0;
+  // Waits for any write that was started, and returns its tag. At least one must be under way.
+  virtual std::size_t wait() = 0;
+
+  // Makes everything durable. No write may be under way.
+  virtual void flush() = 0;
+
+  // Reads back what was written, from the device if possible and not from a cache. No write may be
+  // under way.
+  virtual void read(std::uint64_t offset, std::span<std::byte> to) = 0;
+};
+
+}  // namespace era
