@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 
 #include "era/damage/finding.h"
 #include "era/metadata/list_blocks.h"
@@ -21,6 +22,8 @@ class changed_blocks {
 
   // The metadata that is listed; nullopt if it could not be opened.
   const std::optional<metadata>& opened() const noexcept { return metadata_; }
+  // The same, for the caller to keep. Requires a list; nothing more can be listed.
+  metadata take() noexcept { return std::move(*metadata_); }
 
   // Returns nullopt if damage was found, now or before.
   std::optional<listed_blocks> list(const era_window&);

@@ -3,13 +3,10 @@
 #include <limits>
 #include <optional>
 
-#include "era/check/changed_blocks.h"
 #include "era/commands/command_line.h"
-#include "era/commands/finding_text.h"
+#include "era/commands/list_changes.h"
 #include "era/commands/output.h"
-#include "era/commands/read_progress.h"
 #include "era/commands/repair_reporter.h"
-#include "era/damage/finding_groups.h"
 #include "era/text/list_writer.h"
 #include "persistent-data/format/errors.h"
 
@@ -53,71 +50,22 @@ class invalidation {
                 chosen.written_before ? std::uint64_t{*chosen.written_before} : no_end},
         device_(line.device(),
                 chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive,
-                line.engine()),
-        groups_([this](const finding& f) {
-          foreign_ = foreign_ || is_no_metadata(f);
-          line_.say(in_words(device_.path(), f));
-        }) {}
+                line.engine()) {}
 
   int run() {
     require_other_output(device_, chosen_.output);
-    read_progress shown(line_, device_, {.known_total = !chosen_.repair});
-    return chosen_.repair ? list_salvaged(shown) : list_sound(shown);
-  }
-
- private:
-  int list_sound(read_progress& shown) {
-    changed_blocks answer(device_, source_, [this](finding f) { groups_.add(std::move(f)); });
-    if (answer.opened()) require_possible_era(answer.opened()->current_era);
-    if (const auto listed = answer.list(window_)) {
-      shown.finish();
-      print(*listed, *answer.opened());
-      return exit_success;
-    }
-    groups_.flush();
-    if (!foreign_)
-      line_.say(
-          fmt::format("{}: is damaged: nothing is listed, since blocks that damage hides would be "
-                      "missing; --repair lists them as written, too",
-                      device_.path()));
-    return exit_failure;
-  }
-
-  int list_salvaged(read_progress& shown) {
-    repair_reporter words(line_, device_, false);
-    repair_options given = chosen_.given;
-    given.from = source_;
-    const metadata saved = words.salvage(given, [] {});
-    require_possible_era(saved.current_era);
-    // Without a superblock, there may have been later eras.
-    if (saved.lost.searched && !given.current_era &&
-        *chosen_.written_since > saved.current_era.value)
-      throw pd::invalid_input(fmt::format(
-          "{}: nothing is listed: era {} may have begun, and the newest that is found is {}; give "
-          "the current era with --current-era",
-          device_.path(), *chosen_.written_since, saved.current_era));
-    const listed_blocks listed =
-        list_blocks(saved, device_, window_, loss_policy::assume_written, ignore_findings);
-    if (words.anything())
-      line_.say(fmt::format(
-          "{}: is damaged: {} of the {} blocks listed are there only because it is unknown when "
-          "they were written",
-          device_.path(), listed.in_doubt, listed.listed));
-    shown.finish();
-    print(listed, saved);
+    const auto found =
+        list_changes(line_, device_,
+                     {.window = window_,
+                      .from = chosen_.metadata_snapshot ? source::snapshot : source::live,
+                      .repair = chosen_.repair,
+                      .given = chosen_.given});
+    if (!found) return exit_failure;
+    print(found->listed, found->opened);
     return exit_success;
   }
 
-  // The era after the current one begins when the device is activated, and nothing was written in
-  // it yet. A later one was noted of other metadata.
-  void require_possible_era(era_nr current) const {
-    if (*chosen_.written_since <= std::uint64_t{current.value} + 1) return;
-    throw pd::invalid_input(fmt::format(
-        "{}: nothing is listed: era {} cannot have begun, since the current era is {}; if the "
-        "metadata was made anew after that era was noted, all blocks count as changed",
-        device_.path(), *chosen_.written_since, current));
-  }
-
+ private:
   std::uint64_t scale(const metadata& m) const {
     switch (chosen_.unit()) {
       case list_unit::block: return 1;
@@ -200,11 +148,8 @@ class invalidation {
 
   command_line& line_;
   const options& chosen_;
-  const source source_ = chosen_.metadata_snapshot ? source::snapshot : source::live;
   era_window window_;
   pd::block_device device_;
-  bool foreign_ = false;
-  finding_groups groups_;
 };
 
 void check(const options& chosen) {
