@@ -16,8 +16,8 @@ struct backup_write {
   bool is_zero;                     // all of data is zeros: the target may write them as it likes
 };
 
-// For one thread. Every function throws device_error if the target fails; then nothing is known of
-// the writes under way, and the target can only be destroyed.
+// For one thread. Every function throws device_error if the target fails. After that, wait() may
+// still be called, once for each write under way, and nothing else.
 class backup_target {
  public:
   // Waits for the writes under way: they read from the caller's memory.

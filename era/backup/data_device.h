@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A file or block device that holds data and no metadata: the source of a backup, or its raw
+// target.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "persistent-data/io/io_engine.h"
+#include "persistent-data/io/unique_fd.h"
+
+namespace era {
+
+namespace pd = persistent_data;
+
+enum class data_access { read, write };
+
+class data_device {
+ public:
+  // Throws device_error: not there, no right, neither a file nor a block device, in use (see
+  // in_use.h), not a whole number of sectors. Others are kept away: a block device is opened with
+  // O_EXCL, and a lock is taken.
+  data_device(std::string path, data_access, pd::system_calls& = pd::system_calls::real());
+
+  const std::string& path() const noexcept { return path_; }
+  bool is_block_device() const noexcept { return is_block_device_; }
+  std::uint64_t bytes() const noexcept { return bytes_; }
+  // Owned by this; a block device is open with O_DIRECT.
+  int descriptor() const noexcept { return fd_.get(); }
+
+  // A fresh engine for one thread, aio for block devices; it must not outlive this.
+  std::unique_ptr<pd::io_engine> make_engine() const;
+
+  // A longer file reads as zeros at its new end; a shorter one loses what it had there. Requires a
+  // regular file that is open for writing. Throws device_error.
+  void resize(std::uint64_t bytes);
+
+  // Returns true if writing to what is at path changes this one; see storage.h.
+  bool overlaps(const std::string& path) const;
+
+  [[noreturn]] void fail(const std::string& why) const;
+
+ private:
+  std::string path_;
+  pd::system_calls& calls_;
+  bool is_block_device_ = false;
+  pd::unique_fd fd_;
+  std::uint64_t bytes_ = 0;
+};
+
+}  // namespace era

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Writes go through an io_engine: several at once to a block device, one after the other to a file.
+// Zeros become holes in files that can have them.
+#include "era/backup/raw_target.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "era/backup/data_device.h"
+#include "persistent-data/format/errors.h"
+
+namespace era {
+namespace {
+
+class raw_target final : public backup_target {
+ public:
+  raw_target(data_device device, std::uint64_t zeros_from, pd::system_calls& calls)
+      : device_(std::move(device)),
+        calls_(calls),
+        engine_(device_.make_engine()),
+        zeros_from_(zeros_from) {}
+
+  const std::string& name() const noexcept override { return device_.path(); }
+  std::uint64_t size() const noexcept override { return device_.bytes(); }
+  bool reads_as_zeros(std::uint64_t offset, std::uint64_t) override {
+    return offset >= zeros_from_;
+  }
+  std::size_t depth() const noexcept override { return engine_->depth(); }
+
+  void start(const backup_write& w) override {
+    if (w.is_zero && punch(w)) return done_.push_back(w.tag);
+    under_way_[w.tag] = w;
+    submit(w);
+  }
+
+  std::size_t wait() override {
+    if (!done_.empty()) {
+      const std::size_t tag = done_.front();
+      done_.pop_front();
+      return tag;
+    }
+    for (;;) {
+      const pd::io_completion completion = engine_->wait();
+      const auto at = under_way_.find(completion.tag);
+      backup_write& w = at->second;
+      if (completion.result <= 0)
+        fail(w.offset, completion.result == 0 ? ENOSPC : static_cast<int>(-completion.result));
+      const auto written = static_cast<std::size_t>(completion.result);
+      w.offset += written;
+      w.data = w.data.subspan(written);
+      if (w.data.empty()) {
+        under_way_.erase(at);
+        return completion.tag;
+      }
+      submit(w);
+    }
+  }
+
+  void flush() override {
+    while (calls_.fsync(device_.descriptor()) != 0)
+      if (errno != EINTR) device_.fail(fmt::format("cannot be flushed: {}", std::strerror(errno)));
+    if (!device_.is_block_device())
+      ::posix_fadvise(device_.descriptor(), 0, 0, POSIX_FADV_DONTNEED);
+  }
+
+  void read(std::uint64_t offset, std::span<std::byte> to) override {
+    while (!to.empty()) {
+      const ssize_t got =
+          calls_.pread(device_.descriptor(), to.data(), to.size(), static_cast<off_t>(offset));
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0)
+        device_.fail(fmt::format("cannot read back byte {}: {}", offset,
+                                 got == 0 ? "the file has ended" : std::strerror(errno)));
+      offset += static_cast<std::uint64_t>(got);
+      to = to.subspan(static_cast<std::size_t>(got));
+    }
+  }
+
+ private:
+  void submit(const backup_write& w) {
+    // The engine only reads from it.
+    auto* from = const_cast<std::byte*>(w.data.data());
+    engine_->submit({from, w.data.size(), w.offset, w.tag, pd::io_operation::write});
+  }
+
+  // Returns false if the file cannot have a hole there.
+  bool punch(const backup_write& w) {
+    if (device_.is_block_device() || !can_punch_) return false;
+    can_punch_ =
+        calls_.fallocate(device_.descriptor(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                         static_cast<off_t>(w.offset), static_cast<off_t>(w.data.size())) == 0;
+    return can_punch_;
+  }
+
+  [[noreturn]] void fail(std::uint64_t offset, int error) const {
+    device_.fail(fmt::format("cannot write at byte {}: {}", offset, std::strerror(error)));
+  }
+
+  data_device device_;
+  pd::system_calls& calls_;
+  std::unique_ptr<pd::io_engine> engine_;
+  std::uint64_t zeros_from_;  // in bytes
+  bool can_punch_ = true;
+  std::deque<std::size_t> done_;
+  std::map<std::size_t, backup_write> under_way_;  // what is left of them, by tag
+};
+
+bool is_there(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 || errno != ENOENT;
+}
+
+void make_file(const std::string& path) {
+  const pd::unique_fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd) throw pd::device_error(fmt::format("{}: {}", path, std::strerror(errno)));
+}
+
+}  // namespace
+
+std::unique_ptr<backup_target> open_raw_target(const std::string& path,
+                                               const raw_target_options& options,
+                                               pd::system_calls& calls) {
+  if (!is_there(path)) {
+    if (!options.is_new)
+      throw pd::device_error(fmt::format(
+          "{}: is not there, and changed blocks alone make no backup; --full copies all", path));
+    make_file(path);
+  }
+  data_device device(path, data_access::write, calls);
+  const std::uint64_t before = device.bytes();
+  if (device.is_block_device()) {
+    if (before < options.bytes)
+      device.fail(fmt::format("is too small: it has {} bytes, and the source has {}", before,
+                              options.bytes));
+    return std::make_unique<raw_target>(std::move(device), before, calls);
+  }
+  if (before > options.bytes && !options.is_new)
+    device.fail(
+        fmt::format("is no backup of the source: it has {} bytes, and the source has {}; --full "
+                    "copies all",
+                    before, options.bytes));
+  if (before != options.bytes) device.resize(options.bytes);
+  return std::make_unique<raw_target>(std::move(device), before, calls);
+}
+
+}  // namespace era

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A backup as a plain image of the source: a file or a block device.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "era/backup/backup_target.h"
+#include "persistent-data/io/system_calls.h"
+
+namespace era {
+
+namespace pd = persistent_data;
+
+struct raw_target_options {
+  std::uint64_t bytes = 0;  // of the source
+  // The target need not hold a backup: a file may be missing, and a longer one is cut.
+  bool is_new = false;
+};
+
+// Opens a target that is written in place. A file grows to the size of the source; a block device
+// may be larger. A file that is made may be read by its owner alone. Throws device_error: what
+// data_device throws; too small a device; without is_new, a file that is missing or too long.
+std::unique_ptr<backup_target> open_raw_target(const std::string& path, const raw_target_options&,
+                                               pd::system_calls& = pd::system_calls::real());
+
+}  // namespace era
