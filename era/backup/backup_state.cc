@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "era/backup/backup_summary.h"
 #include "persistent-data/format/errors.h"
 
 namespace era {
@@ -61,6 +62,15 @@ std::uint64_t in_limits(const char* name, json_int_t value, std::uint64_t min, s
   return static_cast<std::uint64_t>(value);
 }
 
+std::string text_of(const json_ptr& document, const backup_state& s) {
+  const std::unique_ptr<char, void (*)(void*)> text(
+      document ? json_dumps(document.get(), JSON_COMPACT) : nullptr, std::free);
+  if (!text)
+    throw pd::invalid_input(
+        fmt::format("'{}' or '{}' is no UTF-8: JSON cannot name it", s.source, s.target));
+  return std::string(text.get()) + '\n';
+}
+
 void check(const backup_state& s) {
   const std::uint64_t block_bytes = std::uint64_t{s.block_size} * 512;
   if (s.source_bytes / block_bytes + (s.source_bytes % block_bytes != 0) != s.nr_blocks)
@@ -99,12 +109,25 @@ std::string to_json(const backup_state& s) {
       "block_size", json_int_t{s.block_size}, "nr_blocks", json_int_t{s.nr_blocks}, "current_era",
       json_int_t{s.current_era}, "next_era", json_int_t{s.next_era}, "target", s.target.c_str(),
       "format", s.format.c_str(), "unread", unread.release(), "witnesses", witnesses.release()));
-  const std::unique_ptr<char, void (*)(void*)> text(
-      document ? json_dumps(document.get(), JSON_COMPACT) : nullptr, std::free);
-  if (!text)
-    throw pd::invalid_input(
-        fmt::format("the state cannot be written: '{}' or '{}' is no UTF-8", s.source, s.target));
-  return std::string(text.get()) + '\n';
+  return text_of(document, s);
+}
+
+std::string to_json(const backup_summary& b) {
+  const backup_state& s = b.state;
+  json_ptr unread = pairs(b.copied.unread.size(), [&](std::size_t i) {
+    return std::pair(b.copied.unread[i].begin, b.copied.unread[i].end);
+  });
+  json_ptr next(b.next_era_is_known ? json_integer(json_int_t{s.next_era}) : json_null());
+  const json_ptr document(json_pack(
+      "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:b}", "source",
+      s.source.c_str(), "target", s.target.c_str(), "format", s.format.c_str(), "block_size",
+      json_int_t{s.block_size}, "nr_blocks", json_int_t{s.nr_blocks}, "written_since",
+      json_int_t{b.written_since}, "current_era", json_int_t{s.current_era}, "next_era",
+      next.release(), "blocks", static_cast<json_int_t>(b.copied.blocks), "bytes",
+      static_cast<json_int_t>(b.copied.bytes), "zero_bytes",
+      static_cast<json_int_t>(b.copied.zero_bytes), "in_doubt", static_cast<json_int_t>(b.in_doubt),
+      "unread", unread.release(), "verified", b.verified ? 1 : 0));
+  return text_of(document, s);
 }
 
 backup_state backup_state_of_json(std::string_view text) {

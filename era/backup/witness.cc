@@ -89,9 +89,8 @@ std::vector<witness> choose_witnesses(const metadata& m, const pd::block_device&
   return result;
 }
 
-std::optional<contradiction> find_contradiction(const std::vector<witness>& noted,
-                                                era_nr current_era, const metadata& m,
-                                                const pd::block_device& device) {
+std::optional<contradiction> find_contradiction(const std::vector<witness>& noted, era_nr later,
+                                                const metadata& m, const pd::block_device& device) {
   std::vector<std::span<const witness>> by_stripe;
   for (auto at = noted.begin(); at != noted.end() && at->block < m.nr_blocks;) {
     const std::uint64_t end =
@@ -114,7 +113,7 @@ std::optional<contradiction> find_contradiction(const std::vector<witness>& note
         // The truth is one of the eras from the first to the second.
         const std::uint32_t least = known[w.block - first], most = assumed[w.block - first];
         const bool has_stayed = least <= w.era && w.era <= most;
-        const bool is_later = most >= std::max(current_era.value, w.era);
+        const bool is_later = most >= std::max(later.value, w.era);
         if (!has_stayed && !is_later && !result) result = contradiction{w, least};
       }
       return result;

@@ -36,10 +36,11 @@ struct contradiction {
   std::uint32_t now;  // the era of the block
 };
 
-// Returns a witness that does not go together with the metadata, if there is one. current_era: that
-// of the metadata when the witnesses were chosen. Witnesses past the end of the device are left
-// out. Folds the stripes that have witnesses.
-std::optional<contradiction> find_contradiction(const std::vector<witness>&, era_nr current_era,
+// Returns a witness that contradicts the metadata, if there is one: its era has changed, and not to
+// `later` or a newer one. later: no block can have been written in an older era since the witnesses
+// were chosen. Witnesses past the end of the device are left out. Folds the stripes that have
+// witnesses.
+std::optional<contradiction> find_contradiction(const std::vector<witness>&, era_nr later,
                                                 const metadata&, const pd::block_device&);
 
 }  // namespace era

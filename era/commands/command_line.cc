@@ -39,20 +39,23 @@ void command_line::add_io_engine() {
 }
 
 void command_line::add_device() {
-  wants_device_ = true;
+  add_argument("no device was named; it takes a metadata device, or a file with its content");
+}
+
+void command_line::add_argument(std::string if_missing) {
+  if_missing_ = std::move(if_missing);
   add_io_engine();
 }
 
 void command_line::parse(int argc, char** argv) {
   const auto rest = options_.parse(argc, argv);
   if (wants_help_ || wants_version_) return;
-  const std::size_t expected = wants_device_ ? 1 : 0;
+  const std::size_t expected = if_missing_.empty() ? 0 : 1;
   if (rest.size() > expected)
     throw pd::usage_error(fmt::format("'{}' is not expected here", rest[expected]));
-  if (wants_device_ && (rest.empty() || rest.front().empty()))
-    throw pd::usage_error(
-        "no device was named; it takes a metadata device, or a file with its content");
-  if (wants_device_) device_ = rest.front();
+  if (expected == 0) return;
+  if (rest.empty() || rest.front().empty()) throw pd::usage_error(if_missing_);
+  argument_ = rest.front();
 }
 
 int command_line::print(const std::string& text) const {
@@ -72,7 +75,7 @@ int command_line::run(int argc, char** argv, const std::function<int()>& command
     return bad_usage(e.what());
   } catch (const pd::closed_pipe&) {
   } catch (const std::exception& e) {
-    say(in_words(e, device_.empty() ? "go on" : "read " + device_));
+    say(in_words(e, argument_.empty() ? "go on" : "read " + argument_));
   }
   return exit_failure;
 }

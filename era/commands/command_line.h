@@ -24,9 +24,12 @@ class command_line {
 
   // Adds {device|file} and the hidden --io-engine. Must be called after all options are added.
   void add_device();
+  // The same with another meaning of the argument. if_missing: the message if it is not given.
+  void add_argument(std::string if_missing);
   // For a command that names its devices by options: adds the hidden --io-engine alone.
   void add_io_engine();
-  const std::string& device() const noexcept { return device_; }
+  const std::string& device() const noexcept { return argument_; }
+  const std::string& argument() const noexcept { return argument_; }
   persistent_data::engine_choice engine() const noexcept { return engine_; }
 
   // Parses, then runs the command, which returns its exit status. Bad usage and exceptions become a
@@ -43,8 +46,9 @@ class command_line {
   int bad_usage(const std::string& what) const;
   int print(const std::string& text) const;
 
-  std::string name_, purpose_, usage_, device_;
-  bool wants_device_ = false, wants_help_ = false, wants_version_ = false;
+  std::string name_, purpose_, usage_;
+  std::string argument_, if_missing_;  // empty if no argument is expected
+  bool wants_help_ = false, wants_version_ = false;
   persistent_data::engine_choice engine_ = persistent_data::engine_choice::automatic;
   option_list options_;
   progress* shown_ = nullptr;
@@ -55,6 +59,7 @@ class command_line {
 std::string in_words(const std::exception&, const std::string& doing);
 
 // The commands: one file each.
+int backup_command(int argc, char** argv);
 int check_command(int argc, char** argv);
 int dump_command(int argc, char** argv);
 int invalidate_command(int argc, char** argv);

@@ -22,6 +22,7 @@ struct command {
 };
 
 constexpr command commands[] = {
+    {"backup", era::backup_command, "copy the blocks written since an era into a backup"},
     {"check", era::check_command, "check all of the metadata"},
     {"dump", era::dump_command, "print the metadata as XML"},
     {"invalidate", era::invalidate_command, "list the blocks written since an era"},
