@@ -150,9 +150,11 @@ std::optional<block_copier::piece> block_copier::next_piece(blocks_to_copy& bloc
     result_.blocks += run->size();
     result_.bytes += run_end_ - run_begin_;
   }
-  // Whole blocks, if they are not larger than a piece: then no block is in two pieces.
+  // Whole blocks, or a part of one: an error is then in no more blocks than it has to be.
   const std::uint64_t most =
-      block_bytes_ > piece_bytes ? piece_bytes : piece_bytes / block_bytes_ * block_bytes_;
+      block_bytes_ > piece_bytes
+          ? std::min<std::uint64_t>(piece_bytes, block_bytes_ - run_begin_ % block_bytes_)
+          : piece_bytes / block_bytes_ * block_bytes_;
   const piece next{run_begin_, static_cast<std::size_t>(std::min(most, run_end_ - run_begin_))};
   run_begin_ += next.bytes;
   return next;
