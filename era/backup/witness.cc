@@ -49,8 +49,9 @@ struct candidates {
 std::vector<witness> choose_witnesses(const metadata& m, const pd::block_device& device,
                                       std::uint64_t seed, std::size_t most) {
   const buckets places(std::max<std::size_t>(1, most / 2), m.nr_blocks);
-  const buckets eras(std::max<std::size_t>(1, most / 2),
-                     std::uint64_t{m.newest_possible.value} + 1);
+  // Blocks that were never written have a bucket of their own: any era beside them would be rare.
+  const buckets eras(std::max<std::size_t>(2, most / 2) - 1, m.newest_possible.value);
+  const auto bucket_of_era = [&](std::uint32_t era) { return era == 0 ? 0 : 1 + eras.of(era - 1); };
   const auto new_worker = [&] {
     return [&, folder = stripe_folder(m, device, fold_what::everything,
                                       loss_policy::assume_written)](std::size_t stripe) mutable {
@@ -65,7 +66,7 @@ std::vector<witness> choose_witnesses(const metadata& m, const pd::block_device&
         const auto block = static_cast<std::uint32_t>(first + i);
         const candidate c{mix(block ^ seed), {block, known[i]}};
         take(found.by_place, places.of(block) - places.of(first), c);
-        take(found.by_era, eras.of(known[i]), c);
+        take(found.by_era, bucket_of_era(known[i]), c);
       }
       return found;
     };
