@@ -36,7 +36,8 @@ class backup_target {
   // Writes that are worth having under way at once; start must not be called with more.
   virtual std::size_t depth() const noexcept = 0;
   virtual void start(const backup_write&) = 0;
-  // Waits for any write that was started, and returns its tag. At least one must be under way.
+  // Waits for any write that was started, and returns its tag. At least one must be under way. A
+  // write that fails is under way no more.
   virtual std::size_t wait() = 0;
 
   // Makes everything durable. No write may be under way.

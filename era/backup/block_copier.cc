@@ -251,9 +251,8 @@ void block_copier::start_write(std::size_t slot, std::uint64_t from, std::uint64
 }
 
 void block_copier::take_write() {
-  const std::size_t slot = target_.wait();
-  --writes_;
-  release(slot);
+  --writes_;  // also if it fails
+  release(target_.wait());
 }
 
 }  // namespace era

@@ -43,6 +43,11 @@ class memory_target final : public backup_target {
     if (w.is_zero) ++zero_writes;
   }
   std::size_t wait() override {
+    if (under_way_.empty()) ADD_FAILURE() << "nothing is under way";
+    if (fails_in_wait-- == 0) {
+      under_way_.pop_back();
+      throw pd::device_error("TARGET: cannot write");
+    }
     std::swap(under_way_[random_() % under_way_.size()], under_way_.back());
     const backup_write w = under_way_.back();
     under_way_.pop_back();
@@ -57,7 +62,7 @@ class memory_target final : public backup_target {
   std::string held;
   std::uint64_t zeros_from = ~std::uint64_t{0};
   std::size_t most_under_way = 0, zero_writes = 0, flushes = 0;
-  int fails_at = -1;
+  int fails_at = -1, fails_in_wait = -1;
 
  private:
   std::string name_ = "TARGET";
@@ -209,6 +214,9 @@ TEST_F(BlockCopier, EndsWhenTheTargetFails) {
   make_source(40 << 20);
   for (const int fails_at : {0, 3, 19}) {
     target_->fails_at = fails_at;
+    EXPECT_THROW(copy({{0, 10240}}), pd::device_error) << fails_at;
+    target_->fails_at = -1;
+    target_->fails_in_wait = fails_at;
     EXPECT_THROW(copy({{0, 10240}}), pd::device_error) << fails_at;
     EXPECT_EQ(target_->flushes, 0u);
   }

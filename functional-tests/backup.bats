@@ -1,0 +1,238 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-3.0-or-later
+# era_backup from outside: nights of backups of a simulated device, and all that must not pass for one.
+load helpers
+# shellcheck disable=SC2030,SC2031,SC2154  # bats runs each test in a subshell, and run sets variables
+
+# simulate LINE...: commands for the device of 16 MiB whose metadata is m.img and whose data is origin.
+simulate() { printf '%s\n' "$@" | era_sim --metadata m.img --origin origin --script - 2>err >/dev/null; }
+
+# device: a new one, with 256 blocks.
+device() {
+  head -c 16M /dev/urandom >origin
+  era_sim --metadata m.img --create-metadata 4M --origin origin --size 16M --script - \
+    >/dev/null 2>err <<<'sequential-writes 3 200'
+}
+
+# backup ARGUMENT...: with the state in the file `state`.
+backup() { era_backup --metadata m.img --source origin --state state "$@"; }
+
+# first_night: a device and its first backup.
+first_night() { device && backup -q backup.img 2>err; }
+
+@test "the same command line serves every night" {
+  device
+  run --separate-stderr backup backup.img
+  [[ $status = 0 && $stderr = "era_backup: state: is not there yet: all blocks are copied" ]]
+  [[ $output = "256 blocks (16.0 MiB) copied to backup.img in "*"; next time: --written-since 2" ]]
+  cmp origin backup.img
+  for night in 2 3 4 5 6; do
+    simulate "random-writes 20 $night" "message checkpoint" "write $((night * 4096)) 8"
+    listed=$(era_invalidate --written-since "$(jq .next_era state)" --format json m.img | jq .count)
+    run --separate-stderr backup --json --verify backup.img
+    [[ $status = 0 && -z $stderr ]]
+    [[ $(jq -c '[.blocks,.verified]' <<<"$output") = "[$listed,true]" && $listed -lt 40 ]]
+    cmp origin backup.img
+  done
+}
+
+@test "exactly the listed blocks are written" {
+  device
+  tr '\0' x </dev/zero | head -c 16M >backup.img
+  cp backup.img expected
+  simulate 'write 256 8' 'write 12800 300'
+  era_invalidate --written-since 2 --format text --unit byte m.img |
+    while read -r begin end; do
+      dd if=origin of=expected bs=64K conv=notrunc status=none skip=$((begin / 65536)) \
+        seek=$((begin / 65536)) count=$(((end - begin) / 65536))
+    done
+  era_backup -q --metadata m.img --source origin --written-since 2 backup.img
+  cmp backup.img expected
+}
+
+@test "something has to say since when" {
+  device
+  refused 'nothing says since when' era_backup --metadata m.img --source origin backup.img
+  refused 'exclude each other' era_backup --metadata m.img --source origin --full --written-since 2 backup.img
+  refused 'no target was named' era_backup --metadata m.img --source origin --full
+  refused '--source' era_backup --metadata m.img --full backup.img
+  refused '--state' era_backup --metadata m.img --source origin --full --state '' backup.img
+  [[ ! -e backup.img ]]
+}
+
+@test "an era that cannot have begun is refused" {
+  device
+  refused 'era 3 cannot have begun' era_backup --metadata m.img --source origin --written-since 3 b.img
+  [[ ! -e b.img ]]
+}
+
+@test "a target that is not the last backup's is refused" {
+  first_night
+  cp backup.img other.img
+  cp state before
+  refused "$PWD/backup.img.*--full copies all" backup other.img
+  rm backup.img
+  refused 'backup.img: is not there' backup backup.img
+  cmp state before
+  backup -q --full other.img
+  [[ $(jq -r .target state) = "$PWD/other.img" ]]
+  cmp origin other.img
+}
+
+@test "metadata that was made anew is refused, and so is another device's" {
+  first_night
+  cp backup.img before.img
+  cp state before
+  for eras in 2 5; do
+    mapfile -t script < <(yes 'message checkpoint' | head -n $eras)
+    rm m.img
+    era_sim --metadata m.img --create-metadata 4M --size 16M --script - >/dev/null 2>&1 \
+      < <(printf '%s\n' 'write 8192 128' "${script[@]}")
+    refused 'does not go together.*block .* was last written in era' backup backup.img
+  done
+  rm m.img
+  era_sim --metadata m.img --create-metadata 4M --size 16M --block-size 256 --script - \
+    >/dev/null 2>&1 <<<'message checkpoint'
+  refused 'blocks of 128 sectors, and the metadata of 256' backup backup.img
+  cmp state before && cmp backup.img before.img
+}
+
+@test "metadata of an earlier time is refused" {
+  device
+  cp m.img earlier.img
+  simulate 'message checkpoint' 'message checkpoint'
+  backup -q backup.img 2>err
+  cp earlier.img m.img
+  refused 'cannot have begun' backup backup.img
+}
+
+@test "the source has to be the device that the metadata is about" {
+  device
+  truncate -s 15M small
+  refused 'has 240 blocks of 128 sectors.*about 256' era_backup --metadata m.img --source small --full b.img
+  refused 'No such file' era_backup --metadata m.img --source nothing --full b.img
+  refused 'both the source and the metadata' era_backup --metadata m.img --source m.img --full b.img
+  refused 'is the source itself' era_backup --metadata m.img --source origin --full origin
+  refused 'is the metadata' era_backup --metadata m.img --source origin --full m.img
+}
+
+@test "a device that has grown is backed up whole, one that was shrunk is refused" {
+  truncate -s 16M origin
+  era_sim --metadata m.img --create-metadata 4M --origin origin --size 15M --script - >/dev/null 2>err \
+    <<<'write 0 8'
+  # The last block is a part: 15 MiB and a sector.
+  truncate -s $((15 * 1024 * 1024 + 512)) origin
+  simulate 'suspend' "reload $((15 * 2048 + 1))" 'resume'
+  backup -q backup.img 2>err
+  cmp origin backup.img
+
+  # What is in the new blocks was never written through the device.
+  truncate -s 15M origin
+  tr '\0' y </dev/zero | head -c 2M >>origin
+  simulate 'suspend' "reload $((17 * 2048))" 'resume'
+  run --separate-stderr backup --json backup.img
+  [[ $status = 0 && $(jq .blocks <<<"$output") = 32 ]]
+  cmp origin backup.img
+
+  truncate -s 16M origin
+  simulate 'suspend' "reload $((16 * 2048))" 'resume'
+  refused 'the device had 17825792 bytes, and has 16777216.*--full' backup backup.img
+}
+
+@test "a metadata snapshot needs the era that began after the data's" {
+  first_night
+  simulate 'message take_metadata_snap' 'write 0 8'
+  refused 'needs --next-era' backup --metadata-snapshot backup.img
+  # The metadata snapshot is older than what was written before era 9.
+  refused 'era 9 had not begun' backup --metadata-snapshot --next-era 9 backup.img
+  refused 'before era 2' backup --metadata-snapshot --next-era 1 backup.img
+  backup -q --metadata-snapshot --next-era 2 backup.img
+  [[ $(jq .next_era state) = 2 ]]
+  # What was written after the snapshots is in the next backup.
+  simulate 'message drop_metadata_snap'
+  backup -q backup.img
+  cmp origin backup.img
+}
+
+@test "a state that was damaged is refused" {
+  first_night
+  cp state good
+  for wrong in '' '{}' '[1]' '{"era_backup_state":2}'; do
+    printf '%s' "$wrong" >state
+    refused '^era_backup: state: .*--full' backup backup.img
+  done
+  head -c 100 good >state
+  refused '^era_backup: state: .*--full' backup backup.img
+  chmod 0 good
+  refused 'good: Permission denied' unprivileged era_backup --metadata m.img --source origin --state good b.img
+}
+
+@test "damaged metadata is refused, unless it is to be repaired" {
+  first_night
+  simulate 'write 0 8'
+  zero_block m.img "$(array_block m.img 0)"
+  refused 'nothing is listed' backup backup.img
+  run --separate-stderr backup --repair --json backup.img
+  [[ $status = 0 && $stderr = *'are there only because it is unknown'* ]]
+  [[ $(jq .in_doubt <<<"$output") -gt 0 ]]
+  cmp origin backup.img
+}
+
+@test "the disk of the target or of the state is full" {
+  first_night
+  simulate 'write 0 8'
+  cp state before
+  [[ $(id -u) = 0 ]] || skip 'needs root to mount a small file system'
+  mkdir small && mount -t tmpfs -o size=1M none small || skip 'needs tmpfs'
+  run --separate-stderr era_backup --metadata m.img --source origin --full small/backup.img
+  umount small
+  [[ $status = 1 && $stderr = *'small/backup.img: cannot write at byte '*'No space left on device'* ]]
+  # An output that cannot be written is an error as well; the state is whole by then.
+  run -1 bash -c 'era_backup --metadata m.img --source origin --written-since 2 backup.img >/dev/full'
+  cmp state before
+}
+
+@test "a backup that was killed is completed by the next one" {
+  first_night
+  simulate 'random-writes 100 3'
+  cp state before
+  cp origin data
+  # The target's first write ends the program: it may write no more than 8 KiB.
+  run bash -c 'ulimit -f 8; era_backup -q --metadata m.img --source origin --state state backup.img'
+  [[ $status != 0 ]]
+  cmp state before
+  backup -q --verify backup.img
+  cmp data backup.img
+}
+
+@test "the state is replaced only after the target is whole" {
+  first_night
+  simulate 'write 0 8'
+  chmod 444 backup.img
+  cp state before
+  refused 'backup.img: Permission denied' unprivileged era_backup --metadata m.img --source origin --state state backup.img
+  cmp state before
+}
+
+@test "the target must not be in use" {
+  [[ $(id -u) = 0 ]] || skip 'needs root for a loop device'
+  first_night
+  loop=$(losetup --find --show backup.img) || skip 'needs a loop device'
+  run -1 --separate-stderr backup backup.img
+  losetup --detach "$loop"
+  [[ $stderr = *'is in use'* ]]
+}
+
+@test "devices as source and target" {
+  [[ $(id -u) = 0 ]] || skip 'needs root for loop devices'
+  device
+  truncate -s 20M disk
+  source=$(losetup --find --show origin) || skip 'needs loop devices'
+  target=$(losetup --find --show disk)
+  status=0
+  era_backup --metadata m.img --source "$source" --full --verify "$target" || status=$?
+  losetup --detach "$source"
+  losetup --detach "$target"
+  [[ $status = 0 ]]
+  cmp -n $((16 << 20)) origin disk
+}
