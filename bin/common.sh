@@ -5,10 +5,10 @@
 
 # shellcheck disable=SC2034  # used by those that source this
 build_packages=(autoconf g++ make libaio-dev libexpat1-dev libfmt-dev libisal-dev libjansson-dev liblzma-dev
-  libzstd-dev xz-utils zlib1g-dev)
+  libnbd-dev libzstd-dev qemu-utils xz-utils zlib1g-dev)
 # shellcheck disable=SC2034
 test_packages=(acl attr bats clang-format-14 e2fsprogs gddrescue jq libgmock-dev libgtest-dev mandoc mount
-  qemu-utils shellcheck thin-provisioning-tools zstd)
+  shellcheck thin-provisioning-tools zstd)
 # shellcheck disable=SC2034
 kernel_packages=(busybox-static cpio dmsetup kmod linux-image-amd64 qemu-system-x86 xz-utils)
 

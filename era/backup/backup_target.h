@@ -29,6 +29,10 @@ class backup_target {
   // In bytes.
   virtual std::uint64_t size() const noexcept = 0;
 
+  // Bytes from the beginning on that it held before it was opened, as far as it is as large as that
+  // now; what follows them is no backup of anything.
+  virtual std::uint64_t held_bytes() const noexcept = 0;
+
   // Returns true if all bytes of [offset, offset + bytes) read as zeros now, and nothing has to be
   // written for that. Returns false if that is not known.
   virtual bool reads_as_zeros(std::uint64_t offset, std::uint64_t bytes) = 0;

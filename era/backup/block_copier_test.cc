@@ -32,6 +32,7 @@ class memory_target final : public backup_target {
 
   const std::string& name() const noexcept override { return name_; }
   std::uint64_t size() const noexcept override { return held.size(); }
+  std::uint64_t held_bytes() const noexcept override { return held.size(); }
   bool reads_as_zeros(std::uint64_t offset, std::uint64_t bytes) override {
     return offset >= zeros_from || (bytes == 0 && offset == zeros_from);
   }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -31,6 +32,7 @@ class raw_target final : public backup_target {
 
   const std::string& name() const noexcept override { return device_.path(); }
   std::uint64_t size() const noexcept override { return device_.bytes(); }
+  std::uint64_t held_bytes() const noexcept override { return std::min(zeros_from_, size()); }
   bool reads_as_zeros(std::uint64_t offset, std::uint64_t) override {
     return offset >= zeros_from_;
   }

@@ -20,9 +20,12 @@
 #include "era/backup/backup_state.h"
 #include "era/backup/backup_summary.h"
 #include "era/backup/block_copier.h"
+#include "era/backup/nbd_target.h"
+#include "era/backup/qcow2_image.h"
 #include "era/backup/raw_target.h"
 #include "era/commands/command_line.h"
 #include "era/commands/list_changes.h"
+#include "era/commands/new_image.h"
 #include "era/commands/output.h"
 #include "era/commands/progress.h"
 #include "era/commands/repair_reporter.h"
@@ -31,14 +34,21 @@
 namespace era {
 namespace {
 
-enum class image_format { raw, qcow2 };
+image_format format_by_name(const std::string& path) {
+  return path.ends_with(".qcow2") ? image_format::qcow2 : image_format::raw;
+}
 
 struct options {
-  std::string metadata, source, target, state;
+  std::string metadata, source, target, state, backing;
+  std::optional<image_format> chosen_format, backing_format;
   std::optional<std::uint32_t> written_since, next_era;
   bool full = false, metadata_snapshot = false, repair = false;
   bool verify = false, keep_going = false, json = false, quiet = false;
   repair_options given;
+
+  bool is_nbd() const { return is_nbd_uri(target); }
+  image_format format() const { return chosen_format.value_or(format_by_name(target)); }
+  bool is_new_image() const { return format() == image_format::qcow2; }
 };
 
 std::optional<std::string> text_of(const std::string& path) {
@@ -99,7 +109,9 @@ class backup {
 
   int run() {
     require_other_devices();
-    if (base_) require_same_target();
+    if (base_ && !chosen_.is_new_image()) require_same_target();
+    std::optional<new_image> image;
+    if (chosen_.is_new_image()) image.emplace(chosen_.target);
     const auto found =
         list_changes(line_, device_,
                      {.window = {since(), std::uint64_t{1} << 32},
@@ -116,10 +128,14 @@ class backup {
       require_still_held(queue, device_, m);
     }
 
-    const auto target =
-        open_raw_target(chosen_.target, {.bytes = source_.bytes(), .is_new = since() == 0});
+    auto target = open_target(m, image);
     const auto start = std::chrono::steady_clock::now();
     const copied_blocks copied = copy(found->listed, m, *target);
+    target.reset();
+    if (image) {
+      check_qcow2(image->temporary_path());
+      image->commit();
+    }
     next.unread = copied.unread;
     if (!chosen_.state.empty()) write(next);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -146,8 +162,12 @@ class backup {
           fmt::format("{}: is both the source and the metadata", chosen_.source));
   }
 
+  std::string name_of_target() const {
+    return chosen_.is_nbd() ? chosen_.target : absolute(chosen_.target);
+  }
+
   void require_same_target() const {
-    const std::string target = absolute(chosen_.target);
+    const std::string target = name_of_target();
     if (base_->target != target)
       throw pd::invalid_input(fmt::format(
           "{}: the last backup is in {}, and changed blocks alone make no backup of {}; --full "
@@ -221,26 +241,69 @@ class backup {
     next.nr_blocks = m.nr_blocks;
     next.current_era = m.current_era.value;
     next.next_era = next_era(m).value_or(0);
-    next.target = absolute(chosen_.target);
-    next.format = "raw";
+    next.target = name_of_target();
+    next.format = name(chosen_.format());
     if (!chosen_.state.empty())
       next.witnesses = choose_witnesses(
           m, device_, std::uint64_t{std::random_device()()} << 32 | std::random_device()());
     return next;
   }
 
+  // The image that a new one continues.
+  std::optional<backing_image> backing() const {
+    if (since() == 0) return {};
+    if (!chosen_.backing.empty())
+      return backing_image{chosen_.backing,
+                           chosen_.backing_format.value_or(format_by_name(chosen_.backing))};
+    if (is_nbd_uri(base_->target))
+      throw pd::invalid_input(
+          fmt::format("{}: the last backup is behind an NBD server, and cannot be a backing file; "
+                      "name one with "
+                      "--backing, or copy all with --full",
+                      chosen_.state));
+    return backing_image{base_->target,
+                         base_->format == "raw" ? image_format::raw : image_format::qcow2};
+  }
+
+  std::unique_ptr<backup_target> open_target(const metadata& m, std::optional<new_image>& image) {
+    if (image) return make_qcow2(m, *image);
+    if (!chosen_.is_nbd())
+      return open_raw_target(chosen_.target, {.bytes = source_.bytes(), .is_new = since() == 0});
+    auto target = connect_nbd(chosen_.target);
+    if (target->size() < source_.bytes())
+      throw pd::device_error(fmt::format("{}: is too small: it has {} bytes, and the source has {}",
+                                         target->name(), target->size(), source_.bytes()));
+    return target;
+  }
+
+  std::unique_ptr<backup_target> make_qcow2(const metadata& m, const new_image& image) {
+    const auto below = backing();
+    const std::uint64_t held = below ? size_of_image(*below) : 0;
+    if (held > source_.bytes())
+      throw pd::device_error(
+          fmt::format("{}: is no backup of the source: it has {} bytes, and the source has {}; "
+                      "--full copies all",
+                      below->path, held, source_.bytes()));
+    create_qcow2(image.temporary_path(), {.bytes = source_.bytes(),
+                                          .block_size = m.block_size,
+                                          .backing = below ? &*below : nullptr});
+    return open_qcow2({.path = image.temporary_path(), .name = chosen_.target, .held_bytes = held});
+  }
+
   // Blocks that the last backup lacks, whenever they were written: those that could not be read,
   // and those past its end, of which nobody knows what they held before.
-  std::vector<origin_range> missing_blocks(const metadata& m) const {
-    if (!base_) return {};
-    std::vector<origin_range> missing = base_->unread;
-    if (source_.bytes() > base_->source_bytes)
-      missing.push_back({base_->source_bytes / (std::uint64_t{m.block_size} * 512), m.nr_blocks});
+  std::vector<origin_range> missing_blocks(const metadata& m, const backup_target& target) const {
+    std::vector<origin_range> missing;
+    if (base_) missing = base_->unread;
+    const std::uint64_t held =
+        std::min(target.held_bytes(), base_ ? base_->source_bytes : source_.bytes());
+    if (held < source_.bytes())
+      missing.push_back({held / (std::uint64_t{m.block_size} * 512), m.nr_blocks});
     return missing;
   }
 
   copied_blocks copy(const listed_blocks& listed, const metadata& m, backup_target& target) {
-    blocks_to_copy blocks(listed.blocks, missing_blocks(m));
+    blocks_to_copy blocks(listed.blocks, missing_blocks(m, target));
     std::uint64_t bytes = 0, done = 0;
     while (const auto run = blocks.next()) bytes += run->size() * m.block_size * 512;
     blocks.rewind();
@@ -314,6 +377,14 @@ void check(const options& chosen) {
   const int given = (chosen.written_since ? 1 : 0) + (chosen.full ? 1 : 0);
   if (given == 0 && chosen.state.empty())
     throw pd::usage_error("nothing says since when: --written-since ERA, --full, or --state FILE");
+  if (chosen.is_nbd() && chosen.is_new_image())
+    throw pd::usage_error(
+        "an NBD server exports a plain image: --format qcow2 cannot be written to it");
+  if (!chosen.backing.empty() && !chosen.is_new_image())
+    throw pd::usage_error("--backing has no effect without --format qcow2");
+  if (chosen.is_new_image() && chosen.written_since.value_or(0) != 0 && chosen.backing.empty())
+    throw pd::usage_error(
+        "changed blocks alone make no image: --backing names the one that they belong to");
   if (chosen.metadata_snapshot && !chosen.state.empty() && !chosen.next_era)
     throw pd::usage_error(
         "--state with --metadata-snapshot needs --next-era: the era that the status showed before "
@@ -345,15 +416,26 @@ int backup_command(int argc, char** argv) {
                "The era that began after the source's data was frozen");
   const auto repair = o.add_flag("--repair", chosen.repair,
                                  "Copy blocks that damage hides, too, instead of nothing");
+  const std::vector<std::pair<std::string, std::optional<image_format>>> formats{
+      {"raw", image_format::raw}, {"qcow2", image_format::qcow2}};
+  o.add_choice("--format", chosen.chosen_format, formats,
+               "What the target is (default: qcow2 if its name ends so, or raw)");
+  const auto backing =
+      o.add_text("--backing", chosen.backing, "FILE",
+                 "The image that a new one continues (default: the last one of the state)");
+  const auto backing_format = o.add_choice("--backing-format", chosen.backing_format, formats,
+                                           "What that is (default: as of the target)");
+  o.not_with(full, backing);
+  o.only_with(backing_format, backing);
   o.add_flag("--keep-going", chosen.keep_going, "Go on after blocks that cannot be read");
   o.add_flag("--verify", chosen.verify, "Read the copied blocks back, and compare them");
   o.add_flag("--json", chosen.json, "Print a summary as JSON");
   o.add_flag("-q,--quiet", chosen.quiet, "Print errors only");
   add_salvage_options(o, chosen.given, repair);
-  line.add_argument("no target was named; it takes a file or a block device");
+  line.add_argument("no target was named; it takes a file, a block device, or an NBD URI");
   return line.run(argc, argv, [&] {
-    check(chosen);
     chosen.target = line.argument();
+    check(chosen);
     return backup(line, chosen).run();
   });
 }

@@ -15,7 +15,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <random>
 #include <vector>
 
 #include <fmt/format.h>
@@ -30,15 +29,6 @@ namespace {
 // Neither XML nor a number: no reader takes what begins so for a result, nor for an empty one.
 constexpr std::string_view incomplete_mark =
     "incomplete: the program that was writing this file was stopped\n";
-
-// Short, since the name of the file may be as long as names can be.
-std::string random_name() {
-  static constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz012345";
-  std::random_device random;
-  std::string name = ".era_";
-  for (int i = 0; i < 8; ++i) name += letters[random() % letters.size()];
-  return name;
-}
 
 // The directory or the file system does not allow what is allowed for the file itself.
 bool is_refusal(int error) {

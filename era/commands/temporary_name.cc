@@ -9,6 +9,8 @@
 #include <cassert>
 #include <csignal>
 #include <cstring>
+#include <random>
+#include <string_view>
 #include <utility>
 
 namespace era {
@@ -66,6 +68,14 @@ temporary_name::~temporary_name() {
 void temporary_name::release() noexcept {
   if (slot_ < slots.size()) slots[slot_].state = unused;
   released_ = true;
+}
+
+std::string random_name() {
+  static constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz012345";
+  std::random_device random;
+  std::string name = ".era_";
+  for (int i = 0; i < 8; ++i) name += letters[random() % letters.size()];
+  return name;
 }
 
 }  // namespace era

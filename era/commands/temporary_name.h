@@ -31,4 +31,8 @@ class temporary_name {
   bool released_ = false;
 };
 
+// Returns a name that hardly any other file has, of 13 bytes: the name of the file that it is for
+// may be as long as names can be.
+std::string random_name();
+
 }  // namespace era

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Requests are sent as they come; libnbd collects the answers while wait() polls.
+#include "era/backup/nbd_target.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "config.h"
+#include "persistent-data/format/errors.h"
+
+#ifdef HAVE_LIBNBD
+#include <libnbd.h>
+
+#include <map>
+#include <utility>
+#endif
+
+namespace era {
+
+namespace pd = persistent_data;
+
+bool is_nbd_uri(const std::string& name) {
+  for (const char* scheme : {"nbd:", "nbds:", "nbd+unix:", "nbds+unix:", "nbd+vsock:"})
+    if (name.starts_with(scheme)) return true;
+  return false;
+}
+
+#ifndef HAVE_LIBNBD
+
+std::unique_ptr<backup_target> connect_nbd(const std::string& uri) {
+  throw pd::device_error(
+      fmt::format("{}: this program was built without libnbd (Debian package libnbd-dev)", uri));
+}
+
+std::unique_ptr<backup_target> open_qcow2(const qcow2_file& file) { return connect_nbd(file.name); }
+
+#else
+namespace {
+
+constexpr std::uint64_t default_max_request = std::uint64_t{32} << 20;  // as the protocol says
+
+struct close_nbd {
+  void operator()(nbd_handle* h) const noexcept { nbd_close(h); }
+};
+using nbd_ptr = std::unique_ptr<nbd_handle, close_nbd>;
+
+[[noreturn]] void fail(const std::string& name, const std::string& doing) {
+  throw pd::device_error(fmt::format("{}: {}: {}", name, doing, nbd_get_error()));
+}
+
+nbd_ptr make_handle(const std::string& name) {
+  nbd_ptr h(nbd_create());
+  if (!h) fail(name, "cannot use libnbd");
+  return h;
+}
+
+class nbd_target final : public backup_target {
+ public:
+  nbd_target(nbd_ptr h, std::string name, std::uint64_t held_bytes, bool new_reads_as_zeros)
+      : h_(std::move(h)),
+        name_(std::move(name)),
+        held_bytes_(held_bytes),
+        new_reads_as_zeros_(new_reads_as_zeros) {
+    const std::int64_t size = nbd_get_size(h_.get());
+    if (size < 0) fail(name_, "cannot tell its size");
+    size_ = static_cast<std::uint64_t>(size);
+    if (nbd_is_read_only(h_.get()) != 0)
+      throw pd::device_error(fmt::format("{}: is read-only", name_));
+    if (nbd_can_flush(h_.get()) != 1)
+      throw pd::device_error(
+          fmt::format("{}: its server cannot flush: what it was given may be lost", name_));
+    can_zero_ = nbd_can_zero(h_.get()) == 1;
+    const std::int64_t most = nbd_get_block_size(h_.get(), LIBNBD_SIZE_MAXIMUM);
+    if (most > 0) max_request_ = std::min(max_request_, static_cast<std::uint64_t>(most));
+  }
+
+  // A server that was started here ends when it has lost its client.
+  ~nbd_target() override { nbd_shutdown(h_.get(), 0); }
+
+  const std::string& name() const noexcept override { return name_; }
+  std::uint64_t size() const noexcept override { return size_; }
+  std::uint64_t held_bytes() const noexcept override { return std::min(held_bytes_, size_); }
+  bool reads_as_zeros(std::uint64_t offset, std::uint64_t) override {
+    return new_reads_as_zeros_ && offset >= held_bytes_;
+  }
+  std::size_t depth() const noexcept override { return 16; }
+
+  void start(const backup_write& w) override {
+    for (std::uint64_t done = 0; done < w.data.size();) {
+      const std::uint64_t bytes = std::min<std::uint64_t>(max_request_, w.data.size() - done);
+      const std::int64_t cookie =
+          w.is_zero && can_zero_
+              ? nbd_aio_zero(h_.get(), bytes, w.offset + done, NBD_NULL_COMPLETION, 0)
+              : nbd_aio_pwrite(h_.get(), w.data.data() + done, bytes, w.offset + done,
+                               NBD_NULL_COMPLETION, 0);
+      if (cookie < 0) fail(name_, fmt::format("cannot write at byte {}", w.offset + done));
+      under_way_[cookie] = {w.tag, w.offset + done};
+      ++requests_[w.tag];
+      done += bytes;
+    }
+  }
+
+  std::size_t wait() override {
+    for (;;) {
+      const std::int64_t cookie = nbd_aio_peek_command_completed(h_.get());
+      if (cookie > 0) {
+        const auto [tag, offset] = under_way_.extract(cookie).mapped();
+        if (nbd_aio_command_completed(h_.get(), static_cast<std::uint64_t>(cookie)) != 1)
+          fail(name_, fmt::format("cannot write at byte {}", offset));
+        if (--requests_[tag] == 0) return tag;
+      } else if (nbd_poll(h_.get(), -1) < 0) {
+        fail(name_, "has lost its server");
+      }
+    }
+  }
+
+  void flush() override {
+    if (nbd_flush(h_.get(), 0) != 0) fail(name_, "cannot be flushed");
+  }
+
+  void read(std::uint64_t offset, std::span<std::byte> to) override {
+    while (!to.empty()) {
+      const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(max_request_, to.size()));
+      if (nbd_pread(h_.get(), to.data(), bytes, offset, 0) != 0)
+        fail(name_, fmt::format("cannot read back byte {}", offset));
+      offset += bytes;
+      to = to.subspan(bytes);
+    }
+  }
+
+ private:
+  struct request {
+    std::size_t tag;
+    std::uint64_t offset;  // in bytes
+  };
+
+  nbd_ptr h_;
+  std::string name_;
+  std::uint64_t held_bytes_;
+  bool new_reads_as_zeros_;
+  std::uint64_t size_ = 0, max_request_ = default_max_request;
+  bool can_zero_ = false;
+  std::map<std::int64_t, request> under_way_;    // by cookie
+  std::map<std::size_t, std::size_t> requests_;  // under way, by tag
+};
+
+}  // namespace
+
+std::unique_ptr<backup_target> connect_nbd(const std::string& uri) {
+  nbd_ptr h = make_handle(uri);
+  if (nbd_connect_uri(h.get(), uri.c_str()) != 0) fail(uri, "cannot connect");
+  // All that it has may be a backup; nothing is known to be zeros.
+  return std::make_unique<nbd_target>(std::move(h), uri, ~std::uint64_t{0}, false);
+}
+
+std::unique_ptr<backup_target> open_qcow2(const qcow2_file& file) {
+  nbd_ptr h = make_handle(file.name);
+  std::string path = file.path;
+  char program[] = "qemu-nbd", format[] = "--format=qcow2", zeroes[] = "--discard=unmap",
+       end[] = "--";
+  char* argv[] = {program, format, zeroes, end, path.data(), nullptr};
+  if (nbd_connect_systemd_socket_activation(h.get(), argv) != 0)
+    fail(file.name, "cannot be opened by qemu-nbd (Debian package qemu-utils)");
+  return std::make_unique<nbd_target>(std::move(h), file.name, file.held_bytes, true);
+}
+
+#endif
+}  // namespace era

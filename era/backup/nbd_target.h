@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A backup behind an NBD server: one that is named by a URI, or a qemu-nbd that is started here.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "era/backup/backup_target.h"
+
+namespace era {
+
+// Is this the name of an NBD export (nbd://HOST/EXPORT, nbd+unix:///EXPORT?socket=PATH,
+// nbds://...)?
+bool is_nbd_uri(const std::string& name);
+
+// Connects to a server. Throws device_error: no connection, an export that is read-only or cannot
+// be flushed, and so would not keep what it was given; or this build lacks libnbd.
+std::unique_ptr<backup_target> connect_nbd(const std::string& uri);
+
+struct qcow2_file {
+  std::string path;
+  std::string name;              // for messages
+  std::uint64_t held_bytes = 0;  // of its backing file
+};
+
+// Opens an image for writing, by a qemu-nbd of its own that ends with the target. Throws
+// device_error.
+std::unique_ptr<backup_target> open_qcow2(const qcow2_file&);
+
+}  // namespace era

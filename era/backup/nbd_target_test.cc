@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Images and exports as targets, judged by qemu's own tools.
+#include "era/backup/nbd_target.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <jansson.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <random>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "config.h"
+#include "era/backup/qcow2_image.h"
+#include "era/backup/run_program.h"
+#include "era/testing/scratch_directory.h"
+#include "persistent-data/format/errors.h"
+
+namespace era {
+namespace {
+
+namespace fs = std::filesystem;
+namespace pd = persistent_data;
+using ::testing::HasSubstr;
+
+constexpr std::size_t block = 65536;
+
+template <class Call>
+std::string error_of(Call call) {
+  try {
+    call();
+    return "";
+  } catch (const pd::device_error& e) {
+    return e.what();
+  }
+}
+
+std::optional<std::string> why_not() {
+#ifndef HAVE_LIBNBD
+  return "built without libnbd";
+#else
+  const std::string error = error_of([] { run_program({"qemu-nbd", "--version"}, "qemu-utils"); });
+  return error.empty() ? std::nullopt : std::optional(error);
+#endif
+}
+
+class NbdTarget : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const auto why = why_not()) GTEST_SKIP() << *why;
+  }
+
+  std::string make_image(const std::string& name, std::uint64_t bytes, std::uint32_t sectors,
+                         std::optional<backing_image> backing = {}) {
+    const std::string path = directory_ / name;
+    create_qcow2(path,
+                 {.bytes = bytes, .block_size = sectors, .backing = backing ? &*backing : nullptr});
+    return path;
+  }
+  static std::span<const std::byte> bytes_of(const std::string& text) {
+    return std::as_bytes(std::span(text));
+  }
+  static void write(backup_target& target, std::uint64_t offset, const std::string& data,
+                    bool is_zero = false) {
+    target.start({3, offset, bytes_of(data), is_zero});
+    EXPECT_EQ(target.wait(), 3u);
+  }
+  // What the image holds.
+  std::string converted(const std::string& path) const {
+    const std::string raw = directory_ / "converted";
+    run_program({"qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, raw}, "");
+    return test::content_of(raw);
+  }
+  // Bytes that the image itself has, and no backing file.
+  static std::uint64_t allocated(const std::string& path) {
+    const std::string text =
+        run_program({"qemu-img", "map", "--output=json", "-f", "qcow2", path}, "");
+    json_t* const map = json_loads(text.c_str(), 0, nullptr);
+    std::uint64_t bytes = 0;
+    std::size_t i = 0;
+    json_t* part = nullptr;
+    json_array_foreach(map, i, part) {
+      const bool is_own = json_integer_value(json_object_get(part, "depth")) == 0;
+      if (is_own && json_is_true(json_object_get(part, "data")))
+        bytes += static_cast<std::uint64_t>(json_integer_value(json_object_get(part, "length")));
+    }
+    json_decref(map);
+    return bytes;
+  }
+
+  test::scratch_directory directory_;
+};
+
+TEST_F(NbdTarget, FillsAnImage) {
+  const std::string path = make_image("image", 20 * block + 512, 128);
+  {
+    const auto target = open_qcow2({.path = path, .name = "NAME"});
+    EXPECT_EQ(target->name(), "NAME");
+    EXPECT_EQ(target->size(), 20 * block + 512);
+    EXPECT_EQ(target->held_bytes(), 0u);
+    EXPECT_TRUE(target->reads_as_zeros(0, 20 * block));
+    write(*target, 3 * block, std::string(block, 'x'));
+    write(*target, 20 * block, std::string(512, 'y'));
+    target->flush();
+    std::string back(512, '\0');
+    target->read(20 * block, std::as_writable_bytes(std::span(back)));
+    EXPECT_EQ(back, std::string(512, 'y'));
+  }
+  check_qcow2(path);
+  std::string wanted(20 * block + 512, '\0');
+  wanted.replace(3 * block, block, std::string(block, 'x'));
+  wanted.replace(20 * block, 512, std::string(512, 'y'));
+  EXPECT_TRUE(converted(path) == wanted);
+}
+
+// Chains of overlays over raw and qcow2 images, of a device that grows: after each night, exactly
+// the blocks that were written are allocated, and the image holds what the model does.
+TEST_F(NbdTarget, KeepsChains) {
+  const auto seed = std::random_device()();
+  std::mt19937 random(seed);
+  for (const std::uint32_t sectors : {128u, 192u, 8u, 2048u}) {
+    const std::size_t block_bytes = sectors * std::size_t{512};
+    std::string model;
+    backing_image below{directory_.random_file("full", 30 * block_bytes, seed), image_format::raw};
+    model = test::content_of(below.path);
+    for (int night = 0; night < 4; ++night) {
+      SCOPED_TRACE(testing::Message() << "seed " << seed << ", night " << night);
+      const std::uint64_t held = model.size();
+      if (night == 2) model.resize(model.size() + 5 * block_bytes);
+      const std::string path =
+          make_image(fmt::format("{}-{}", sectors, night), model.size(), sectors, below);
+      std::vector<bool> written(model.size() / block_bytes);
+      {
+        const auto target = open_qcow2({.path = path, .name = path, .held_bytes = held});
+        EXPECT_EQ(target->held_bytes(), held);
+        EXPECT_FALSE(target->reads_as_zeros(held - block_bytes, block_bytes));
+        EXPECT_EQ(target->reads_as_zeros(held, block_bytes), true);
+        for (int i = 0; i < 6; ++i) {
+          const std::size_t at = random() % written.size();
+          written[at] = true;
+          const std::string data(block_bytes, static_cast<char>('a' + random() % 26));
+          model.replace(at * block_bytes, block_bytes, data);
+          write(*target, at * block_bytes, data);
+        }
+        // Zeros over older data.
+        write(*target, 0, std::string(block_bytes, '\0'), true);
+        model.replace(0, block_bytes, std::string(block_bytes, '\0'));
+        target->flush();
+      }
+      check_qcow2(path);
+      written[0] = false;  // allocated as zeros
+      EXPECT_EQ(allocated(path),
+                static_cast<std::uint64_t>(std::count(written.begin(), written.end(), true)) *
+                    block_bytes);
+      EXPECT_TRUE(converted(path) == model);
+      below = {path, image_format::qcow2};
+    }
+    fs::remove(directory_ / "full");
+  }
+}
+
+TEST_F(NbdTarget, NamesAnErrorOfTheImage) {
+  const std::string path = make_image("image", block, 128);
+  const auto target = open_qcow2({.path = path, .name = "NAME"});
+  const std::string data(block, 'x');
+  const std::string error = error_of([&] {
+    target->start({1, 5 * block, bytes_of(data), false});
+    target->wait();
+  });
+  EXPECT_THAT(error, HasSubstr("NAME: cannot write at byte 327680"));
+}
+
+TEST_F(NbdTarget, RefusesWhatIsNoImage) {
+  EXPECT_THAT(error_of([&] { open_qcow2({.path = directory_ / "none", .name = "NAME"}); }),
+              HasSubstr("NAME: cannot be opened by qemu-nbd"));
+}
+
+// A server that this test starts, on a socket in its directory.
+class server {
+ public:
+  server(const std::string& socket, std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"qemu-nbd", "--persistent", "--fork", "-k", socket,
+                                         "--pid-file=" + socket + ".pid", "-f", "raw"});
+    run_program(arguments, "qemu-utils");
+    pid_ = std::stoi(test::content_of(socket + ".pid"));
+  }
+  ~server() { stop(); }
+  void stop() {
+    if (pid_ > 0) ::kill(std::exchange(pid_, 0), SIGKILL);
+  }
+
+ private:
+  pid_t pid_ = 0;
+};
+
+TEST_F(NbdTarget, MayBeAnExport) {
+  const std::string path = directory_.random_file("disk", 40 * block, 1);
+  std::string wanted = test::content_of(path);
+  server nbd(directory_ / "socket", {path});
+  const std::string uri = "nbd+unix:///?socket=" + (directory_ / "socket");
+  EXPECT_TRUE(is_nbd_uri(uri));
+  EXPECT_FALSE(is_nbd_uri("nbd.img"));
+  {
+    const auto target = connect_nbd(uri);
+    EXPECT_EQ(target->size(), 40 * block);
+    EXPECT_EQ(target->held_bytes(), 40 * block);
+    EXPECT_FALSE(target->reads_as_zeros(0, block));
+    // More than the server takes in one request.
+    const std::string large(39 * block, 'z');
+    write(*target, block, large);
+    wanted.replace(block, large.size(), large);
+    target->flush();
+  }
+  EXPECT_TRUE(test::content_of(path) == wanted);
+}
+
+TEST_F(NbdTarget, LosesItsServer) {
+  const std::string path = directory_.random_file("disk", block, 1);
+  server nbd(directory_ / "socket", {path});
+  const auto target = connect_nbd("nbd+unix:///?socket=" + (directory_ / "socket"));
+  nbd.stop();
+  const std::string data(block, 'x');
+  EXPECT_THAT(error_of([&] {
+                for (;;) write(*target, 0, data);
+              }),
+              HasSubstr("socket: "));
+  EXPECT_NE(error_of([&] { target->flush(); }), "");
+}
+
+TEST_F(NbdTarget, IsWritable) {
+  const std::string path = directory_.random_file("disk", block, 1);
+  server nbd(directory_ / "socket", {"--read-only", path});
+  EXPECT_THAT(error_of([&] { connect_nbd("nbd+unix:///?socket=" + (directory_ / "socket")); }),
+              HasSubstr("is read-only"));
+  EXPECT_THAT(error_of([&] { connect_nbd("nbd+unix:///?socket=" + (directory_ / "none")); }),
+              HasSubstr("cannot connect"));
+}
+
+class Qcow2Image : public NbdTarget {};
+
+TEST_F(Qcow2Image, TellsItsSize) {
+  EXPECT_EQ(size_of_image({make_image("image", 5 * block, 128), image_format::qcow2}), 5 * block);
+  EXPECT_EQ(size_of_image({directory_.file("raw", std::string(block, 'x'))}), block);
+}
+
+TEST_F(Qcow2Image, IsOfTheFormatThatWasSaid) {
+  const std::string image = make_image("image", 5 * block, 128);
+  EXPECT_THAT(error_of([&] { size_of_image({image}); }), HasSubstr("begins like a qcow2 image"));
+  const std::string raw = directory_.file("raw", std::string(block, 'x'));
+  EXPECT_THAT(error_of([&] {
+                size_of_image({raw, image_format::qcow2});
+              }),
+              HasSubstr("not in qcow2 format"));
+  EXPECT_THAT(error_of([&] { size_of_image({directory_ / "none"}); }), HasSubstr("No such file"));
+}
+
+TEST_F(Qcow2Image, NamesABackingFileBesideItByItsNameAlone) {
+  const std::string base = make_image("base", block, 128);
+  const std::string above =
+      make_image("above", block, 128, backing_image{base, image_format::qcow2});
+  const std::string moved = directory_ / "moved";
+  fs::create_directory(moved);
+  fs::rename(base, moved + "/base");
+  fs::rename(above, moved + "/above");
+  EXPECT_EQ(converted(moved + "/above").size(), block);
+  // Elsewhere, by its whole path.
+  const std::string top =
+      make_image("top", block, 128, backing_image{moved + "/above", image_format::qcow2});
+  fs::rename(top, moved + "/top");
+  EXPECT_EQ(converted(moved + "/top").size(), block);
+}
+
+TEST_F(Qcow2Image, IsCheckedAsAWhole) {
+  const std::string path = make_image("image", 50 * block, 128);
+  {
+    const auto target = open_qcow2({.path = path, .name = path});
+    write(*target, 0, std::string(block, 'x'));
+    target->flush();
+  }
+  check_qcow2(path);
+  std::string content = test::content_of(path);
+  // The reference counts of all clusters become zero.
+  content.replace(2 * block, block, std::string(block, '\0'));
+  directory_.file("image", content);
+  EXPECT_NE(error_of([&] { check_qcow2(path); }), "");
+}
+
+}  // namespace
+}  // namespace era

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// qcow2 images, by qemu-img: an image is whole, or an overlay whose backing file is an earlier one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace era {
+
+enum class image_format { raw, qcow2 };
+const char* name(image_format) noexcept;
+
+struct backing_image {
+  std::string path;
+  image_format format = image_format::raw;
+};
+
+// Returns the size of what the image holds, in bytes. Throws device_error: it cannot be read, or is
+// of another format; a raw image must not begin like a qcow2 image.
+std::uint64_t size_of_image(const backing_image&);
+
+struct qcow2_options {
+  std::uint64_t bytes = 0;       // of what it holds
+  std::uint32_t block_size = 0;  // sectors of the blocks that will be written
+  const backing_image* backing = nullptr;
+};
+
+// Makes an image that holds nothing of its own. Its clusters are as large as they can be, up to 64
+// KiB, without one of them being in two blocks: so exactly the blocks that are written are
+// allocated. The name of a backing file in the same directory is relative: such a chain may be
+// moved as a whole. Throws device_error.
+void create_qcow2(const std::string& path, const qcow2_options&);
+
+// Throws device_error if the tables of an image are not consistent, or it is still in use. Reads
+// all of its tables.
+void check_qcow2(const std::string& path);
+
+}  // namespace era

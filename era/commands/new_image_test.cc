@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A name that is given to a whole file, once.
+#include "era/commands/new_image.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "era/testing/scratch_directory.h"
+#include "persistent-data/format/errors.h"
+
+namespace era {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+class NewImage : public ::testing::Test {
+ protected:
+  static std::string error_of(const std::string& path) {
+    try {
+      new_image image(path);
+      return "";
+    } catch (const persistent_data::device_error& e) {
+      return e.what();
+    }
+  }
+  std::size_t files() const {
+    return static_cast<std::size_t>(
+        std::distance(fs::directory_iterator(directory_ / ""), fs::directory_iterator()));
+  }
+
+  test::scratch_directory directory_;
+};
+
+TEST_F(NewImage, HasItsNameWhenItIsWhole) {
+  const std::string path = directory_ / "image";
+  {
+    new_image image(path);
+    struct stat status {};
+    ASSERT_EQ(::stat(image.temporary_path().c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600u);
+    std::ofstream(image.temporary_path()) << "whole";
+    EXPECT_FALSE(fs::exists(path));
+    image.commit();
+  }
+  EXPECT_EQ(test::content_of(path), "whole");
+  EXPECT_EQ(files(), 1u);
+}
+
+TEST_F(NewImage, GoesAwayIfItIsNotWhole) {
+  { const new_image image(directory_ / "image"); }
+  EXPECT_EQ(files(), 0u);
+}
+
+TEST_F(NewImage, ReplacesNothing) {
+  const std::string path = directory_.file("image", "older");
+  EXPECT_THAT(error_of(path), HasSubstr("is there already"));
+  fs::remove(path);
+  fs::create_symlink("nowhere", path);
+  EXPECT_THAT(error_of(path), HasSubstr("is there already"));
+  fs::remove(path);
+  new_image image(path);
+  directory_.file("image", "older");
+  EXPECT_THROW(image.commit(), persistent_data::device_error);
+  EXPECT_EQ(test::content_of(path), "older");
+}
+
+TEST_F(NewImage, NeedsADirectory) {
+  EXPECT_THAT(error_of(directory_ / "no/image"), HasSubstr("No such file or directory"));
+  EXPECT_THAT(error_of(directory_ / ""), HasSubstr("Is a directory"));
+}
+
+}  // namespace
+}  // namespace era
