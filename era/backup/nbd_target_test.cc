@@ -203,7 +203,7 @@ class server {
 };
 
 TEST_F(NbdTarget, MayBeAnExport) {
-  const std::string path = directory_.random_file("disk", 40 * block, 1);
+  const std::string path = directory_.random_file("disk", 640 * block, 1);
   std::string wanted = test::content_of(path);
   server nbd(directory_ / "socket", {path});
   const std::string uri = "nbd+unix:///?socket=" + (directory_ / "socket");
@@ -211,13 +211,18 @@ TEST_F(NbdTarget, MayBeAnExport) {
   EXPECT_FALSE(is_nbd_uri("nbd.img"));
   {
     const auto target = connect_nbd(uri);
-    EXPECT_EQ(target->size(), 40 * block);
-    EXPECT_EQ(target->held_bytes(), 40 * block);
+    EXPECT_EQ(target->size(), 640 * block);
+    EXPECT_EQ(target->held_bytes(), 640 * block);
     EXPECT_FALSE(target->reads_as_zeros(0, block));
     // More than the server takes in one request.
-    const std::string large(39 * block, 'z');
-    write(*target, block, large);
+    const std::string large(639 * block, 'z');
+    const std::string small(block, 's');
+    target->start({1, block, bytes_of(large), false});
+    target->start({2, 0, bytes_of(small), false});
+    const std::size_t first = target->wait(), second = target->wait();
+    EXPECT_EQ(first + second, 3u);  // each of them once
     wanted.replace(block, large.size(), large);
+    wanted.replace(0, block, small);
     target->flush();
   }
   EXPECT_TRUE(test::content_of(path) == wanted);
