@@ -3,30 +3,22 @@
 // lines that are written as era_dump writes them.
 #include "era/xml/reader.h"
 
-#include <expat.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <exception>
-#include <functional>
-#include <initializer_list>
-#include <limits>
 #include <memory>
 #include <string_view>
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include "era/text/printable.h"
+#include "era/xml/expat_parser.h"
 #include "era/xml/plain_line.h"
 
 namespace era::xml {
 namespace {
 
 constexpr std::size_t bytes_per_read = 1 << 18;
-
-// Expat holds a token until it is whole.
-constexpr std::size_t longest_token = 1 << 20;
 
 // The parser's place in the document. Elements nest at most three deep.
 enum class inside { document, superblock, writeset, era_array, leaf, end };
@@ -49,107 +41,20 @@ uuid_bytes parse_uuid(std::string_view text) {
   return uuid;
 }
 
-// The attributes of one element: each known one once, none else.
-class attribute_list {
- public:
-  explicit attribute_list(const XML_Char** attributes) : attributes_(attributes) {}
-
-  bool has(std::string_view name) const {
-    for (std::size_t i = 0; attributes_[i]; i += 2)
-      if (name == attributes_[i]) return true;
-    return false;
-  }
-
-  std::string_view text(std::string_view name) {
-    for (std::size_t i = 0; attributes_[i]; i += 2)
-      if (name == attributes_[i]) return attributes_[i + 1];
-    throw pd::invalid_input(fmt::format("attribute '{}' is missing", name));
-  }
-
-  std::uint64_t number(std::string_view name, std::uint64_t max) {
-    const std::string_view digits = text(name);
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error == std::errc::result_out_of_range || (error == std::errc() && value > max))
-      throw pd::invalid_input(
-          fmt::format("{}=\"{}\" is too large; it can be {}", name, printable(digits), max));
-    if (error != std::errc() || end != digits.data() + digits.size())
-      throw pd::invalid_input(fmt::format("{}=\"{}\" is not a number", name, printable(digits)));
-    return value;
-  }
-
-  std::uint32_t number32(std::string_view name,
-                         std::uint32_t max = std::numeric_limits<std::uint32_t>::max()) {
-    return static_cast<std::uint32_t>(number(name, max));
-  }
-
-  bool boolean(std::string_view name) {
-    const std::string_view word = text(name);
-    if (word == "true") return true;
-    if (word == "false") return false;
-    throw pd::invalid_input(
-        fmt::format("{}=\"{}\" is neither true nor false", name, printable(word)));
-  }
-
-  // Expat refuses repeated ones.
-  void nothing_but(std::initializer_list<std::string_view> known) const {
-    for (std::size_t i = 0; attributes_[i]; i += 2)
-      if (std::find(known.begin(), known.end(), attributes_[i]) == known.end())
-        throw pd::invalid_input(fmt::format(
-            "attribute '{}' is not known; known here: {}", printable(attributes_[i]),
-            known.size() == 0 ? "none"
-                              : fmt::format("{}", fmt::join(known.begin(), known.end(), ", "))));
-  }
-
- private:
-  const XML_Char** attributes_;
-};
-
-class parser {
+class parser : public expat_parser {
  public:
   parser(const std::string& name, document& out, const read_options& options)
-      : name_(name),
+      : expat_parser(name),
         out_(out),
         shortcut_(options.way),
-        consumed_(options.consumed ? *options.consumed : ignored_),
-        expat_(XML_ParserCreate(nullptr), &XML_ParserFree) {
-    if (!expat_) throw std::bad_alloc();
-    XML_SetUserData(expat_.get(), this);
-    XML_SetElementHandler(
-        expat_.get(),
-        [](void* self, const XML_Char* element, const XML_Char** attributes) {
-          static_cast<parser*>(self)->guarded([&](parser& p) {
-            p.start(element, attributes);
-            p.note_end_of_tag();
-          });
-        },
-        [](void* self, const XML_Char*) {
-          static_cast<parser*>(self)->guarded([](parser& p) {
-            p.finish();
-            p.note_end_of_tag();
-          });
-        });
-    XML_SetCharacterDataHandler(expat_.get(), [](void* self, const XML_Char* text, int size) {
-      static_cast<parser*>(self)->guarded([&](parser& p) {
-        p.text({text, static_cast<std::size_t>(size)});
-      });
-    });
-    // Entities can make a small file large; this dialect has none.
-    XML_SetStartDoctypeDeclHandler(
-        expat_.get(), [](void* self, const XML_Char*, const XML_Char*, const XML_Char*, int) {
-          static_cast<parser*>(self)->guarded([](parser& p) {
-            p.element_ = "DOCTYPE";
-            throw pd::invalid_input("document type declarations and entities are not accepted");
-          });
-        });
-  }
+        consumed_(options.consumed ? *options.consumed : ignored_) {}
 
   void read(const byte_source& source) {
     const auto buffer = std::make_unique<char[]>(bytes_per_read);
     std::size_t have = 0;  // bytes in the buffer
     for (;;) {
       const std::size_t got = source(buffer.get() + have, bytes_per_read - have);
-      if (fed_ == 0 && looks_like_utf16({buffer.get() + have, got}))
+      if (fed() == 0 && looks_like_utf16({buffer.get() + have, got}))
         shortcut_ = shortcut::not_taken;
       have += got;
       const bool all = got == 0 || have == bytes_per_read;
@@ -173,27 +78,20 @@ class parser {
       const std::size_t newline = text.find('\n');
       if (newline == text.npos) {
         if (!all) return text;
-        feed(text, false);
+        feed_lines(text);
         return text.substr(text.size());
       }
-      feed(text.substr(0, newline + 1), false);
+      feed_lines(text.substr(0, newline + 1));
       text.remove_prefix(newline + 1);
     }
     return text;
   }
 
-  void feed(std::string_view text, bool at_end) {
-    fed_ += text.size();
+  void feed_lines(std::string_view text) {
     consumed_ += text.size();
-    const bool line_ended = text.ends_with('\n');
+    after_newline_ = text.ends_with('\n');
     fed_lines_ += count_lines(text);
-    after_newline_ = line_ended;
-    const auto status = XML_Parse(expat_.get(), text.data(), static_cast<int>(text.size()), at_end);
-    if (error_) std::rethrow_exception(error_);
-    if (status != XML_STATUS_OK) syntax_error();
-    if (fed_ - last_event_ > longest_token)
-      throw pd::invalid_input(fmt::format("{}: a tag, text or comment is longer than {} bytes",
-                                          position(), longest_token));
+    feed(text, false);
   }
 
   // As expat counts: a carriage return that no newline follows ends a line, too.
@@ -209,7 +107,7 @@ class parser {
   // for one, would have begun after that newline.
   bool between_lines() const {
     return (where_ == inside::writeset || where_ == inside::era_array) && after_newline_ &&
-           fed_ == tag_end_ + 1 && shortcut_ == shortcut::taken;
+           fed() == end_of_tag() + 1 && shortcut_ == shortcut::taken;
   }
 
   std::string_view take_plain_lines(std::string_view text) {
@@ -217,66 +115,19 @@ class parser {
     plain_line line{};
     try {
       if (where_ == inside::writeset)
-        for (; lines.of_writeset(line); ++plain_lines_) out_.bits(line.blocks, line.value != 0);
+        for (; lines.of_writeset(line); skip_line()) out_.bits(line.blocks, line.value != 0);
       else
-        for (; lines.of_era_array(line); ++plain_lines_) out_.eras(line.blocks, {line.value});
+        for (; lines.of_era_array(line); skip_line()) out_.eras(line.blocks, {line.value});
     } catch (const pd::invalid_input& e) {
-      throw pd::invalid_input(fmt::format("{}:{}: {}: {}", name_, fed_lines_ + plain_lines_ + 1,
+      throw pd::invalid_input(fmt::format("{}:{}: {}: {}", name(), fed_lines_ + skipped_lines() + 1,
                                           line.element, e.what()));
     }
-    if (lines.rest().size() < text.size()) element_ = line.element;
+    if (lines.rest().size() < text.size()) set_element(line.element);
     consumed_ += text.size() - lines.rest().size();
     return lines.rest();
   }
 
-  // Exceptions must not pass through expat.
-  template <class Step>
-  void guarded(Step step) {
-    if (error_) return;
-    last_event_ = static_cast<std::uint64_t>(XML_GetCurrentByteIndex(expat_.get()));
-    try {
-      std::invoke(step, *this);
-    } catch (const pd::invalid_input& e) {
-      stop(std::make_exception_ptr(
-          pd::invalid_input(fmt::format("{}: {}: {}", position(), printable(element_), e.what()))));
-    } catch (...) {
-      stop(std::current_exception());
-    }
-  }
-
-  void stop(std::exception_ptr error) {
-    error_ = std::move(error);
-    XML_StopParser(expat_.get(), XML_FALSE);
-  }
-
-  void note_end_of_tag() {
-    tag_end_ = last_event_ + static_cast<std::uint64_t>(XML_GetCurrentByteCount(expat_.get()));
-  }
-
-  std::string position() const {
-    return fmt::format("{}:{}", name_, XML_GetCurrentLineNumber(expat_.get()) + plain_lines_);
-  }
-
-  [[noreturn]] void syntax_error() const {
-    const XML_Error code = XML_GetErrorCode(expat_.get());
-    const bool cut = code == XML_ERROR_NO_ELEMENTS || code == XML_ERROR_UNCLOSED_TOKEN ||
-                     code == XML_ERROR_UNCLOSED_CDATA_SECTION || code == XML_ERROR_PARTIAL_CHAR;
-    if (cut && where_ != inside::end) {
-      if (element_.empty())
-        throw pd::invalid_input(
-            fmt::format("{}: the file ends before a superblock begins", position()));
-      throw pd::invalid_input(
-          fmt::format("{}: the file ends here, before </superblock>: it is truncated", position()));
-    }
-    const char* const what = XML_ErrorString(code);
-    const std::string after =
-        element_.empty() ? "" : fmt::format(", in or after <{}>", printable(element_));
-    throw pd::invalid_input(fmt::format("{}: not well-formed XML: {}{}", position(), what, after));
-  }
-
-  void start(const XML_Char* element, const XML_Char** attributes) {
-    element_ = element;
-    attribute_list list(attributes);
+  void start_element(const attribute_list& list) override {
     switch (where_) {
       case inside::document: return in_document(list);
       case inside::superblock: return in_superblock(list);
@@ -287,7 +138,7 @@ class parser {
     }
   }
 
-  void in_document(attribute_list& list) {
+  void in_document(const attribute_list& list) {
     expect("superblock", "a superblock");
     list.nothing_but({"uuid", "block_size", "nr_blocks", "current_era"});
     superblock_element sb;
@@ -299,8 +150,8 @@ class parser {
     where_ = inside::superblock;
   }
 
-  void in_superblock(attribute_list& list) {
-    if (element_ == "writeset") {
+  void in_superblock(const attribute_list& list) {
+    if (element() == "writeset") {
       list.nothing_but({"era", "nr_bits"});
       const era_nr era{list.number32("era")};
       const std::uint32_t nr_bits = list.number32("nr_bits", max_origin_blocks);
@@ -314,8 +165,8 @@ class parser {
     }
   }
 
-  void in_writeset(attribute_list& list) {
-    if (element_ == "bit") {
+  void in_writeset(const attribute_list& list) {
+    if (element() == "bit") {
       list.nothing_but({"block", "value"});
       const std::uint64_t block = list.number("block", max_origin_blocks);
       const bool value = list.boolean("value");
@@ -329,8 +180,8 @@ class parser {
     open_leaf();
   }
 
-  void in_era_array(attribute_list& list) {
-    if (element_ == "era") {
+  void in_era_array(const attribute_list& list) {
+    if (element() == "era") {
       list.nothing_but({"block", "era"});
       const std::uint64_t block = list.number("block", max_origin_blocks);
       const era_nr era{list.number32("era")};
@@ -345,16 +196,11 @@ class parser {
     open_leaf();
   }
 
-  origin_range run(attribute_list& list) const {
+  origin_range run(const attribute_list& list) const {
     const std::uint64_t begin = list.number("block_begin", max_origin_blocks);
     const std::uint64_t len = list.number("len", max_origin_blocks);
     if (len == 0) throw pd::invalid_input("len=\"0\" is no run of blocks");
     return {begin, begin + len};
-  }
-
-  void expect(std::string_view element, std::string_view expected) const {
-    if (element_ != element)
-      throw pd::invalid_input(fmt::format("this element is not known here; expected {}", expected));
   }
 
   void open_leaf() {
@@ -362,45 +208,32 @@ class parser {
     where_ = inside::leaf;
   }
 
-  void finish() {
+  void finish_element() override {
     switch (where_) {
       case inside::leaf: where_ = around_leaf_; return;
       case inside::writeset:
-        element_ = "writeset";
+        set_element("writeset");
         out_.end_writeset();
         where_ = inside::superblock;
         return;
       case inside::era_array:
-        element_ = "era_array";
+        set_element("era_array");
         out_.end_era_array();
         where_ = inside::superblock;
         return;
       default:
-        element_ = "superblock";
+        set_element("superblock");
         out_.end_superblock();
         where_ = inside::end;
     }
   }
 
-  void text(std::string_view text) {
-    if (text.find_first_not_of(" \t\r\n") == text.npos) return;
-    element_ = "text";
-    throw pd::invalid_input("there is text between the elements");
-  }
-
-  const std::string& name_;
   document& out_;
   shortcut shortcut_;
   std::uint64_t ignored_ = 0;
   std::uint64_t& consumed_;
-  std::unique_ptr<XML_ParserStruct, decltype(&XML_ParserFree)> expat_;
   inside where_ = inside::document, around_leaf_ = inside::document;
-  std::string element_;
-  std::exception_ptr error_;
-
-  // In bytes of what expat was fed: the end, the begin of the last event, the end of the last tag.
-  std::uint64_t fed_ = 0, last_event_ = 0, tag_end_ = 0;
-  std::uint64_t fed_lines_ = 0, plain_lines_ = 0;  // expat does not know of the plain ones
+  std::uint64_t fed_lines_ = 0;  // without those that expat does not see
   bool after_newline_ = false;
 };
 
