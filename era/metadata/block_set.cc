@@ -133,6 +133,35 @@ std::span<const origin_range> block_set::runs(std::size_t stripe,
   return own;
 }
 
+bool block_set::overlaps(origin_range range) const {
+  range = pd::intersection(range, {0, nr_blocks_});
+  if (range.empty()) return false;
+  const std::uint64_t end = std::min<std::uint64_t>(stripes_for(range.end), stripes_.size());
+  for (std::uint64_t i = range.begin / blocks_per_stripe; i < end; ++i) {
+    const origin_range in = blocks(i), part = pd::intersection(in, range);
+    if (overlaps(i, {part.begin - in.begin, part.end - in.begin})) return true;
+  }
+  return false;
+}
+
+bool block_set::overlaps(std::size_t stripe, origin_range range) const {
+  const stripe_set& chosen = stripes_[stripe];
+  if (chosen.edges_ == 0) return false;
+  std::vector<std::uint16_t> read_again;
+  const auto kept = kept_of(chosen, read_again);
+  if (chosen.is_bitmap_) {
+    std::uint64_t word = 0;
+    for (std::uint64_t i = range.begin; i < range.end; ++i) {
+      std::memcpy(&word, &kept[i / bits_per_word * shorts_per_word], sizeof word);
+      if (word >> i % bits_per_word & 1) return true;
+    }
+    return false;
+  }
+  // Edges up to the first block: an odd number if it is in the set.
+  const auto after = std::upper_bound(kept.begin(), kept.end(), range.begin);
+  return (after - kept.begin()) % 2 != 0 || (after != kept.end() && *after < range.end);
+}
+
 // Ranges of stripes that are printed as one item; each is large enough for a thread of its own.
 std::vector<pd::range> block_set::portions() const {
   constexpr std::size_t enough = 10000;

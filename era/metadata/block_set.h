@@ -57,8 +57,14 @@ class block_set {
   // std::runtime_error.
   std::span<const origin_range> runs(std::size_t stripe, std::vector<origin_range>& buffer) const;
 
+  // Returns true if any block of the range is in the set; none at or past the set's end is. When
+  // all has been added. Looks at each stripe of the range up to the first such block: by a binary
+  // search, after reading the stripe again if it is in the temp_file. Throws std::runtime_error.
+  bool overlaps(origin_range) const;
+
  private:
   origin_range blocks(std::size_t stripe) const;
+  bool overlaps(std::size_t stripe, origin_range in_stripe) const;
   std::uint64_t end_of_run(std::size_t stripe) const;
   std::span<const std::uint16_t> kept_of(const stripe_set&,
                                          std::vector<std::uint16_t>& buffer) const;

@@ -120,6 +120,38 @@ TEST(BlockSet, TakeNoMoreMemoryThanTheyMay) {
   EXPECT_EQ(choose(300000, dense, 0).memory(), 0u);
 }
 
+TEST(BlockSet, OverlapRangesThatHaveOneOfThem) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  for (int round = 0; round < 40; ++round) {
+    const std::uint64_t n = 1 + random() % 100000;
+    const std::uint32_t rarely = 1u << random() % 16;
+    std::vector<bool> bits(n);
+    for (std::uint64_t i = 0; i < n; ++i) bits[i] = random() % rarely == 0;
+    const std::size_t memory = round % 2 == 0 ? 0 : block_set::default_memory;
+    const block_set chosen = choose(
+        n, [&](std::uint64_t i) { return bits[i]; }, memory);
+    for (int question = 0; question < 200; ++question) {
+      const std::uint64_t begin = random() % (n + 10);
+      const std::uint64_t end = begin + random() % (2u << random() % 17);
+      bool any = false;
+      for (std::uint64_t i = begin; i < std::min(end, n) && !any; ++i) any = bits[i];
+      ASSERT_EQ(chosen.overlaps({begin, end}), any) << begin << ' ' << end << " of " << n;
+    }
+  }
+}
+
+TEST(BlockSet, OverlapNothingPastTheirStripes) {
+  block_set chosen(100000);
+  EXPECT_FALSE(chosen.overlaps({0, 100000}));
+  const std::vector<std::uint64_t> words(bitset_words(blocks_per_stripe), ~std::uint64_t{0});
+  chosen.add(stripe_set(words, blocks_per_stripe));
+  EXPECT_TRUE(chosen.overlaps({blocks_per_stripe - 1, 100000}));
+  EXPECT_FALSE(chosen.overlaps({blocks_per_stripe, 100000}));
+  EXPECT_FALSE(chosen.overlaps({5, 5}));
+}
+
 TEST(BlockSet, NameTheDirectoryThatIsFull) {
   const char* const before = std::getenv("TMPDIR");
   const std::string kept = before ? before : "";
