@@ -3,6 +3,7 @@
 #include "era/text/list_writer.h"
 
 #include <algorithm>
+#include <string>
 
 #include <fmt/format.h>
 
@@ -15,6 +16,8 @@ namespace pd = persistent_data;
 
 // The longest line: two numbers of up to 20 digits.
 constexpr std::size_t max_line = 80;
+
+constexpr std::string_view message_begin = "invalidate_cblocks";
 
 constexpr fixed_text first_of[] = {std::string_view("  <block block=\""),
                                    std::string_view("  <range begin=\"")};
@@ -79,6 +82,10 @@ void list_writer::lines(text_buffer& text, std::span<const origin_range> blocks)
         map_until(text, r.begin * scale_, '?');
         map_until(text, std::min(r.end * scale_, limit_), '+');
       }
+      return;
+    case list_format::messages:
+      for (const origin_range& r : blocks)
+        add_to_message(text, {r.begin * scale_, std::min(r.end * scale_, limit_)});
   }
 }
 
@@ -88,10 +95,26 @@ void list_writer::map_until(text_buffer& text, std::uint64_t end, char state) {
   mapped_ = end;
 }
 
+void list_writer::add_to_message(text_buffer& text, origin_range r) {
+  const std::string argument =
+      r.size() == 1 ? fmt::format(" {}", r.begin) : fmt::format(" {}-{}", r.begin, r.end);
+  if (message_size_ + argument.size() > max_message) {
+    text.append("\n");
+    message_size_ = 0;
+  }
+  if (message_size_ == 0) {
+    text.append(message_begin);
+    message_size_ = message_begin.size();
+  }
+  text.append(argument);
+  message_size_ += argument.size();
+}
+
 void list_writer::end(text_buffer& text) {
   if (format_ == list_format::xml) text.append("</blocks>\n");
   if (format_ == list_format::json) text.append("\n]}\n");
   if (format_ == list_format::ddrescue) map_until(text, limit_, '?');
+  if (format_ == list_format::messages && message_size_ > 0) text.append("\n");
 }
 
 }  // namespace era

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -45,6 +47,54 @@ TEST(ListWriter, IsJsonExceptForTheFirstComma) {
   text_buffer text;
   list_writer(list_format::json, 1).begin(text, "\"count\":3");
   EXPECT_EQ(text.view(), "{\"count\":3,\n\"ranges\":[");
+}
+
+TEST(ListWriter, IsMessages) {
+  EXPECT_EQ(list(list_format::messages, 1, {{5, 6}, {7, 10}, {4294967294, 4294967295}}),
+            "invalidate_cblocks 5 7-10 4294967294\n");
+  EXPECT_EQ(list(list_format::messages, 1, {}), "");
+}
+
+TEST(ListWriter, SplitsMessagesBelow4000Characters) {
+  std::vector<origin_range> blocks;
+  for (std::uint64_t b = 100; b < 1096; b += 2) blocks.push_back({b, b + 2});
+  const auto first_line = [&] {
+    const std::string text = list(list_format::messages, 1, blocks);
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
+    return text.find('\n');
+  };
+  // "invalidate_cblocks", 449 times as " 100-102", " 998-1000", 38 times as " 1000-1002".
+  EXPECT_EQ(first_line(), 18u + 449 * 8 + 9 + 38 * 10);
+  EXPECT_EQ(first_line(), 3999u);
+  blocks[0] = {10, 110};  // one character fewer
+  EXPECT_EQ(first_line(), 3998u);
+  blocks[0] = {10, 11000};  // one character more: the last run does not fit
+  EXPECT_EQ(first_line(), 4000u - 10);
+}
+
+TEST(ListWriter, ContinuesAMessageInTheNextPiece) {
+  list_writer messages(list_format::messages, 1);
+  text_buffer text;
+  std::string whole;
+  for (std::uint64_t b = 0; b < 3000; b += 3) {
+    text.clear();
+    messages.lines(text, std::vector<origin_range>{{b, b + 1}});
+    whole += text.view();
+  }
+  text.clear();
+  messages.end(text);
+  whole += text.view();
+  std::istringstream lines(whole);
+  std::uint64_t next = 0;
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_LT(line.size(), 4000u);
+    std::istringstream words(line);
+    std::string word;
+    words >> word;
+    EXPECT_EQ(word, "invalidate_cblocks");
+    for (; words >> word; next += 3) EXPECT_EQ(word, std::to_string(next));
+  }
+  EXPECT_EQ(next, 3000u);
 }
 
 TEST(ListWriter, IsAMapfileWithoutGaps) {
