@@ -173,7 +173,7 @@ first_night() { device && backup -q backup.img 2>err; }
   zero_block m.img "$(array_block m.img 0)"
   refused 'nothing is listed' backup backup.img
   run --separate-stderr backup --repair --json backup.img
-  [[ $status = 0 && $stderr = *'are there only because it is unknown'* ]]
+  [[ $status = 0 && $stderr = *'blocks are copied only because it is unknown'* ]]
   [[ $(jq .in_doubt <<<"$output") -gt 0 ]]
   cmp origin backup.img
 }

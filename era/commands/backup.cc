@@ -117,7 +117,8 @@ class backup {
                      {.window = {since(), std::uint64_t{1} << 32},
                       .from = chosen_.metadata_snapshot ? source::snapshot : source::live,
                       .repair = chosen_.repair,
-                      .given = chosen_.given});
+                      .given = chosen_.given,
+                      .in_doubt = "blocks are copied"});
     if (!found) return exit_failure;
     const metadata& m = found->opened;
     require_same_size(m);

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// era_invalidate: lists the blocks that were written since an era.
+// era_invalidate: lists the blocks that were written since an era, or the blocks of a cache above
+// the device that hold data of them.
 #include <limits>
 #include <optional>
 
+#include "era/cache/stale_blocks.h"
 #include "era/commands/command_line.h"
 #include "era/commands/list_changes.h"
 #include "era/commands/output.h"
 #include "era/commands/repair_reporter.h"
 #include "era/text/list_writer.h"
+#include "era/xml/source.h"
 #include "persistent-data/format/errors.h"
 
 namespace era {
@@ -32,6 +35,9 @@ struct options {
   std::optional<list_unit> chosen_unit;
   std::optional<std::uint64_t> device_size;  // sectors
   std::string output;
+  std::string cache;  // the name of a cache's dump; empty: era blocks are listed
+  std::optional<std::uint64_t> cache_offset;  // sectors
+  bool require_clean = false;
 
   list_unit unit() const {
     return chosen_unit.value_or(format == list_format::ddrescue ? list_unit::byte
@@ -54,12 +60,14 @@ class invalidation {
 
   int run() {
     require_other_output(device_, chosen_.output);
-    const auto found =
-        list_changes(line_, device_,
-                     {.window = window_,
-                      .from = chosen_.metadata_snapshot ? source::snapshot : source::live,
-                      .repair = chosen_.repair,
-                      .given = chosen_.given});
+    open_dump();
+    const auto found = list_changes(
+        line_, device_,
+        {.window = window_,
+         .from = chosen_.metadata_snapshot ? source::snapshot : source::live,
+         .repair = chosen_.repair,
+         .given = chosen_.given,
+         .in_doubt = dump_ ? "changed blocks count as changed" : "blocks listed are there"});
     if (!found) return exit_failure;
     print(found->listed, found->opened);
     return exit_success;
@@ -111,35 +119,92 @@ class invalidation {
     return std::min(window_.end, current + 1);
   }
 
-  std::string json_fields(const listed_blocks& listed, const metadata& m) const {
-    const auto or_null = [](const auto& number) {
-      return number ? fmt::to_string(*number) : std::string("null");
-    };
-    return fmt::format(
-        "\"block_size\":{},\"nr_blocks\":{},\"written_since\":{},\"written_before\":{},"
-        "\"current_era\":{},\"next_era\":{},\"unit\":\"{}\",\"count\":{},\"bytes\":{}",
-        m.block_size, m.nr_blocks, *chosen_.written_since, or_null(chosen_.written_before),
-        m.current_era, or_null(next_era(m)), name(chosen_.unit()), listed.listed,
-        or_null(bytes_of(m, listed.listed)));
+  static std::string or_null(const std::optional<std::uint64_t>& number) {
+    return number ? fmt::to_string(*number) : "null";
   }
 
-  void print(const listed_blocks& listed, const metadata& m) const {
-    list_writer text(chosen_.format, scale(m), limit(m));
+  std::string json_fields(const metadata& m) const {
+    return fmt::format(
+        "\"block_size\":{},\"nr_blocks\":{},\"written_since\":{},\"written_before\":{},"
+        "\"current_era\":{},\"next_era\":{}",
+        m.block_size, m.nr_blocks, *chosen_.written_since, or_null(chosen_.written_before),
+        m.current_era, or_null(next_era(m)));
+  }
+
+  void print(const listed_blocks& listed, const metadata& m) {
+    if (dump_) return print_stale(listed, m);
+    print(listed.blocks, m, list_writer(chosen_.format, scale(m), limit(m)),
+          fmt::format("{},\"unit\":\"{}\",\"count\":{},\"bytes\":{}", json_fields(m),
+                      name(chosen_.unit()), listed.listed, or_null(bytes_of(m, listed.listed))));
+  }
+
+  // --- The blocks of a cache.
+
+  void open_dump() {
+    if (chosen_.cache.empty()) return;
+    dump_.emplace(chosen_.cache);
+    if (!is_standard_output(chosen_.output) && dump_->is_same_file(chosen_.output))
+      throw pd::device_error(
+          fmt::format("{}: is the dump of the cache itself; name another output", chosen_.output));
+  }
+
+  void print_stale(const listed_blocks& listed, const metadata& m) {
+    const stale_blocks stale = find_stale(listed.blocks, m);
+    if (stale.dirty > 0 && chosen_.require_clean)
+      throw pd::invalid_input(fmt::format(
+          "{}: nothing is listed: {} blocks of the era device are dirty in the cache; before the "
+          "rollback let the cache write them back (policy cleaner), or give them up without "
+          "--require-clean",
+          dump_->name(), stale.dirty));
+    if (stale.dirty > 0)
+      line_.say(fmt::format(
+          "{}: {} of the {} cache blocks listed are dirty: their last writes are only in the "
+          "cache, and are lost when they are dropped",
+          dump_->name(), stale.dirty, stale.listed));
+    print(stale.blocks, m, list_writer(chosen_.format, 1),
+          fmt::format("{},\"unit\":\"cache_block\",\"cache_block_size\":{},"
+                      "\"nr_cache_blocks\":{},\"cache_offset\":{},\"count\":{},\"dirty\":{},"
+                      "\"bytes\":{}",
+                      json_fields(m), stale.cache.block_size, stale.cache.nr_blocks,
+                      chosen_.cache_offset.value_or(0), stale.listed, stale.dirty,
+                      stale.listed * stale.cache.block_size * 512));
+  }
+
+  stale_blocks find_stale(const block_set& changed, const metadata& m) {
+    try {
+      return list_stale_blocks(
+          [this](char* buffer, std::size_t size) { return dump_->read(buffer, size); },
+          dump_->name(), changed,
+          {.offset = chosen_.cache_offset.value_or(0),
+           .block_size = m.block_size,
+           .nr_blocks = m.nr_blocks});
+    } catch (const pd::invalid_input& e) {
+      throw pd::invalid_input(fmt::format(
+          "{}; nothing is listed: give the whole output of cache_dump, unchanged", e.what()));
+    }
+  }
+
+  // --- The output.
+
+  void print(const block_set& blocks, const metadata& m, list_writer text,
+             const std::string& fields) const {
     output out(chosen_.output);
     pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
     require_still_held(queue, device_, m);
     text_buffer frame;
-    text.begin(frame, json_fields(listed, m));
+    text.begin(frame, fields);
     out.write(frame.view());
     bool first = chosen_.format == list_format::json;
     const run_formatter print_lines = [&](text_buffer& lines, std::span<const origin_range> r) {
       text.lines(lines, r);
     };
-    const unsigned nr_workers = chosen_.format == list_format::ddrescue ? 1 : device_.nr_workers();
-    print_runs(listed.blocks, nr_workers, print_lines, [&](std::string_view piece) {
-      if (!piece.empty() && std::exchange(first, false)) piece.remove_prefix(1);
-      out.write(piece);
-    });
+    const bool in_order =
+        chosen_.format == list_format::ddrescue || chosen_.format == list_format::messages;
+    print_runs(blocks, in_order ? 1 : device_.nr_workers(), print_lines,
+               [&](std::string_view piece) {
+                 if (!piece.empty() && std::exchange(first, false)) piece.remove_prefix(1);
+                 out.write(piece);
+               });
     frame.clear();
     text.end(frame);
     out.write(frame.view());
@@ -150,6 +215,7 @@ class invalidation {
   const options& chosen_;
   era_window window_;
   pd::block_device device_;
+  std::optional<xml::input_file> dump_;
 };
 
 void check(const options& chosen) {
@@ -157,6 +223,11 @@ void check(const options& chosen) {
     throw pd::usage_error(
         fmt::format("--written-before {} is not after --written-since {}: there is no era between",
                     *chosen.written_before, *chosen.written_since));
+  if (!chosen.cache.empty() && chosen.format == list_format::ddrescue)
+    throw pd::usage_error(
+        "--format ddrescue and --cache exclude each other: a mapfile is of the device's data");
+  if (chosen.cache.empty() && chosen.format == list_format::messages)
+    throw pd::usage_error("--format messages has no effect without --cache");
   if (chosen.device_size && chosen.unit() == list_unit::block)
     throw pd::usage_error("--device-size has no effect without --unit sector or --unit byte");
   if (chosen.format == list_format::ddrescue && chosen.unit() != list_unit::byte)
@@ -185,15 +256,28 @@ int invalidate_command(int argc, char** argv) {
                             {{"xml", list_format::xml},
                              {"text", list_format::text},
                              {"json", list_format::json},
-                             {"ddrescue", list_format::ddrescue}},
+                             {"ddrescue", list_format::ddrescue},
+                             {"messages", list_format::messages}},
                             "How the list is written (default: xml)");
-  o.add_choice<std::optional<list_unit>>(
+  const auto unit = o.add_choice<std::optional<list_unit>>(
       "--unit", chosen.chosen_unit,
       {{"block", list_unit::block}, {"sector", list_unit::sector}, {"byte", list_unit::byte}},
       "What it counts in (default: block; of a mapfile: byte)");
-  o.add_number("--device-size", chosen.device_size,
-               {1, std::numeric_limits<std::uint64_t>::max() / 512}, "SECTORS",
-               "End the last block where the device ends");
+  const auto device_size = o.add_number("--device-size", chosen.device_size,
+                                        {1, std::numeric_limits<std::uint64_t>::max() / 512},
+                                        "SECTORS", "End the last block where the device ends");
+  const auto cache =
+      o.add_text("--cache", chosen.cache, "DUMP",
+                 "List the blocks of a cache that hold changed blocks;\nDUMP is what cache_dump "
+                 "prints of it; - for standard input");
+  o.not_with(cache, unit);
+  o.not_with(cache, device_size);
+  o.only_with(o.add_number("--cache-offset", chosen.cache_offset, {0, max_volume_sectors},
+                           "SECTORS", "Where the device begins in the cached volume (default: 0)"),
+              cache);
+  o.only_with(o.add_flag("--require-clean", chosen.require_clean,
+                         "List nothing if one of these cache blocks is dirty"),
+              cache);
   o.add_text("-o,--output", chosen.output, "FILE", "Write to a file instead of standard output");
   add_salvage_options(o, chosen.given, repair);
   line.add_device();

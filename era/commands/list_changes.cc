@@ -63,9 +63,8 @@ changes list_salvaged(const command_line& line, const pd::block_device& device,
       list_blocks(saved, device, options.window, loss_policy::assume_written, ignore_findings);
   if (words.anything())
     line.say(fmt::format(
-        "{}: is damaged: {} of the {} blocks listed are there only because it is unknown when "
-        "they were written",
-        device.path(), listed.in_doubt, listed.listed));
+        "{}: is damaged: {} of the {} {} only because it is unknown when they were written",
+        device.path(), listed.in_doubt, listed.listed, options.in_doubt));
   return {std::move(saved), std::move(listed)};
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
 
 #include "era/commands/command_line.h"
 #include "era/metadata/list_blocks.h"
@@ -18,6 +19,8 @@ struct list_changes_options {
   source from = source::live;
   bool repair = false;  // blocks that damage hides are listed, too
   repair_options given;
+  // In the message about blocks in doubt: "12 of the 34 blocks listed are there only because ...".
+  std::string_view in_doubt = "blocks listed are there";
 };
 
 struct changes {
