@@ -37,6 +37,10 @@ class virtual_machine {
   // Appends a file to the input disk. Returns the agent's command that makes it the metadata.
   std::string add_input(const std::string& path);
 
+  // Puts a program of this system into the machine, besides the agent and era_tools. It must be
+  // installed.
+  void add_program(const std::string& name) { programs_ += ' ' + name; }
+
   // Boots the kernel, and runs the script to its end. files: names in the machine, and content.
   // may_die: the kernel need not reach the end of the script.
   void run(const agent_script&, const std::map<std::string, std::string>& files = {},
@@ -59,7 +63,7 @@ class virtual_machine {
 
   std::filesystem::path directory_;
   std::uint64_t input_size_ = 0;
-  std::string why_not_;
+  std::string why_not_, programs_;
   std::multimap<unsigned, std::string> answers_;
 };
 

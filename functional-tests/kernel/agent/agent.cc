@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "functional-tests/kernel/agent/backup_nights.h"
+#include "functional-tests/kernel/agent/cache_rollback.h"
 #include "functional-tests/kernel/agent/device_mapper.h"
 #include "functional-tests/kernel/agent/live_metadata.h"
 
@@ -109,6 +110,12 @@ class agent {
       backup_nights(dm_, c, std::stoull(block_size_), [this](const std::string& text) {
         answer(text);
       }).run(a, static_cast<unsigned>(b), order_of(order));
+    } else if (verb == "rollback") {  // SECTORS SEED drop|keep
+      std::string what;
+      words >> a >> b >> what;
+      cache_rollback(dm_, a, std::stoull(block_size_), [this](const std::string& text) {
+        answer(text);
+      }).run(static_cast<unsigned>(b), what == "drop");
     } else if (verb == "cut") {
       answer("cut");
       std::printf("<<< cut\n");
