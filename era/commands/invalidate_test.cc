@@ -4,9 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "era/commands/command_line.h"
 #include "era/testing/command_run.h"
 #include "era/testing/image_builder.h"
+#include "era/testing/output_directory.h"
 #include "era/testing/repaired.h"
 
 namespace era {
@@ -44,12 +48,56 @@ TEST(InvalidateCommand, ListsNothingOfDamagedMetadataUnlessItRepairs) {
   EXPECT_THAT(repaired.err, HasSubstr("964 of the 966 blocks listed"));
 }
 
+// Blocks 20 and 30 have changed; of 128 sectors, and the cache's of 64.
+class InvalidateCache : public test::output_directory {
+ protected:
+  InvalidateCache() {
+    std::ofstream(dump_) << "<superblock uuid=\"\" block_size=\"64\" nr_cache_blocks=\"9\" "
+                            "policy=\"smq\" hint_width=\"4\"><mappings>\n"
+                            "<mapping cache_block=\"2\" origin_block=\"60\" dirty=\"false\"/>\n"
+                            "<mapping cache_block=\"3\" origin_block=\"41\" dirty=\"false\"/>\n"
+                            "<mapping cache_block=\"5\" origin_block=\"42\" dirty=\"true\"/>\n"
+                            "<mapping cache_block=\"7\" origin_block=\"59\" dirty=\"false\"/>\n"
+                            "</mappings></superblock>\n";
+  }
+  test::command_result list(std::vector<std::string> more) const {
+    more.insert(more.end(), {"--written-since", "7", "--cache", dump_, built_.path()});
+    return invalidate(std::move(more));
+  }
+
+  const std::string dump_ = path("dump.xml");
+  const test::built_metadata built_{test::small_metadata()};
+};
+
+TEST_F(InvalidateCache, ListsStaleBlocks) {
+  const auto result = list({"--format", "messages"});
+  EXPECT_EQ(result.status, exit_success);
+  EXPECT_EQ(result.out, "invalidate_cblocks 2-4 5\n");
+  EXPECT_THAT(result.err, HasSubstr("1 of the 3 cache blocks listed are dirty"));
+  EXPECT_EQ(list({"--format", "text", "--cache-offset", "64"}).out, "3 4\n5 6\n");
+}
+
+TEST_F(InvalidateCache, ListsNothingIfItIsNotSure) {
+  const auto dirty = list({"--require-clean"});
+  EXPECT_EQ(dirty.status, exit_failure);
+  EXPECT_EQ(dirty.out, "");
+  EXPECT_THAT(dirty.err, HasSubstr("nothing is listed: 1 blocks of the era device are dirty"));
+  std::filesystem::resize_file(dump_, std::filesystem::file_size(dump_) - 20);
+  const auto truncated = list({});
+  EXPECT_EQ(truncated.status, exit_failure);
+  EXPECT_EQ(truncated.out, "");
+  EXPECT_THAT(truncated.err, HasSubstr("dump.xml:6: the file ends here"));
+  EXPECT_THAT(truncated.err, HasSubstr("nothing is listed: give the whole output of cache_dump"));
+}
+
 TEST(InvalidateCommand, RefusesWhatCannotBe) {
   EXPECT_THAT(invalidate({"m.img"}).err, HasSubstr("--written-since"));
   EXPECT_THAT(invalidate({"--written-since", "3", "--written-before", "3", "m.img"}).err,
               HasSubstr("there is no era between"));
   EXPECT_THAT(invalidate({"--written-since", "3", "--device-size", "8", "m.img"}).err,
               HasSubstr("--device-size has no effect"));
+  EXPECT_THAT(invalidate({"--written-since", "3", "--format", "messages", "m.img"}).err,
+              HasSubstr("--format messages has no effect without --cache"));
 }
 
 }  // namespace
