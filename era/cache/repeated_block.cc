@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // An external sort:
 // 1. Entries are collected until the memory is full, sorted, and appended to the file as a run.
-// 2. A heap merges the runs, each of which is read in pieces. The last run stays in memory.
-// 3. Equal blocks meet in the merged order, ordered by their lines.
+// 2. If all fit into memory, they are sorted there.
+// 3. Else a heap merges the runs, each of which is read in pieces.
+// 4. Equal blocks meet in the merged order, ordered by their lines.
 #include "era/cache/repeated_block.h"
 
 #include <algorithm>
-#include <functional>
 #include <queue>
 #include <span>
 #include <utility>
@@ -18,8 +18,6 @@ class repeated_block::run_reader {
  public:
   run_reader(const temp_file& file, pd::range bytes, std::size_t entries_per_read)
       : file_(&file), left_(bytes), buffer_(entries_per_read) {}
-  explicit run_reader(std::vector<entry> sorted)
-      : buffer_(std::move(sorted)), have_(buffer_.size()) {}
 
   std::optional<entry> next() {
     if (at_ == have_) read();
@@ -37,10 +35,25 @@ class repeated_block::run_reader {
     left_.begin += bytes;
   }
 
-  const temp_file* file_ = nullptr;
+  const temp_file* file_;
   pd::range left_;
   std::vector<entry> buffer_;
   std::size_t at_ = 0, have_ = 0;
+};
+
+// Takes all entries in order.
+class repeated_block::neighbour_check {
+ public:
+  void take(const entry& now) {
+    if (before_ && before_->block == now.block && (!found_ || now.line < found_->line))
+      found_ = repetition{now.block, before_->line, now.line};
+    before_ = now;
+  }
+  const std::optional<repetition>& found() const noexcept { return found_; }
+
+ private:
+  std::optional<entry> before_;
+  std::optional<repetition> found_;
 };
 
 repeated_block::repeated_block(std::size_t memory)
@@ -48,6 +61,8 @@ repeated_block::repeated_block(std::size_t memory)
 
 void repeated_block::add(std::uint64_t block, std::uint64_t line) {
   if (entries_.size() == most_entries_) spill();
+  // No growth, which would take twice as much. What is not used takes no memory.
+  if (entries_.capacity() == 0) entries_.reserve(most_entries_);
   entries_.push_back({block, line});
 }
 
@@ -61,32 +76,36 @@ void repeated_block::spill() {
 }
 
 std::optional<repeated_block::repetition> repeated_block::find() {
-  std::sort(entries_.begin(), entries_.end());
-  // All runs together take as much as the entries in memory.
-  const std::size_t per_read =
-      std::max<std::size_t>(most_entries_ / std::max<std::size_t>(runs_.size(), 1), 16);
+  neighbour_check check;
+  if (file_) {
+    spill();
+    entries_ = std::vector<entry>();
+    merge([&](const entry& now) { check.take(now); });
+  } else {
+    std::sort(entries_.begin(), entries_.end());
+    for (const entry& now : entries_) check.take(now);
+  }
+  return check.found();
+}
+
+void repeated_block::merge(const std::function<void(const entry&)>& take) const {
+  // All runs together take no more memory than the entries did.
+  constexpr std::size_t enough = 1 << 14;
+  const std::size_t per_read = std::clamp<std::size_t>(most_entries_ / runs_.size(), 1, enough);
   std::vector<run_reader> readers;
   for (const pd::range& bytes : runs_) readers.emplace_back(*file_, bytes, per_read);
-  readers.emplace_back(std::move(entries_));
-
   using item = std::pair<entry, std::size_t>;  // and its reader
   std::priority_queue<item, std::vector<item>, std::greater<>> heap;
   const auto advance = [&](std::size_t reader) {
     if (const auto next = readers[reader].next()) heap.emplace(*next, reader);
   };
   for (std::size_t i = 0; i < readers.size(); ++i) advance(i);
-
-  std::optional<repetition> found;
-  std::optional<entry> before;
   while (!heap.empty()) {
     const auto [now, reader] = heap.top();
     heap.pop();
     advance(reader);
-    if (before && before->block == now.block && (!found || now.line < found->line))
-      found = repetition{now.block, before->line, now.line};
-    before = now;
+    take(now);
   }
-  return found;
 }
 
 }  // namespace era

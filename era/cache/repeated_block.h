@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -38,8 +39,11 @@ class repeated_block {
     friend auto operator<=>(const entry&, const entry&) = default;
   };
   class run_reader;
+  class neighbour_check;
 
   void spill();
+  // Hands over the entries of all runs, in order.
+  void merge(const std::function<void(const entry&)>& take) const;
 
   std::size_t most_entries_;
   std::vector<entry> entries_;       // not sorted
