@@ -168,6 +168,25 @@ stale() { era_invalidate --cache cache.xml --written-since 3 "$@" crash.img; }
     awk -F- '{ print $1, NF == 2 ? $2 : $1 + 1 }')"
 }
 
+# So long a list is formatted in pieces.
+@test "long messages have the blocks of the list, in order" {
+  echo '<superblock uuid="" block_size="4096" nr_blocks="1000" current_era="1"><era_array>
+    <range block_begin="0" len="1000" era="1"/></era_array></superblock>' >long.xml
+  truncate -s 1M long.img
+  era_restore --quiet -i long.xml -o long.img
+  awk 'BEGIN {
+    print "<superblock uuid=\"\" block_size=\"64\" nr_cache_blocks=\"200000\" policy=\"\" hint_width=\"4\"><mappings>"
+    for (b = 0; b < 64000; ++b) print "<mapping cache_block=\"" 3 * b "\" origin_block=\"" b "\" dirty=\"false\"/>"
+    print "</mappings></superblock>" }' >cache.xml
+  ask() { era_invalidate --cache cache.xml --written-since 1 --format "$1" long.img; }
+  ask messages >lines
+  [[ $(wc -l <lines) -ge 100 ]]
+  ((4000 > $(wc -L <lines)))
+  ask text >list
+  [[ $(wc -l <list) = 64000 ]]
+  sed 's/^invalidate_cblocks //' lines | tr ' ' '\n' | awk '{ print $1, $1 + 1 }' | cmp - list
+}
+
 @test "a dump that cannot be is an error with its line, and nothing is listed" {
   image crash
   dump 256 "${mappings[@]}" >right.xml
