@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// snapshot_data:
+// 1. Read the current era; the next one is one more. Somebody else may end an era before the
+//    suspend: then the next era is lower than it could be, and a later backup copies more.
+// 2. Fork the command's process and the watchdog: to do so needs memory, which could wait for the
+//    suspended device.
+// 3. Lock memory, and suspend. The suspend waits for writes under way, and ends the era.
+// 4. Run the command.
+// 5. If somebody else has resumed the device meanwhile, the command's snapshot may have writes of
+//    the next era, and not all that came before: it is refused.
+// 6. Resume, in every case. Only then judge the command, and speak.
+#include "era/backup/era_device.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <charconv>
+#include <csignal>
+#include <exception>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "era/backup/resume_watchdog.h"
+#include "era/text/printable.h"
+#include "persistent-data/format/errors.h"
+
+namespace era {
+
+namespace {
+
+constexpr const char* take = "take_metadata_snap";
+constexpr const char* drop = "drop_metadata_snap";
+
+// Locked memory needs no file. A process that may not lock it goes on without.
+class locked_memory {
+ public:
+  locked_memory() noexcept { ::mlockall(MCL_CURRENT | MCL_FUTURE); }
+  ~locked_memory() { ::munlockall(); }
+  locked_memory(const locked_memory&) = delete;
+  locked_memory& operator=(const locked_memory&) = delete;
+};
+
+// Keeps ^Z from stopping the process.
+class blocked_stop {
+ public:
+  blocked_stop() noexcept {
+    sigset_t stop;
+    ::sigemptyset(&stop);
+    ::sigaddset(&stop, SIGTSTP);
+    ::sigprocmask(SIG_BLOCK, &stop, &before_);
+  }
+  ~blocked_stop() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
+  blocked_stop(const blocked_stop&) = delete;
+  blocked_stop& operator=(const blocked_stop&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+// The words of a line of the device mapper.
+std::vector<std::string_view> words_of(std::string_view line) {
+  std::vector<std::string_view> words;
+  while (!line.empty()) {
+    const std::size_t end = std::min(line.find(' '), line.size());
+    if (end > 0) words.push_back(line.substr(0, end));
+    line.remove_prefix(std::min(end + 1, line.size()));
+  }
+  return words;
+}
+
+template <class Number>
+std::optional<Number> number_of(std::string_view word) {
+  Number number{};
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
+  if (error != std::errc() || end != word.data() + word.size()) return std::nullopt;
+  return number;
+}
+
+// The path of a device of a table: the kernel names it by its numbers.
+std::string node_of(device_mapper& dm, std::string_view device) {
+  const std::size_t colon = std::min(device.find(':'), device.size());
+  const auto major = number_of<unsigned>(device.substr(0, colon));
+  const auto minor = number_of<unsigned>(device.substr(std::min(colon + 1, device.size())));
+  return major && minor ? dm.node(*major, *minor) : std::string(device);
+}
+
+std::string reason_of(std::exception_ptr failure) {
+  try {
+    std::rethrow_exception(std::move(failure));
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (...) {
+    return "unknown";
+  }
+}
+
+}  // namespace
+
+era_device::era_device(std::string name, device_mapper& dm) : name_(std::move(name)), dm_(dm) {
+  existing();
+  const std::vector<mapped_target> table = dm_.table(name_);
+  if (table.size() != 1 || table[0].type != "era")
+    throw pd::device_error(
+        fmt::format("mapped device {} is no era device: its table has {}", name_,
+                    table.empty()      ? "no target"
+                    : table.size() > 1 ? fmt::format("{} targets", table.size())
+                                       : fmt::format("the target {}", printable(table[0].type))));
+  const auto words = words_of(table[0].parameters);
+  const auto block_size = words.size() == 3 ? number_of<std::uint32_t>(words[2]) : std::nullopt;
+  if (!block_size)
+    throw pd::device_error(fmt::format("mapped device {} has a table that is not understood: {}",
+                                       name_, printable(table[0].parameters)));
+  metadata_ = node_of(dm_, words[0]);
+  origin_ = node_of(dm_, words[1]);
+  block_size_ = *block_size;
+  size_ = table[0].length;
+}
+
+mapped_device_info era_device::existing() {
+  const mapped_device_info info = dm_.info(name_);
+  if (!info.exists) throw pd::device_error(fmt::format("there is no mapped device {}", name_));
+  return info;
+}
+
+era_device::status era_device::read_status() {
+  const std::vector<mapped_target> targets = dm_.status(name_);
+  const std::string line = targets.size() == 1 ? targets[0].parameters : "";
+  // <metadata block size> <used>/<total> <current era> <held metadata root | ->
+  const auto words = words_of(line);
+  const auto era = words.size() == 4 ? number_of<std::uint32_t>(words[2]) : std::nullopt;
+  if (!era || *era > max_current_era)
+    throw pd::device_error(
+        fmt::format("the status of era device {} is \"{}\": its metadata has failed; see era(7)",
+                    name_, printable(line)));
+  return {era_nr{*era}, words[3] != "-"};
+}
+
+void era_device::refuse_metadata_snapshot(const status& found) const {
+  if (found.has_metadata_snapshot)
+    throw pd::device_error(
+        fmt::format("era device {} has a metadata snapshot already, and can have only one. If "
+                    "nobody reads it: dmsetup message {} 0 {}",
+                    name_, name_, drop));
+}
+
+era_device_leftovers era_device::clean_up() {
+  era_device_leftovers found;
+  const mapped_device_info info = existing();
+  found.was_suspended = info.suspended;
+  if (info.suspended && info.has_inactive_table)
+    throw pd::device_error(
+        fmt::format("era device {} is suspended, and somebody has loaded a table: activate it with "
+                    "dmsetup resume {}, or forget it with dmsetup clear {}",
+                    name_, name_, name_));
+  if (info.suspended) resume("");
+  found.had_metadata_snapshot = read_status().has_metadata_snapshot;
+  if (found.had_metadata_snapshot) drop_metadata_snapshot();
+  return found;
+}
+
+void era_device::resume(const std::string& before) {
+  try {
+    dm_.resume(name_);
+  } catch (const pd::device_error& e) {
+    throw pd::device_error(fmt::format("{}. Writes to it wait; resume it: dmsetup resume {}{}{}",
+                                       e.what(), name_,
+                                       before.empty() ? "" : ". Before that: ", before));
+  }
+}
+
+data_snapshot era_device::snapshot_data(const snapshot_command_options& options,
+                                        const wait_function& wait_for) {
+  const mapped_device_info info = existing();
+  if (info.suspended)
+    throw pd::device_error(
+        fmt::format("era device {} is suspended already. If nobody is at work with it: dmsetup "
+                    "resume {}",
+                    name_, name_));
+  if (info.has_inactive_table)
+    throw pd::device_error(
+        fmt::format("somebody has loaded a table for era device {}, which a resume would activate: "
+                    "forget it with dmsetup clear {}",
+                    name_, name_));
+  const status before = read_status();
+  refuse_metadata_snapshot(before);
+  data_snapshot result{era_nr{before.current_era.value + 1}, ""};
+
+  snapshot_command command(options,
+                           {{"ERA_DEVICE", name_}, {"ERA_NEXT", fmt::to_string(result.next_era)}});
+  {
+    // The watchdog's limit is for a process that hangs: it is longer than what this one allows.
+    const auto limit = options.time_limit + 3 * options.grace + std::chrono::seconds(10);
+    resume_watchdog watchdog(dm_,
+                             {.device = name_, .limit = limit, .other_socket = command.socket()});
+    const blocked_stop no_stop;
+    const locked_memory locked;
+    std::exception_ptr failure;
+    bool was_resumed = false;
+    try {
+      dm_.suspend(name_);
+      watchdog.suspended();
+      command.run(wait_for);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    // A suspend that fails may have suspended the device all the same.
+    try {
+      was_resumed = !dm_.info(name_).suspended;
+    } catch (const pd::device_error&) {  // to resume it does no harm
+    }
+    if (!was_resumed) resume(failure ? reason_of(failure) : "");
+    watchdog.done();
+    if (failure) std::rethrow_exception(failure);
+    if (was_resumed)
+      throw pd::device_error(
+          fmt::format("somebody resumed era device {} while the snapshot command was at work: its "
+                      "snapshot cannot be used",
+                      name_));
+  }
+  result.output = command.output();
+  return result;
+}
+
+void era_device::take_metadata_snapshot() {
+  refuse_metadata_snapshot(read_status());
+  dm_.message(name_, take);
+}
+
+void era_device::drop_metadata_snapshot() { dm_.message(name_, drop); }
+
+}  // namespace era
