@@ -191,15 +191,15 @@ data_snapshot era_device::snapshot_data(const snapshot_command_options& options,
 
   snapshot_command command(options,
                            {{"ERA_DEVICE", name_}, {"ERA_NEXT", fmt::to_string(result.next_era)}});
+  bool was_resumed = false;
   {
-    // The watchdog's limit is for a process that hangs: it is longer than what this one allows.
-    const auto limit = options.time_limit + 3 * options.grace + std::chrono::seconds(10);
+    // For a process that hangs: one that does not ends the command within two times `grace`.
+    const auto limit = options.time_limit + 4 * options.grace;
     resume_watchdog watchdog(dm_,
                              {.device = name_, .limit = limit, .other_socket = command.socket()});
     const blocked_stop no_stop;
     const locked_memory locked;
     std::exception_ptr failure;
-    bool was_resumed = false;
     try {
       dm_.suspend(name_);
       watchdog.suspended();
@@ -215,13 +215,13 @@ data_snapshot era_device::snapshot_data(const snapshot_command_options& options,
     if (!was_resumed) resume(failure ? reason_of(failure) : "");
     watchdog.done();
     if (failure) std::rethrow_exception(failure);
-    if (was_resumed)
-      throw pd::device_error(
-          fmt::format("somebody resumed era device {} while the snapshot command was at work: its "
-                      "snapshot cannot be used",
-                      name_));
   }
   result.output = command.output();
+  if (was_resumed)
+    throw pd::device_error(
+        fmt::format("somebody resumed era device {} while the snapshot command was at work: its "
+                    "snapshot cannot be used",
+                    name_));
   return result;
 }
 

@@ -353,6 +353,28 @@ TEST_F(EraDevice, IsResumedIfTheProgramIsKilled) {
   release();  // the command is left to its end
 }
 
+// The program hangs until somebody else has resumed the device, and then goes on.
+TEST_F(EraDevice, IsResumedIfTheProgramHangs) {
+  auto options = shell(waiting());
+  options.time_limit = options.grace = 1ms;
+  const pd::unique_fd resumed(::open(path("alive").c_str(), O_WRONLY | O_CLOEXEC));
+  dm.at_resume = [&] { ASSERT_EQ(::write(resumed.get(), "r", 1), 1); };
+  ::testing::internal::CaptureStderr();
+  const std::string error = error_of([&] {
+    era_device("my_era", dm).snapshot_data(options, [&](int) { wait_for(alive_.get()); });
+  });
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("took too long"));
+  EXPECT_THAT(error, HasSubstr("was ended, since it took longer than 0.001 s"));
+  EXPECT_THAT(dm.calls(), ElementsAre("suspend", "resume"));
+}
+
+// After its own resume the watchdog has nothing to do with the device.
+TEST_F(EraDevice, IsNotResumedTwice) {
+  dm.at_resume = [&] { dm.state().suspended = true; };  // by somebody else
+  EXPECT_EQ(error_of_snapshot(shell("true")), "");
+  EXPECT_THAT(dm.calls(), ElementsAre("suspend", "resume"));
+}
+
 TEST_F(EraDevice, IsCleanedUp) {
   era_device device("my_era", dm);
   era_device_leftovers found = device.clean_up();

@@ -46,7 +46,7 @@ class fake_device_mapper final : public device_mapper {
   std::vector<mapped_target> its_table{{0, 20'480, "era", "253:1 253:2 128"}};
   std::optional<std::string> its_status;  // instead of the line that follows from the state
   std::string fails;  // the name of a function that fails, after it has taken effect
-  std::function<void()> at_suspend = [] {};
+  std::function<void()> at_suspend = [] {}, at_resume = [] {};  // called after they took effect
 
   // The calls that change something, and those of note(), in order.
   void note(const std::string& call) {
@@ -98,6 +98,7 @@ class fake_device_mapper final : public device_mapper {
     note("resume");
     fail_in("resume");
     if (shared_->state.suspended.exchange(false)) ++shared_->state.era;
+    at_resume();
   }
   std::string node(unsigned major, unsigned minor) override {
     return "/dev/node-" + std::to_string(major) + '-' + std::to_string(minor);

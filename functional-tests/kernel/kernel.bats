@@ -75,3 +75,114 @@ S
         awk '{ for (b = $1; b < $2; ++b) print b }')"
   done
 }
+
+# snapshot_driver takes the steps of a backup of a live device; dm-delay keeps writes under way.
+@test "a live device is resumed however the snapshot of its data ends" {
+  truncate -s 4M metadata.img && truncate -s 64M origin.img
+  cat >script <<'S'
+table='0 131072 era /dev/vda /dev/mapper/slow 128'
+dmsetup create slow --table '0 131072 delay /dev/vdb 0 0 /dev/vdb 0 50'
+dmsetup create era --table "$table"
+# The watchdog has the pipe, too: what follows comes after its end. The shell says what was killed.
+drive() { { snapshot_driver "$@"; } 2>&1 | grep -v '^Killed'; }
+# A write waits while the device is suspended.
+write() { dd if=/dev/zero of=/dev/mapper/era bs=65536 count=2 oflag=direct 2>/dev/null && echo written; }
+state() { echo "$(dmsetup info era | sed -n 's/^State: *//p'), era $(dmsetup status era | cut -d' ' -f6-)"; }
+
+echo '= it is an era device'
+drive era table
+drive nothing table
+drive slow table
+
+echo '= in order'
+write
+drive era snapshot 600000 'dmsetup info era | grep -o SUSPENDED; echo $ERA_DEVICE $ERA_NEXT' take
+write
+drive era take
+drive era snapshot 600000 true
+drive era drop clean_up
+env -u DM_DISABLE_UDEV snapshot_driver era snapshot 600000 true
+state
+
+echo '= the command fails, takes too long, or is interrupted'
+drive era snapshot 600000 'exit 3'; write
+drive era snapshot 100 'sleep 10000'; write
+drive era snapshot 100 'trap "" TERM; while :; do sleep 10000; done'; write
+drive era snapshot 600000 'kill -TERM $PPID; sleep 10000'; write
+state
+
+echo '= the program is killed'
+drive era snapshot 600000 'kill -9 $PPID'; write
+state
+
+echo '= the program and its watchdog are killed'
+drive era snapshot 600000 'for p in /proc/[0-9]*; do
+  ! grep -q era_watchdog $p/comm || kill -9 ${p#/proc/}
+done; kill -9 $PPID'
+dmsetup info era | grep -o SUSPENDED
+drive era snapshot 600000 true
+drive era clean_up; write
+
+echo '= the program is killed before it drops the metadata snapshot'
+drive era take die
+drive era clean_up take drop
+
+echo '= somebody else is at work'
+drive era snapshot 600000 'dmsetup resume era'; write
+dmsetup load era --table "$table"
+drive era snapshot 600000 true
+dmsetup suspend era
+drive era clean_up
+dmsetup clear era
+drive era clean_up; write
+S
+  programs=snapshot_driver run "$tests/kernel/boot" script metadata.img origin.img
+  [[ $status != 77 ]] || skip "$output"
+  [[ $status = 0 ]] || fail "$output"
+  same "$(cat <<'EXPECTED'
+= it is an era device
+/dev/vda /dev/mapper/slow 128 131072
+snapshot_driver: there is no mapped device nothing
+snapshot_driver: mapped device slow is no era device: its table has the target delay
+= in order
+written
+SUSPENDED
+era 2
+next 2
+written
+snapshot_driver: era device era has a metadata snapshot already, and can have only one. If nobody reads it: dmsetup message era 0 drop_metadata_snap
+snapshot_driver: era device era has a metadata snapshot already, and can have only one. If nobody reads it: dmsetup message era 0 drop_metadata_snap
+cleaned up:
+next 4
+ACTIVE, era 4 -
+= the command fails, takes too long, or is interrupted
+snapshot_driver: the snapshot command failed with exit status 3: exit 3
+written
+snapshot_driver: the snapshot command was ended, since it took longer than 0.1 s: sleep 10000
+written
+snapshot_driver: the snapshot command was ended, since it took longer than 0.1 s: trap "" TERM; while :; do sleep 10000; done
+written
+snapshot_driver: ended by a signal (Terminated)
+written
+ACTIVE, era 8 -
+= the program is killed
+mapped device era was suspended, and is resumed: the program that suspended it has ended
+written
+ACTIVE, era 9 -
+= the program and its watchdog are killed
+SUSPENDED
+snapshot_driver: era device era is suspended already. If nobody is at work with it: dmsetup resume era
+cleaned up: suspended
+written
+= the program is killed before it drops the metadata snapshot
+cleaned up: snapshot
+= somebody else is at work
+snapshot_driver: somebody resumed era device era while the snapshot command was at work: its snapshot cannot be used
+written
+snapshot_driver: somebody has loaded a table for era device era, which a resume would activate: forget it with dmsetup clear era
+snapshot_driver: era device era is suspended, and somebody has loaded a table: activate it with dmsetup resume era, or forget it with dmsetup clear era
+cleaned up: suspended
+written
+EXPECTED
+)" "$output"
+}

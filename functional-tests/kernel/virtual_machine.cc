@@ -81,10 +81,10 @@ void virtual_machine::run(const agent_script& script,
 
   const std::string bin = variable("ERA_BIN", "bin"),
                     tests = variable("ERA_TESTS_DIR", "functional-tests");
-  const std::string command = "seconds=900 programs='" + bin + "/agent " + bin + "/era_tools" +
-                              programs_ + "' " + tests + "/kernel/boot " + path("script") + ' ' +
-                              path("metadata") + ' ' + path("origin") + ' ' + path("input") + ' ' +
-                              path("results") + " 2>&1";
+  const std::string command =
+      "seconds=900 programs='" + bin + "/agent " + bin + "/era_tools " + bin + "/snapshot_driver" +
+      programs_ + "' " + tests + "/kernel/boot " + path("script") + ' ' + path("metadata") + ' ' +
+      path("origin") + ' ' + path("input") + ' ' + path("results") + " 2>&1";
   FILE* pipe = ::popen(command.c_str(), "r");
   ASSERT_TRUE(pipe);
   std::string output;

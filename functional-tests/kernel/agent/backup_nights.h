@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <fstream>
 #include <functional>
 #include <random>
 
@@ -16,12 +17,14 @@ namespace era::test {
 // The order of a night's steps.
 enum class night_order {
   suspend,     // era(7): suspend, data snapshot, resume, metadata snapshot, list
+  driver,      // the same, by snapshot_driver
   checkpoint,  // end the era by a message, data snapshot, metadata snapshot, list
   data_first   // data snapshot, metadata snapshot, which ends the era, too, list
 };
 
 inline night_order order_of(const std::string& name) {
   if (name == "suspend") return night_order::suspend;
+  if (name == "driver") return night_order::driver;
   if (name == "checkpoint") return night_order::checkpoint;
   if (name == "data_first") return night_order::data_first;
   die("there is no order " + name);
@@ -118,6 +121,13 @@ class backup_nights {
         expect_done("resume", dm_.resume("era"));
         list(since, listed);
         break;
+      case night_order::driver:
+        next = drive(data);
+        ask(since, listed);
+        if (const program_result dropped = run_program("snapshot_driver era drop");
+            dropped.status != 0)
+          wrong(dropped.output);
+        break;
       case night_order::checkpoint:
         expect_done("checkpoint", dm_.message("era", "checkpoint"));
         next = current_era(dm_);
@@ -135,9 +145,30 @@ class backup_nights {
 
   void list(std::uint32_t since, std::vector<bool>& listed) {
     expect_done("take_metadata_snap", dm_.message("era", "take_metadata_snap"));
+    ask(since, listed);
+    expect_done("drop_metadata_snap", dm_.message("era", "drop_metadata_snap"));
+  }
+
+  void ask(std::uint32_t since, std::vector<bool>& listed) {
     std::string output;
     if (!list_changed(since, nr_blocks_, listed, output)) wrong("invalidate: " + output);
-    expect_done("drop_metadata_snap", dm_.message("era", "drop_metadata_snap"));
+  }
+
+  // Leaves the metadata snapshot. Returns the next era.
+  std::uint32_t drive(char* data) {
+    const std::string snapshot = "/snapshot";
+    const auto [status, output] =
+        run_program("snapshot_driver era snapshot 600000 'dd if=/dev/vdb of=" + snapshot +
+                    " iflag=direct bs=" + std::to_string(block_bytes_) +
+                    " count=" + std::to_string(nr_blocks_) + " 2>&1' take");
+    std::ifstream copy(snapshot, std::ios::binary);
+    const std::size_t next = output.find("next ");
+    if (status != 0 || next == output.npos ||
+        !copy.read(data, static_cast<std::streamsize>(size()))) {
+      wrong("snapshot: " + output);
+      return 0;
+    }
+    return static_cast<std::uint32_t>(std::stoul(output.substr(next + 5)));
   }
 
   // Reads the device below "data", as a snapshot of it would have it.
