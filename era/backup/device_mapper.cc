@@ -12,10 +12,8 @@
 #include <sys/sysmacros.h>
 
 #include <array>
-#include <cerrno>
 #include <cstdarg>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #endif
 
@@ -55,6 +53,8 @@ class library final : public device_mapper {
     ::dm_log_with_errno_init(keep_error);
     // To open it again could wait for a device that is suspended.
     ::dm_hold_control_dev(1);
+    // The same nodes are there after a resume. To wait for udev could only hang.
+    ::dm_udev_set_sync_support(0);
   }
 
   mapped_device_info info(const std::string& name) override {
@@ -88,16 +88,12 @@ class library final : public device_mapper {
 
   void resume(const std::string& name) override {
     const task resumed(DM_DEVICE_RESUME, name, "be resumed");
-    // Without a cookie, the device is resumed all the same.
+    // The cookie tells udev's rules that this event is not an artificial one. It may fail.
     std::uint32_t cookie = 0;
     const bool has_cookie = ::dm_task_set_cookie(resumed.get(), &cookie, 0) != 0;
-    try {
-      resumed.run();
-    } catch (...) {
-      if (has_cookie) ::dm_udev_wait(cookie);
-      throw;
-    }
-    if (has_cookie) ::dm_udev_wait(cookie);
+    const int done = resumed.try_run();
+    if (has_cookie) ::dm_udev_wait(cookie);  // only ends the use of the cookie
+    resumed.must(done);
   }
 
   std::string node(unsigned major, unsigned minor) override {
@@ -131,14 +127,14 @@ class library final : public device_mapper {
       must(task_ != nullptr && ::dm_task_set_name(task_.get(), name.c_str()));
     }
     dm_task* get() const { return task_.get(); }
-    void run() const {
-      const int done = ::dm_task_run(task_.get());
-      must(done, done ? 0 : ::dm_task_get_errno(task_.get()));
-    }
-    void must(int done, int error = 0) const {
+    void run() const { must(try_run()); }
+    // Returns 0 if it fails.
+    int try_run() const { return ::dm_task_run(task_.get()); }
+    // Throws device_error if `done` is 0.
+    void must(int done) const {
       if (done) return;
       std::string reason = errors_of_library();
-      if (reason.empty()) reason = error ? std::strerror(error) : "libdevmapper does not say why";
+      if (reason.empty()) reason = "libdevmapper does not say why";
       throw pd::device_error(fmt::format("mapped device {} cannot {}: {}", name_, step_, reason));
     }
 

@@ -40,7 +40,7 @@ class device_mapper {
 
   // Freezes the file system on the device, if there is one, and waits for writes under way.
   virtual void suspend(const std::string& name) = 0;
-  // Waits for udev, if it is running.
+  // Does not wait for udev, which finds the same nodes as before.
   virtual void resume(const std::string& name) = 0;
 
   // Returns the path of a block device's node: in /dev/mapper if it is a mapped device.

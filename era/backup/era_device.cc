@@ -195,8 +195,7 @@ data_snapshot era_device::snapshot_data(const snapshot_command_options& options,
   {
     // For a process that hangs: one that does not ends the command within two times `grace`.
     const auto limit = options.time_limit + 4 * options.grace;
-    resume_watchdog watchdog(dm_,
-                             {.device = name_, .limit = limit, .other_socket = command.socket()});
+    resume_watchdog watchdog(dm_, {.device = name_, .limit = limit});
     const blocked_stop no_stop;
     const locked_memory locked;
     std::exception_ptr failure;

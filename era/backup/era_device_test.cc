@@ -141,27 +141,32 @@ TEST_F(EraDevice, RunsTheCommandWhileItIsSuspended) {
 // The process's own surroundings are not the command's.
 TEST_F(EraDevice, RunsTheCommandByItself) {
   ::setenv("ERA_NEXT", "1", 1);
+  ::setenv("ERA_OTHER", "kept", 1);
   sigset_t term, before;
   ::sigemptyset(&term);
   ::sigaddset(&term, SIGTERM);
   ::sigprocmask(SIG_BLOCK, &term, &before);
   const auto action = ::signal(SIGPIPE, SIG_IGN);
   const pd::unique_fd not_for_the_command(::open("/dev/null", O_RDONLY));  // NOLINT: no O_CLOEXEC
+  const pd::unique_fd input(::dup(STDIN_FILENO));                          // NOLINT: likewise
+  ::dup2(fifo_.get(), STDIN_FILENO);
   const data_snapshot made =
       era_device("my_era", dm)
           .snapshot_data(
-              shell(
-                  "cat; echo $ERA_NEXT; read -r pid name state parent group session terminal rest "
-                  "</proc/self/stat; [ $pid = $group ] && [ $pid = $session ] && [ $terminal = 0 ] "
-                  "&& "
-                  "echo apart; grep -c -E '^Sig(Blk|Ign):[[:space:]]*0*$' /proc/self/status; "
-                  "readlink /proc/$$/fd/? || true"),
+              shell("tr '\\0' '\\n' </proc/$$/environ | grep -E '^ERA_(DEV|NEXT|OTHER)' | sort; "
+                    "read -r pid name state parent group session terminal rest </proc/self/stat; "
+                    "[ $pid = $group ] && [ $pid = $session ] && [ $terminal = 0 ] && echo apart; "
+                    "grep -c -E '^Sig(Blk|Ign):[[:space:]]*0*$' /proc/self/status; "
+                    "readlink /proc/$$/fd/? || true"),
               wait_for);
+  ::dup2(input.get(), STDIN_FILENO);
   ::signal(SIGPIPE, action);
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
   ::unsetenv("ERA_NEXT");
+  ::unsetenv("ERA_OTHER");
   const std::string memory = "/memfd:output of the snapshot command (deleted)\n";
-  EXPECT_EQ(made.output, "8\napart\n2\n/dev/null\n" + memory + memory);
+  EXPECT_EQ(made.output, "ERA_DEVICE=my_era\nERA_NEXT=8\nERA_OTHER=kept\napart\n2\n/dev/null\n" +
+                             memory + memory);
 }
 
 TEST_F(EraDevice, GivesTheEndOfALongOutput) {
@@ -287,30 +292,61 @@ TEST_F(EraDevice, IsNotSuspendedIfSomethingIsInTheWay) {
   EXPECT_FALSE(fs::exists(path("file")));
 }
 
+// The value of a line of a process's status, as text; 0 if there is no such line.
+std::string status_of(const std::string& process, const std::string& line) {
+  std::ifstream in("/proc/" + process + "/status");
+  for (std::string word; in >> word;)
+    if (word == line + ':') return in >> word, word;
+  return "0";
+}
+
+bool may_lock_memory() {
+  const bool may = !is_sanitized && ::mlockall(MCL_CURRENT) == 0;
+  ::munlockall();
+  return may;
+}
+
 // A page that is not in memory could be on the suspended device, and a process that ^Z stops does
 // not resume it.
 TEST_F(EraDevice, CannotBeHeldUpWhileItIsSuspended) {
-  const auto locked = [] {
-    std::ifstream in("/proc/self/status");
-    for (std::string word; in >> word;)
-      if (word == "VmLck:") return in >> word, word != "0";
-    return false;
-  };
+  const auto is_locked = [] { return status_of("self", "VmLck") != "0"; };
   const auto blocks_stop = [] {
     sigset_t blocked;
     ::sigprocmask(SIG_BLOCK, nullptr, &blocked);
     return ::sigismember(&blocked, SIGTSTP) == 1;
   };
-  const bool may_lock = !is_sanitized && ::mlockall(MCL_CURRENT) == 0;
-  ::munlockall();
+  const bool may_lock = may_lock_memory();
   era_device("my_era", dm).snapshot_data(shell(waiting()), [&](int fd) {
-    EXPECT_EQ(locked(), may_lock);
+    EXPECT_EQ(is_locked(), may_lock);
     EXPECT_TRUE(blocks_stop());
     release();
     wait_for(fd);
   });
-  EXPECT_FALSE(locked());
+  EXPECT_FALSE(is_locked());
   EXPECT_FALSE(blocks_stop());
+}
+
+// Neither ^C nor `kill` ends the watchdog, nor does `killall` with the program's name.
+TEST_F(EraDevice, HasAWatchdogThatOutlivesTheProgram) {
+  const bool may_lock = may_lock_memory();
+  int found = 0;
+  era_device("my_era", dm).snapshot_data(shell(waiting()), [&](int fd) {
+    for (const auto& process : fs::directory_iterator("/proc")) {
+      const std::string pid = process.path().filename();
+      if (status_of(pid, "PPid") != std::to_string(::getpid()) ||
+          status_of(pid, "Name") != "era_watchdog")
+        continue;
+      ++found;
+      EXPECT_EQ(::getsid(std::stoi(pid)), std::stoi(pid));
+      const auto blocked = std::stoull(status_of(pid, "SigBlk"), nullptr, 16);
+      for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM, SIGTSTP})
+        EXPECT_EQ(blocked >> (signal - 1) & 1, 1) << signal;
+      EXPECT_EQ(status_of(pid, "VmLck") != "0", may_lock);
+    }
+    release();
+    wait_for(fd);
+  });
+  EXPECT_EQ(found, 1);
 }
 
 TEST_F(EraDevice, LeavesNoDescriptorOpen) {

@@ -83,7 +83,6 @@ resume_watchdog::resume_watchdog(device_mapper& dm, const resume_watchdog_option
         sigset_t all;
         ::sigfillset(&all);
         ::sigprocmask(SIG_SETMASK, &all, nullptr);
-        ::close(options.other_socket);
         ::mlockall(MCL_CURRENT | MCL_FUTURE);
         try {
           dm.info(options.device);  // everything that a call needs is there now

@@ -15,8 +15,6 @@ struct resume_watchdog_options {
   std::string device;
   // The longest time from suspended() to done().
   std::chrono::milliseconds limit{};
-  // A descriptor of the parent that the watchdog has to close; -1: none.
-  int other_socket = -1;
 };
 
 // For one thread, as long as the program has no other.

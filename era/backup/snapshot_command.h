@@ -55,9 +55,6 @@ class snapshot_command {
   // names the command, how it ended, and its last lines.
   std::string output();
 
-  // The process's end of the socket; a child that is forked later has to close it.
-  int socket() const noexcept { return process_->socket(); }
-
  private:
   void terminate() noexcept;
   std::string read_output() const;
