@@ -191,13 +191,15 @@ last_era() { superblock "$1.img" current_era; }
   truncate -s 2M long.img
   era_restore --quiet -i long.xml -o long.img
   era_invalidate --written-since 2 --format ddrescue -o long.map long.img
-  end=0
-  while read -r begin size state; do
-    ((begin == end)) || fail "a line begins at $begin, and the last one ends at $end"
-    end=$((begin + size))
-    [[ $state = '?' ]] || echo "$((begin)) $end"
-  done < <(tail -n +3 long.map) >mapped
-  same $((120000 * 4096)) $end
+  # In a shell of its own, since bats traps every command of a test. What is wrong differs from the list.
+  tail -n +3 long.map | bash -c '
+    end=0
+    while read -r begin size state; do
+      ((begin == end)) || echo "a line begins at $begin, and the last one ends at $end"
+      end=$((begin + size))
+      [[ $state = "?" ]] || echo "$((begin)) $end"
+    done
+    ((end == 120000 * 4096)) || echo "the last line ends at $end"' >mapped
   era_invalidate --written-since 2 --format text --unit byte long.img | cmp - mapped
 }
 
