@@ -10,6 +10,7 @@
 
 #include "era/testing/output_directory.h"
 #include "persistent-data/format/errors.h"
+#include "persistent-data/testing/file_size_limit.h"
 
 namespace era {
 namespace {
@@ -17,6 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 class Building : public test::output_directory {
@@ -68,11 +71,31 @@ TEST_F(Building, ThatFailsLaterSaysThatTheOutputIsWiped) {
                                 ": is wiped and holds no metadata"));
 }
 
+// A second message follows only if the failed write has changed the superblock.
+TEST_F(Building, ThatCannotWipeItsOutputSaysSoIfTheSuperblockIsChanged) {
+  const auto build_with_room_for = [&](std::uint64_t bytes) {
+    make_output();
+    EXPECT_EQ(build([&](metadata_builder& to) {
+                const pd::test::file_size_limit limit(bytes);
+                begin(to);
+              }),
+              exit_failure);
+    EXPECT_EQ(content(path("out")), std::string(bytes, '\0') + std::string((1 << 20) - bytes, 'x'));
+    EXPECT_THAT(said_, StartsWith("era_test: " + path("out") + ": "));
+    return said_;
+  };
+  EXPECT_THAT(build_with_room_for(0), Not(HasSubstr("superblock")));
+  EXPECT_THAT(build_with_room_for(512),
+              EndsWith("era_test: " + path("out") +
+                       ": its superblock could not be wiped, and may be damaged now; nothing else "
+                       "of it was changed\n"));
+}
+
 TEST_F(Building, ThatCannotOpenItsOutputNamesIt) {
   fs::create_directory(path("out"));
   EXPECT_EQ(build(begin), exit_failure);
   EXPECT_THAT(said_, StartsWith("era_test: "));
-  EXPECT_THAT(said_, ::testing::HasSubstr(path("out")));
+  EXPECT_THAT(said_, HasSubstr(path("out")));
 }
 
 }  // namespace

@@ -2,14 +2,24 @@
 // Bytes come back from where they were put, and what is not there is an error.
 #include "persistent-data/io/temp_file.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <stdexcept>
+#include <string>
 #include <string_view>
+
+#include "persistent-data/testing/file_size_limit.h"
 
 namespace era {
 namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 std::span<const std::byte> bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
 
@@ -29,6 +39,20 @@ TEST(TempFile, HasNoMoreThanWasPutIntoIt) {
   s.append(bytes("hell"));
   std::array<char, 5> text;
   EXPECT_THROW(s.read(0, std::as_writable_bytes(std::span(text))), std::runtime_error);
+}
+
+TEST(TempFile, SaysWhereThereIsNoRoom) {
+  temp_file s;
+  std::string error;
+  try {
+    const persistent_data::test::file_size_limit limit(4);
+    s.append(bytes("hello"));
+  } catch (const std::runtime_error& e) {
+    error = e.what();
+  }
+  EXPECT_THAT(error, StartsWith("cannot write a temporary file in "));
+  EXPECT_THAT(error, HasSubstr(std::strerror(EFBIG)));
+  EXPECT_THAT(error, EndsWith("name another directory in TMPDIR"));
 }
 
 }  // namespace
