@@ -5,6 +5,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
 #include "persistent-data/testing/blocks.h"
 #include "persistent-data/testing/scratch_device.h"
 
@@ -129,6 +134,42 @@ TEST_F(BlockScan, ScansWhatLeavesLeadTo) {
   scan.scan_children([] {});
   EXPECT_EQ(scan.class_of({20}), block_class::bits);
   EXPECT_EQ(scan.class_of({21}), block_class::not_scanned);
+}
+
+// More writesets than collect() holds before it drops duplicates. All leaves name the same ones, or
+// each names its own.
+TEST(BlockScanOfMany, NamesEachWritesetOnceAndNotMoreThanThereIsRoomFor) {
+  constexpr std::uint64_t per_leaf = pd::max_node_entries(sizeof(writeset_value));
+  constexpr std::uint64_t nr_leaves = 3 * (1 << 16) / per_leaf;
+  const auto collected = [&](std::uint64_t nr_blocks, bool are_different) {
+    pd::test::scratch_device device(nr_blocks);
+    std::vector<std::uint64_t> eras(per_leaf);
+    std::vector<writeset_value> values(per_leaf);
+    for (std::uint64_t leaf = 1; leaf <= nr_leaves; ++leaf) {
+      for (std::uint64_t i = 0; i < per_leaf; ++i) {
+        eras[i] = 1 + i + (are_different ? leaf * per_leaf : 0);
+        values[i].nr_bits = i == 0 ? 0 : 1000;  // the first has no bits, and does not count
+        values[i].root = 1;
+      }
+      device[{leaf}] = pd::test::make_leaf({leaf}, eras, values);
+    }
+    const pd::block_device opened = device.open();
+    block_scan scan(opened);
+    std::vector<block_nr> leaves;
+    for (std::uint64_t leaf = 1; leaf <= nr_leaves; ++leaf) leaves.push_back({leaf});
+    scan.scan(leaves, [] {});
+    EXPECT_EQ(scan.all(block_class::writeset_leaf).size(), nr_leaves);
+    std::vector<named_writeset> found;
+    const bool all = scan.collect(found);
+    EXPECT_EQ(std::set(found.begin(), found.end()).size(), found.size());
+    return std::pair(all, found.size());
+  };
+  EXPECT_EQ(collected(2000, false), std::pair(true, per_leaf - 1));
+  EXPECT_EQ(collected(1 << 19, true), std::pair(true, nr_leaves * (per_leaf - 1)));
+  // 2000 blocks have room for 1000 bitsets of two blocks.
+  const auto [all, size] = collected(2000, true);
+  EXPECT_FALSE(all);
+  EXPECT_LT(size, nr_leaves * (per_leaf - 1));
 }
 
 // The number of entries may lie: all that there is room for is read.

@@ -226,6 +226,43 @@ TEST(Salvage, AsksForTheBlockSizeWhereItIsLost) {
   EXPECT_EQ(repair(m, given).xml, as_it_was);
 }
 
+TEST(Salvage, TakesALostBlockSizeFromTheMetadataSnapshot) {
+  memory_image image("snap-live");
+  auto& sb = image.blocks()[0].as<superblock>();
+  const std::uint32_t block_size = sb.data_block_size;
+  sb.data_block_size = 0;
+  pd::prepare_for_write(superblock_kind, image.blocks()[0], superblock_location);
+  const pd::block_device device(image.path(), pd::access::shared);
+  std::string said;
+  const repair_report report{[](const finding&) {},
+                             [&](const std::string& text) { said += text + '\n'; }};
+  EXPECT_EQ(salvage_metadata(device, {}, report, [] {}).block_size, block_size);
+  EXPECT_THAT(said,
+              HasSubstr(fmt::format("the block size is that of the metadata snapshot, {} sectors",
+                                    block_size)));
+}
+
+// Sound live metadata does not stand in for the snapshot.
+TEST(Salvage, AMetadataSnapshotNeedsItsSuperblock) {
+  memory_image image("snap-live");
+  const auto error_of = [&](const repair_options& given) -> std::string {
+    const pd::block_device device(image.path(), pd::access::shared);
+    try {
+      salvage_metadata(device, given, {[](const finding&) {}, [](const std::string&) {}}, [] {});
+      return "";
+    } catch (const pd::damaged_metadata& e) {
+      return e.what();
+    }
+  };
+  repair_options of_snapshot;
+  of_snapshot.from = source::snapshot;
+  EXPECT_EQ(error_of(of_snapshot), "");
+  image.blocks()[image.blocks()[0].as<superblock>().metadata_snap].bytes[100] ^= std::byte{1};
+  EXPECT_THAT(error_of(of_snapshot), HasSubstr("the superblock of the metadata snapshot is lost; "
+                                               "repair the live metadata"));
+  EXPECT_EQ(error_of({}), "");
+}
+
 TEST(Salvage, AsksForTheNumberOfBlocksWhereItIsLost) {
   built_metadata m(small_metadata());
   lose(m, m.read_superblock().era_array_root);
