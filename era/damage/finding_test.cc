@@ -4,8 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
+#include <string_view>
 #include <vector>
+
+#include "era/format/superblock.h"
 
 namespace era {
 namespace {
@@ -47,6 +51,25 @@ TEST(Finding, SaysThatNothingIsLostWhereNothingIs) {
   EXPECT_EQ(meaning(found({part::era_array}, {})), "no origin block's era is affected");
   EXPECT_EQ(meaning(found({part::space_map}, {3, 4})),
             "whether metadata block 3 is free is unknown; no era is affected");
+  EXPECT_EQ(meaning(found({part::space_map}, {})),
+            "the kernel may misjudge its free space; no era is affected");
+}
+
+TEST(Finding, OnlyAnotherSuperblockIsNoMetadata) {
+  const auto is_none = [](const pd::block& b) {
+    return is_no_metadata(
+        {{part::superblock}, {0, 1}, *validate_superblock(b, superblock_location), {0, 1}});
+  };
+  pd::block other{};
+  std::ranges::transform(std::string_view("<superblock"), other.bytes.begin(),
+                         [](char c) { return std::byte(c); });
+  EXPECT_TRUE(is_none(other));
+  // Zeros may be a superblock that was wiped, and a wrong checksum one that was damaged.
+  EXPECT_FALSE(is_none(pd::block{}));
+  pd::block damaged{};
+  damaged.as<superblock>().magic = superblock_magic;
+  EXPECT_FALSE(is_none(damaged));
+  EXPECT_FALSE(is_no_metadata(found({part::era_array}, {5, 6}, pd::error_class::wrong_kind)));
 }
 
 TEST(Finding, OnlyALeakIsNotFatal) {

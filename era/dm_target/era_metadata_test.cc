@@ -6,13 +6,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <memory>
+#include <string>
+
 #include "era/testing/round_trip.h"
 #include "persistent-data/format/errors.h"
+#include "persistent-data/testing/blocks.h"
 #include "persistent-data/testing/recording_store.h"
 
 namespace era {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 class EraMetadata : public ::testing::Test {
@@ -47,6 +53,32 @@ TEST_F(EraMetadata, IsFormattedOnce) {
 TEST_F(EraMetadata, IsOfOneBlockSize) {
   open();
   EXPECT_THROW(open(256), pd::invalid_input);
+}
+
+// Only zeros are formatted. A damaged superblock stays as it is.
+TEST_F(EraMetadata, ADamagedSuperblockIsRefusedAndKept) {
+  const auto refusal = [&]() -> std::string {
+    const pd::block before = disk_[superblock_location];
+    try {
+      open();
+      return "";
+    } catch (const pd::invalid_input& e) {
+      EXPECT_EQ(std::memcmp(&disk_[superblock_location], &before, sizeof before), 0);
+      return e.what();
+    }
+  };
+  open();
+  metadata_->begin_era_of(1000);
+  const pd::block sound = disk_[superblock_location];
+  disk_.damage_block(superblock_location);
+  EXPECT_THAT(refusal(),
+              AllOf(HasSubstr("store: "), HasSubstr("checksum"), HasSubstr("; see era_check")));
+  disk_[superblock_location] = sound;
+  EXPECT_EQ(refusal(), "");
+  pd::test::reseal<superblock>(superblock_kind, disk_[superblock_location], superblock_location,
+                               [](auto& sb) { sb.era_array_root = 64; });
+  EXPECT_THAT(refusal(),
+              AllOf(HasSubstr("store: "), HasSubstr("64"), HasSubstr("; see era_check")));
 }
 
 TEST_F(EraMetadata, KeepsMarksUntilTheyAreDigested) {

@@ -253,6 +253,23 @@ TEST_F(TargetSteps, AWriteIsOneCommit) {
   EXPECT_EQ(target_.nr_commits(), commits + 2);
 }
 
+TEST_F(TargetSteps, AMessageIsOneOfThree) {
+  const std::uint64_t commits = target_.nr_commits();
+  for (const char* text : {"", "check", "checkpoints", "checkpoint ", "take_metadata_snap 1"})
+    EXPECT_THROW(target_.message(text), pd::invalid_input) << text;
+  EXPECT_EQ(target_.nr_commits(), commits);
+  target_.message("CheckPoint");
+  EXPECT_EQ(target_.nr_commits(), commits + 1);
+  try {
+    target_.message("\x1b[2J");
+    ADD_FAILURE() << "such a message was accepted";
+  } catch (const pd::invalid_input& e) {
+    EXPECT_STREQ(e.what(),
+                 "there is no message '?[2J'; there are checkpoint, take_metadata_snap and "
+                 "drop_metadata_snap");
+  }
+}
+
 TEST(Target, RefusesAGeometryBeforeItFormats) {
   scratch_device disk(64);
   recording_store store(disk);

@@ -9,6 +9,7 @@
 #include <set>
 #include <vector>
 
+#include "persistent-data/testing/blocks.h"
 #include "persistent-data/testing/recording_store.h"
 
 namespace persistent_data {
@@ -16,6 +17,7 @@ namespace {
 
 using test::recording_store;
 using test::scratch_device;
+using ::testing::HasSubstr;
 
 class CountedBlocks : public ::testing::Test {
  protected:
@@ -134,6 +136,29 @@ TEST_F(CountedBlocks, BitmapsAndTreeHaveToAgree) {
   mixed.ref_count_root = root_.ref_count_root;
   cache_.clear();
   EXPECT_THROW(counted_blocks::load(cache_, mixed), damaged_metadata);
+}
+
+// The root of the tree is an intact block, and no root of a tree of counts.
+TEST_F(CountedBlocks, ATreeOfAnotherShapeIsNotLoaded) {
+  const auto error_of_load = [&]() -> std::string {
+    cache_.clear();
+    try {
+      counted_blocks::load(cache_, root_);
+      return "";
+    } catch (const damaged_metadata& e) {
+      return e.what();
+    }
+  };
+  commit();
+  EXPECT_EQ(error_of_load(), "");
+  constexpr block_nr where{150};
+  root_.ref_count_root = where.value;
+  disk_[where] = test::make_leaf<le64>(where, {7}, {3});
+  EXPECT_THAT(error_of_load(), HasSubstr("store: metadata block 150: "));
+  EXPECT_THAT(error_of_load(), HasSubstr("; see era_check"));
+  // A node that is its own child has no bottom.
+  disk_[where] = test::make_internal(where, {0}, {where});
+  EXPECT_THAT(error_of_load(), HasSubstr("store: metadata block 150: too deep; see era_check"));
 }
 
 // A bitmap that moves changes the counts of its old and its new place, and other bitmaps may hold
