@@ -99,6 +99,8 @@ TEST(NoOrigin, HasZeros) {
   no_origin origin;
   data read(1024, std::byte{1});
   origin.write(0, 2, read.data());
+  origin.discard(0, 2);
+  origin.flush();
   origin.read(0, 2, read.data());
   EXPECT_THAT(read, Each(std::byte{0}));
 }

@@ -38,7 +38,9 @@ class noting_origin final : public origin_device {
   std::vector<call> calls;
   std::map<std::uint64_t, std::uint64_t> first_words;  // by sector
 
-  void read(std::uint64_t, std::uint64_t, std::byte*) override {}
+  void read(std::uint64_t sector, std::uint64_t count, std::byte*) override {
+    calls.push_back({'r', sector, count});
+  }
   void write(std::uint64_t sector, std::uint64_t count, const std::byte* data) override {
     calls.push_back({'w', sector, count});
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -307,6 +309,19 @@ TEST(InterruptibleOrigin, ALongDiscardCanEndBetweenItsPieces) {
   EXPECT_EQ(origin.calls.back(), (noting_origin::call{'d', 8 + piece, 1}));
 }
 
+TEST(InterruptibleOrigin, ReadsAndWritesAreNotDivided) {
+  noting_origin origin;
+  interruptible_origin divided(origin, [] { throw interrupted_here(); });
+  constexpr std::uint64_t count = 100;
+  std::vector<std::byte> data(count * 512);
+  divided.write(8, count, data.data());
+  divided.read(9, count, data.data());
+  divided.flush();
+  EXPECT_THAT(origin.calls,
+              ElementsAre(noting_origin::call{'w', 8, count}, noting_origin::call{'r', 9, count},
+                          noting_origin::call{'f', 0, 0}));
+}
+
 TEST_F(Simulation, TellsHowFarALineIs) {
   open(100000);
   run("random-writes 100 5");
@@ -391,6 +406,29 @@ TEST_F(Simulation, SaysHowFarADigestionWent) {
   EXPECT_EQ(error_of("message drop_metadata_snap"), "");
   EXPECT_EQ(error_of("digest all"), "");
   s.leave();
+  EXPECT_THAT(test::dump_of(disk.path(), {.compact = true}), Not(HasSubstr("<writeset era=\"2\"")));
+}
+
+// A metadata snapshot keeps every block that digestion replaces until the snapshot is dropped.
+TEST_F(Simulation, AWriteDoesNotFailIfDigestionBesideItDoesNotFit) {
+  constexpr std::uint64_t blocks = 200 * 1018;
+  scratch_device disk(340);
+  recording_store store(disk);
+  simulation s(store, origin_, {block_size, blocks * block_size}, {"meta", "orig", {}},
+               simulation::digestion::automatic, [](std::string_view) {});
+  s.run(*parse("message take_metadata_snap"));
+  s.run(*parse(fmt::format("write 0 {}", blocks * block_size)));
+  s.run(*parse("message checkpoint"));
+  for (int i = 0; i < 100; ++i) ASSERT_NO_THROW(s.run(*parse("write 0 8"))) << i;
+  s.leave();
+  EXPECT_THAT(test::dump_of(disk.path(), {.compact = true}), HasSubstr("<writeset era=\"2\""));
+  s.run(*parse("message drop_metadata_snap"));
+  for (int i = 0; i < 100; ++i) {
+    s.run(*parse("write 0 8"));
+    s.run(*parse("status"));  // which commits, and frees what was replaced
+  }
+  s.leave();
+  EXPECT_EQ(test::findings_in(disk.path()), "");
   EXPECT_THAT(test::dump_of(disk.path(), {.compact = true}), Not(HasSubstr("<writeset era=\"2\"")));
 }
 
