@@ -17,6 +17,13 @@ class Options : public ::testing::Test {
     options.add_number("--written-before", before, {0, 0xffffffff}, "ERA", "B");
     options.add_number("--block-size", block_size, {8, 0xffffffff, 8}, "SECTORS", "B");
     options.add_choice<int>("--format", format, {{"xml", 1}, {"text", 2}}, "F");
+    options.add_parsed(
+        "--color", color,
+        [](std::string_view text) {
+          if (text != "red") throw std::runtime_error(fmt::format("'{}' is no color", text));
+          return 1;
+        },
+        "COLOR", "C");
     options.hide(options.add_flag("--secret", secret, "S"));
   }
 
@@ -39,7 +46,7 @@ class Options : public ::testing::Test {
   bool snapshot = false, repairs = false, secret = false;
   std::string output;
   std::optional<std::uint32_t> from, before, block_size;
-  int format = 0;
+  int format = 0, color = 0;
   std::vector<std::string> rest;
 };
 
@@ -50,6 +57,13 @@ TEST_F(Options, AreFoundAnywhere) {
   EXPECT_EQ(from, 3u);
   EXPECT_EQ(format, 2);
   EXPECT_EQ(rest, (std::vector<std::string>{"a", "b"}));
+}
+
+TEST_F(Options, ThatAreParsedAreNamedInTheirErrors) {
+  EXPECT_EQ(parse({"--color", "red"}), "");
+  EXPECT_EQ(color, 1);
+  EXPECT_EQ(parse({"--color", "blue"}), "--color: 'blue' is no color");
+  EXPECT_EQ(color, 1);
 }
 
 TEST_F(Options, EndAtTwoDashes) {
@@ -162,7 +176,8 @@ TEST_F(Options, HelpHasALineForEachButHiddenOnes) {
             "  --written-since ERA           W\n"
             "  --written-before ERA          B\n"
             "  --block-size SECTORS          B\n"
-            "  --format xml|text             F\n");
+            "  --format xml|text             F\n"
+            "  --color COLOR                 C\n");
 }
 
 }  // namespace

@@ -49,6 +49,19 @@ TEST_F(RestoreCommand, NamesTheLineOfBadInput) {
   EXPECT_THAT(result.err, HasSubstr(path("out") + ": is wiped and holds no metadata"));
 }
 
+// The reader checks each line, and the order of eras is known only after the last one.
+TEST_F(RestoreCommand, NamesTheInputWhoseErasAreOutOfOrder) {
+  std::ofstream(path("m.xml"))
+      << "<superblock uuid=\"\" block_size=\"128\" nr_blocks=\"1\" current_era=\"9\">\n"
+         "  <writeset era=\"5\" nr_bits=\"1\"><marked block_begin=\"0\" len=\"1\"/></writeset>\n"
+         "  <era_array><era block=\"0\" era=\"6\"/></era_array>\n</superblock>\n";
+  const auto result = test::run_command(restore_command, {"-i", path("m.xml"), "-o", path("out")});
+  EXPECT_EQ(result.status, exit_failure);
+  EXPECT_THAT(result.err, StartsWith("era_restore: " + path("m.xml") + ": "));
+  EXPECT_THAT(result.err, HasSubstr("restore what era_dump --logical prints"));
+  EXPECT_THAT(result.err, HasSubstr(path("out") + ": is wiped and holds no metadata"));
+}
+
 TEST_F(RestoreCommand, NeedsItsInput) {
   const auto result = test::run_command(restore_command, {"-i", path("none"), "-o", path("out")});
   EXPECT_EQ(result.status, exit_failure);

@@ -76,6 +76,11 @@ TEST_F(BlockDevice, APipe) {
   EXPECT_EQ(refusal(path("pipe")), std::string("is a pipe") + wrong_type);
 }
 
+TEST_F(BlockDevice, ASocket) {
+  ASSERT_EQ(::mknod(path("socket").c_str(), S_IFSOCK | 0600, 0), 0);
+  EXPECT_EQ(refusal(path("socket")), std::string("is a socket") + wrong_type);
+}
+
 TEST_F(BlockDevice, ThatIsTooSmall) {
   for (const int bytes : {0, 1, 4095})
     EXPECT_EQ(refusal(file("small", static_cast<std::uint64_t>(bytes))),
