@@ -163,6 +163,8 @@ first_night() { device && backup -q backup.img 2>err; }
   done
   head -c 100 good >state
   refused '^era_backup: state: .*--full' backup backup.img
+  backup -q --full backup.img
+  [[ $(jq .next_era state) = 3 ]]
   chmod 0 good
   refused 'good: Permission denied' unprivileged era_backup --metadata m.img --source origin --state good b.img
 }
@@ -197,12 +199,93 @@ first_night() { device && backup -q backup.img 2>err; }
   simulate 'random-writes 100 3'
   cp state before
   cp origin data
-  # The target's first write ends the program: it may write no more than 8 KiB.
-  run bash -c 'ulimit -f 8; era_backup -q --metadata m.img --source origin --state state backup.img'
-  [[ $status != 0 ]]
-  cmp state before
+  # The program may write no more than so many KiB, and is killed at the next one.
+  for limit in 8 64 700 3000; do
+    run bash -c "ulimit -f $limit; era_backup -q --metadata m.img --source origin --state state backup.img"
+    [[ $status != 0 ]] || fail "limit $limit"
+    cmp state before
+  done
   backup -q --verify backup.img
   cmp data backup.img
+}
+
+@test "a chain of images" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  device
+  for night in 1 2 3 4; do
+    run -0 --separate-stderr backup --json --verify $night.qcow2
+    blocks=$(jq .blocks <<<"$output")
+    run -0 qemu-img check -q $night.qcow2
+    run -0 qemu-img convert -O raw $night.qcow2 restored
+    cmp origin restored
+    # Exactly the blocks that were copied are allocated.
+    [[ $(qemu-img map --output=json $night.qcow2 | jq '[.[] | select(.depth == 0 and .data).length] | add') = \
+      $((blocks * 65536)) ]]
+    simulate "random-writes 9 $night" 'message checkpoint' "write $((night * 4096)) 8"
+  done
+  [[ $(stat -c %a 4.qcow2) = 600 && $(ls -A | grep -c '^\.era_') = 0 ]]
+  refused '4.qcow2: is there already' backup 4.qcow2
+  # The images may be moved, and merged.
+  cp origin then
+  backup -q 5.qcow2
+  mkdir elsewhere && mv ./*.qcow2 elsewhere
+  qemu-img commit -q elsewhere/5.qcow2
+  qemu-img convert -O raw elsewhere/4.qcow2 restored
+  cmp then restored
+}
+
+@test "an image over a plain backup, and of a device that has grown" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  first_night
+  tr '\0' z </dev/zero | head -c 1000448 >>origin
+  printf '%s\n' 'suspend' "reload $(($(stat -c %s origin) / 512))" 'resume' 'write 0 8' |
+    era_sim --metadata m.img --origin origin --script - >/dev/null 2>err
+  backup -q --verify over.qcow2
+  qemu-img convert -O raw over.qcow2 restored
+  cmp origin restored
+  qemu-img info over.qcow2 | grep -q 'backing file format: raw'
+}
+
+@test "a chain that does not fit" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  device
+  era=(era_backup --metadata m.img --source origin)
+  refused 'changed blocks alone make no image: --backing' "${era[@]}" --written-since 1 a.qcow2
+  refused 'No such file' "${era[@]}" --written-since 1 --backing none a.qcow2
+  truncate -s 17M large
+  refused 'large: is no backup of the source' "${era[@]}" --written-since 1 --backing large a.qcow2
+  "${era[@]}" -q --full --format qcow2 image
+  refused 'begins like a qcow2 image' "${era[@]}" --written-since 1 --backing image a.qcow2
+  refused 'exclude each other' "${era[@]}" --full --backing image a.qcow2
+  refused 'no effect without' "${era[@]}" --written-since 1 --backing image a.img
+  refused 'without\|needs' "${era[@]}" --full --backing-format raw a.qcow2
+  [[ ! -e a.qcow2 && $(ls -A | grep -c '^\.era_') = 0 ]]
+  "${era[@]}" -q --written-since 1 --backing image --backing-format qcow2 a.qcow2
+}
+
+@test "an NBD server as the target" {
+  command -v qemu-nbd >/dev/null || skip 'needs qemu-utils'
+  first_night
+  simulate 'random-writes 30 4'
+  qemu-nbd --fork --persistent -k "$PWD/socket" --pid-file=pid -f raw backup.img
+  uri="nbd+unix:///?socket=$PWD/socket"
+  run -0 era_backup --metadata m.img --source origin --written-since 2 --verify --json "$uri"
+  kill "$(<pid)"
+  [[ $(jq -r .target <<<"$output") = "$uri" ]]
+  cmp origin backup.img
+  refused 'cannot connect' era_backup --metadata m.img --source origin --full "$uri"
+  refused 'plain image' era_backup --metadata m.img --source origin --full --format qcow2 "$uri"
+}
+
+@test "a live device needs a state, and a command that takes its snapshot" {
+  refused 'no metadata was named' era_backup --source origin --full b.img
+  refused 'needs --state' era_backup --era-device d --snapshot-command true --source origin --full b.img
+  refused 'need each other' era_backup --era-device d --state state --source origin b.img
+  refused 'need each other' era_backup --metadata m.img --state state --snapshot-command true --source origin b.img
+  refused 'exclude each other' era_backup --era-device d --metadata m.img --state state --source origin b.img
+  echo wrong >state
+  refused 'state: line 1' era_backup --era-device d --snapshot-command true --state state --source origin b.img
+  [[ ! -e state.live ]]
 }
 
 @test "the state is replaced only after the target is whole" {

@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -24,7 +25,9 @@
 #include "era/backup/qcow2_image.h"
 #include "era/backup/raw_target.h"
 #include "era/commands/command_line.h"
+#include "era/commands/interruption.h"
 #include "era/commands/list_changes.h"
+#include "era/commands/live_device.h"
 #include "era/commands/new_image.h"
 #include "era/commands/output.h"
 #include "era/commands/progress.h"
@@ -39,7 +42,8 @@ image_format format_by_name(const std::string& path) {
 }
 
 struct options {
-  std::string metadata, source, target, state, backing;
+  std::string metadata, source, target, state, backing, era_device, snapshot_command;
+  std::optional<std::uint32_t> time_limit;  // seconds
   std::optional<image_format> chosen_format, backing_format;
   std::optional<std::uint32_t> written_since, next_era;
   bool full = false, metadata_snapshot = false, repair = false;
@@ -78,6 +82,12 @@ std::optional<backup_state> read_state(const std::string& path) {
   }
 }
 
+// With --full there is none, whatever the file has.
+std::optional<backup_state> earlier_state(const options& chosen) {
+  if (chosen.state.empty() || chosen.full) return {};
+  return read_state(chosen.state);
+}
+
 std::string absolute(const std::string& path) {
   std::error_code ignored;
   const auto result = std::filesystem::weakly_canonical(std::filesystem::absolute(path), ignored);
@@ -92,17 +102,24 @@ std::string with_unit(std::uint64_t bytes) {
   return unit == 0 ? fmt::format("{} bytes", bytes) : fmt::format("{:.1f} {}", value, units[unit]);
 }
 
+// What the backup of a live device has to do in between.
+struct backup_steps {
+  std::function<void()> metadata_was_read = [] {};
+  std::function<void()> check_signals = [] {};
+};
+
 class backup {
  public:
-  backup(command_line& line, const options& chosen)
+  backup(command_line& line, const options& chosen, backup_steps steps)
       : line_(line),
         chosen_(chosen),
-        earlier_(chosen.state.empty() ? std::nullopt : read_state(chosen.state)),
+        steps_(std::move(steps)),
+        earlier_(earlier_state(chosen)),
         source_(chosen.source, data_access::read),
         device_(chosen.metadata,
                 chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive,
                 line.engine()) {
-    if (earlier_ && !chosen_.full) base_ = &*earlier_;
+    if (earlier_) base_ = &*earlier_;
     if (!chosen_.written_since && !base_ && !chosen_.full && !chosen_.quiet)
       line_.say(fmt::format("{}: is not there yet: all blocks are copied", chosen_.state));
   }
@@ -128,6 +145,7 @@ class backup {
       pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
       require_still_held(queue, device_, m);
     }
+    steps_.metadata_was_read();
 
     auto target = open_target(m, image);
     const auto start = std::chrono::steady_clock::now();
@@ -319,7 +337,11 @@ class backup {
                         {.block_size = m.block_size,
                          .keep_going = chosen_.keep_going,
                          .unreadable = [&](origin_range r, int error) { tell_unread(r, error); },
-                         .progress = [&](std::uint64_t more) { shown.update(done += more); }});
+                         .progress =
+                             [&](std::uint64_t more) {
+                               steps_.check_signals();
+                               shown.update(done += more);
+                             }});
     const copied_blocks copied = copier.copy(blocks);
     if (chosen_.verify) {
       blocks.rewind();
@@ -368,13 +390,42 @@ class backup {
 
   command_line& line_;
   const options& chosen_;
+  const backup_steps steps_;
   const std::optional<backup_state> earlier_;
   const backup_state* base_ = nullptr;  // what this backup continues
   data_device source_;
   pd::block_device device_;
 };
 
+// The whole night: the device is suspended while the command takes a snapshot of its data, and its
+// metadata snapshot is held until it was read.
+int back_up_live_device(command_line& line, options chosen) {
+  earlier_state(chosen);  // if it is wrong, nothing is suspended
+  const interruption signals;
+  live_device device(
+      line, {.name = chosen.era_device,
+             .journal = chosen.state + ".live",
+             .command = {.shell = chosen.snapshot_command,
+                         .time_limit = std::chrono::seconds(chosen.time_limit.value_or(60))},
+             .wait_for = [&](int fd) { signals.wait_for(fd); }});
+  chosen.metadata = device.metadata();
+  chosen.metadata_snapshot = true;
+  chosen.next_era = device.next_era().value;
+  return backup(line, chosen,
+                {.metadata_was_read = [&] { device.release(); },
+                 .check_signals = [&] { signals.check(); }})
+      .run();
+}
+
 void check(const options& chosen) {
+  if (chosen.metadata.empty() && chosen.era_device.empty())
+    throw pd::usage_error(
+        "no metadata was named: --metadata, or --era-device for a device that is in use");
+  if (!chosen.era_device.empty() && chosen.state.empty())
+    throw pd::usage_error("--era-device needs --state: it remembers what a killed backup leaves");
+  if (chosen.era_device.empty() != chosen.snapshot_command.empty())
+    throw pd::usage_error(
+        "--era-device and --snapshot-command need each other: the data is copied from a snapshot");
   const int given = (chosen.written_since ? 1 : 0) + (chosen.full ? 1 : 0);
   if (given == 0 && chosen.state.empty())
     throw pd::usage_error("nothing says since when: --written-since ERA, --full, or --state FILE");
@@ -395,12 +446,15 @@ void check(const options& chosen) {
 }  // namespace
 
 int backup_command(int argc, char** argv) {
-  command_line line("era_backup", "Copies the blocks that were written since an era into a backup.",
-                    "[options] --metadata {device|file} --source {device|file} TARGET");
+  command_line line(
+      "era_backup", "Copies the blocks that were written since an era into a backup.",
+      "[options] {--metadata {device|file} | --era-device NAME} --source {device|file} "
+      "TARGET");
   options chosen;
   constexpr std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
   auto& o = line.options();
-  o.require(o.add_text("--metadata", chosen.metadata, "{device|file}", "The metadata of dm-era"));
+  const auto metadata =
+      o.add_text("--metadata", chosen.metadata, "{device|file}", "The metadata of dm-era");
   o.require(o.add_text("--source", chosen.source, "{device|file}",
                        "The data: the origin, not in use, or a snapshot of it"));
   const auto state =
@@ -411,10 +465,19 @@ int backup_command(int argc, char** argv) {
   const auto full = o.add_flag("--full", chosen.full, "Copy all blocks");
   o.not_with(since, state);
   o.not_with(since, full);
-  o.add_flag("--metadata-snapshot", chosen.metadata_snapshot,
-             "Ask the metadata snapshot; the device may be live");
-  o.add_number("--next-era", chosen.next_era, {1, most}, "ERA",
-               "The era that began after the source's data was frozen");
+  const auto snapshot = o.add_flag("--metadata-snapshot", chosen.metadata_snapshot,
+                                   "Ask the metadata snapshot; the device may be live");
+  const auto next = o.add_number("--next-era", chosen.next_era, {1, most}, "ERA",
+                                 "The era that began after the source's data was frozen");
+  const auto device = o.add_text("--era-device", chosen.era_device, "NAME",
+                                 "Suspend this device, and take its snapshots; instead of the "
+                                 "last three");
+  o.add_text("--snapshot-command", chosen.snapshot_command, "COMMAND",
+             "Takes the snapshot of the data, for --source, while the\ndevice is suspended");
+  o.only_with(o.add_number("--time-limit", chosen.time_limit, {1, 86400}, "SECONDS",
+                           "After which that command is ended (default: 60)"),
+              device);
+  for (const auto other : {metadata, snapshot, next}) o.not_with(device, other);
   const auto repair = o.add_flag("--repair", chosen.repair,
                                  "Copy blocks that damage hides, too, instead of nothing");
   const std::vector<std::pair<std::string, std::optional<image_format>>> formats{
@@ -437,7 +500,8 @@ int backup_command(int argc, char** argv) {
   return line.run(argc, argv, [&] {
     chosen.target = line.argument();
     check(chosen);
-    return backup(line, chosen).run();
+    if (!chosen.era_device.empty()) return back_up_live_device(line, chosen);
+    return backup(line, chosen, {}).run();
   });
 }
 

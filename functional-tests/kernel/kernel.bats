@@ -186,3 +186,88 @@ written
 EXPECTED
 )" "$output"
 }
+
+# Nights of backups while a writer never stops: as a plain image, and as a chain of qcow2 images, each
+# compared with the copy of the origin that was made while the device was suspended. The third night ends
+# in a power cut; the device grows before the fourth one.
+@test "backups of a live device equal its data" {
+  for program in era_tools qemu-img qemu-nbd mke2fs; do
+    command -v $program >/dev/null || skip "needs $program"
+  done
+  truncate -s 4M metadata.img && truncate -s 24M origin.img && truncate -s 200M backups.img
+  mke2fs -q -t ext4 backups.img
+  cat >common <<'S'
+mkdir /tmp /backups && mount -t ext4 /dev/vdc /backups && cd /backups
+for name in backup check invalidate; do ln -s era_tools /bin/era_$name; done
+dmsetup create slow --table '0 49152 delay /dev/vdb 0 0 /dev/vdb 0 20'
+blocks=256
+activate() { dmsetup create era --table "0 $((blocks * 128)) era /dev/vda /dev/mapper/slow 128"; }
+# The data's snapshot is a copy, from below the cache of the device.
+snapshot="dd if=/dev/vdb of=/snapshot bs=64k count=\$(cat /tmp/blocks) iflag=direct 2>/dev/null"
+writer() {
+  while [ ! -e /tmp/stop ]; do
+    dd if=/dev/urandom of=/dev/mapper/era bs=64k seek=$((RANDOM % 256)) count=1 oflag=direct 2>/dev/null
+  done
+}
+# night FORMAT TARGET
+backup() {
+  echo $blocks >/tmp/blocks
+  era_backup --era-device era --source /snapshot --snapshot-command "$snapshot" --state $1.state \
+    --format $1 --verify --json $2 >json
+}
+night() {
+  backup raw backup.img || return
+  cmp /snapshot backup.img && echo "$1: raw equals the data"
+  backup qcow2 $1.qcow2 || return
+  qemu-img check -q $1.qcow2 && qemu-img convert -O raw $1.qcow2 /restored && cmp /snapshot /restored &&
+    echo "$1: the chain equals the data"
+  [ "$(dmsetup status era | cut -d' ' -f7)" = - ] || echo 'a metadata snapshot is left'
+}
+S
+  cat common - >script <<'S'
+activate
+writer &
+night 1
+night 2
+# The third backup is killed while it copies, and then the power goes.
+cp raw.state before
+(ulimit -f 300; backup raw backup.img)
+cmp raw.state before && echo '3: cut'
+echo '<<< cut'
+echo b >/proc/sysrq-trigger
+S
+  boot() {
+    programs="era_tools qemu-img qemu-nbd" run "$tests/kernel/boot" "$@" metadata.img origin.img backups.img
+    [[ $status != 77 ]] || skip "$output"
+  }
+  boot script
+  same "$(printf '%s\n' '1: raw equals the data' '1: the chain equals the data' '2: raw equals the data' \
+    '2: the chain equals the data' '3: cut')" "$(grep '^[0-9]: ' <<<"$output")" || fail "$output"
+  cat common - >script <<'S'
+activate
+writer &
+night 3
+# The machine is cut while the device is suspended.
+dmsetup suspend era
+blocks=384
+dmsetup load era --table "0 $((blocks * 128)) era /dev/vda /dev/mapper/slow 128"
+dmsetup resume era
+night 4
+# Killed with the device suspended and its watchdog, too; the next run finds that out.
+snapshot_before=$snapshot
+snapshot='for p in /proc/[0-9]*; do ! grep -q era_watchdog $p/comm || kill -9 ${p#/proc/}; done; kill -9 $PPID'
+backup raw backup.img
+dmsetup info era | grep -o SUSPENDED
+snapshot=$snapshot_before
+night 5
+: >/tmp/stop; wait
+dmsetup remove era && dmsetup remove slow && umount /backups
+S
+  boot script
+  [[ $status = 0 ]] || fail "$output"
+  same "$(printf '%s\n' '3: raw equals the data' '3: the chain equals the data' '4: raw equals the data' \
+    '4: the chain equals the data' SUSPENDED \
+    'era_backup: era: the last backup was killed: the device is resumed' '5: raw equals the data' \
+    '5: the chain equals the data')" "$(grep -v '^Killed' <<<"$output")" || fail "$output"
+  run -0 era_check metadata.img
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The journal is on disk before the device is suspended, so that whoever comes after a kill, or
+// after a power cut, knows whose the metadata snapshot is.
+#include "era/commands/live_device.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "persistent-data/format/errors.h"
+
+namespace era {
+namespace {
+
+[[noreturn]] void fail(const std::string& path, int error) {
+  throw pd::device_error(fmt::format("{}: {}", path, std::strerror(error)));
+}
+
+pd::unique_fd open_journal(const std::string& path) {
+  pd::unique_fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) fail(path, errno);
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) fail(path, errno);
+    throw pd::device_error(fmt::format(
+        "{}: another backup with this state is at work; wait until it has finished", path));
+  }
+  return fd;
+}
+
+bool is_empty(int fd, const std::string& path) {
+  const off_t size = ::lseek(fd, 0, SEEK_END);
+  if (size < 0) fail(path, errno);
+  return size == 0;
+}
+
+}  // namespace
+
+live_device::live_device(const command_line& line, const live_device_options& options,
+                         device_mapper& mapper)
+    : line_(line),
+      journal_path_(options.journal),
+      journal_(open_journal(options.journal)),
+      device_(options.name, mapper) {
+  if (!is_empty(journal_.get(), journal_path_)) {
+    const era_device_leftovers left = device_.clean_up();
+    if (left.was_suspended || left.had_metadata_snapshot)
+      line_.say(fmt::format("{}: the last backup was killed: {}{}{}", options.name,
+                            left.was_suspended ? "the device is resumed" : "",
+                            left.was_suspended && left.had_metadata_snapshot ? ", and " : "",
+                            left.had_metadata_snapshot ? "its metadata snapshot is dropped" : ""));
+    write_journal("");
+  }
+  write_journal(options.name + '\n');
+  try {
+    const data_snapshot frozen = device_.snapshot_data(options.command, options.wait_for);
+    next_era_ = frozen.next_era;
+    device_.take_metadata_snapshot();
+  } catch (...) {
+    write_journal("");
+    throw;
+  }
+  is_held_ = true;
+}
+
+live_device::~live_device() {
+  try {
+    release();
+  } catch (const std::exception& e) {
+    line_.say(e.what());
+  }
+}
+
+void live_device::release() {
+  if (!is_held_) return;
+  is_held_ = false;
+  device_.drop_metadata_snapshot();
+  write_journal("");
+}
+
+void live_device::write_journal(const std::string& text) {
+  const int fd = journal_.get();
+  if (::ftruncate(fd, 0) != 0 ||
+      ::pwrite(fd, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()) ||
+      ::fsync(fd) != 0)
+    fail(journal_path_, errno);
+}
+
+}  // namespace era

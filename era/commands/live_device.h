@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A live era device for the time of a backup: its data was frozen, and its metadata snapshot is
+// held.
+#pragma once
+
+#include <string>
+
+#include "era/backup/era_device.h"
+#include "era/commands/command_line.h"
+#include "persistent-data/io/unique_fd.h"
+
+namespace era {
+
+struct live_device_options {
+  std::string name;     // as in dmsetup
+  std::string journal;  // a file that says that a backup is at work
+  snapshot_command_options command;
+  wait_function wait_for;
+};
+
+// The journal is locked: another backup with the same one is refused. It has the name of the device
+// from before the suspend until the metadata snapshot is dropped. If it has one at the beginning,
+// the run before was killed, and its leftovers are removed, with a message.
+class live_device {
+ public:
+  // Suspends the device, runs the command, resumes the device, and takes a metadata snapshot.
+  // Throws device_error, or what wait_for throws: then the device is resumed, and there is no
+  // snapshot.
+  live_device(const command_line&, const live_device_options&,
+              device_mapper& = device_mapper::real());
+  // As release(), but with a message if the metadata snapshot cannot be dropped.
+  ~live_device();
+  live_device(const live_device&) = delete;
+  live_device& operator=(const live_device&) = delete;
+
+  const std::string& metadata() const noexcept { return device_.metadata(); }
+  era_nr next_era() const noexcept { return next_era_; }
+
+  // Drops the metadata snapshot: all that is needed of it has been read.
+  void release();
+
+ private:
+  void write_journal(const std::string& text);
+
+  const command_line& line_;
+  const std::string journal_path_;
+  pd::unique_fd journal_;
+  era_device device_;
+  era_nr next_era_{};
+  bool is_held_ = false;
+};
+
+}  // namespace era

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What is left of a live device, and in its journal, however a backup ends.
+#include "era/commands/live_device.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <filesystem>
+#include <optional>
+
+#include "era/testing/fake_device_mapper.h"
+#include "era/testing/scratch_directory.h"
+
+namespace era {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class LiveDevice : public ::testing::Test {
+ protected:
+  live_device_options options(const std::string& command) const {
+    return {.name = test::fake_device_mapper::name,
+            .journal = directory_ / "journal",
+            .command = {.shell = command},
+            .wait_for = [](int fd) {
+              pollfd waited{fd, POLLIN, 0};
+              ::poll(&waited, 1, -1);
+            }};
+  }
+  std::string journal() const { return test::content_of(directory_ / "journal"); }
+  std::string error_of(const std::string& command) {
+    try {
+      live_device device(line_, options(command), mapper_);
+      return "";
+    } catch (const pd::device_error& e) {
+      return e.what();
+    }
+  }
+
+  test::scratch_directory directory_;
+  test::fake_device_mapper mapper_;
+  command_line line_{"era_backup", "", ""};
+};
+
+TEST_F(LiveDevice, IsHeldUntilItIsReleased) {
+  mapper_.at_suspend = [&] { EXPECT_EQ(journal(), "my_era\n"); };
+  {
+    live_device device(line_, options("true"), mapper_);
+    EXPECT_EQ(device.next_era(), era_nr{8});
+    EXPECT_EQ(device.metadata(), "/dev/node-253-1");
+    EXPECT_EQ(journal(), "my_era\n");
+    EXPECT_TRUE(mapper_.state().has_metadata_snapshot);
+    device.release();
+    EXPECT_FALSE(mapper_.state().has_metadata_snapshot);
+    EXPECT_EQ(journal(), "");
+  }
+  EXPECT_THAT(mapper_.calls(), ElementsAre("suspend", "resume", "message take_metadata_snap",
+                                           "message drop_metadata_snap"));
+}
+
+TEST_F(LiveDevice, IsReleasedByAnException) {
+  try {
+    live_device device(line_, options("true"), mapper_);
+    throw std::runtime_error("copying failed");
+  } catch (const std::runtime_error&) {
+  }
+  EXPECT_FALSE(mapper_.state().has_metadata_snapshot);
+  EXPECT_EQ(journal(), "");
+}
+
+TEST_F(LiveDevice, IsResumedIfTheCommandFails) {
+  EXPECT_THAT(error_of("exit 3"), HasSubstr("exit status 3"));
+  EXPECT_FALSE(mapper_.state().suspended);
+  EXPECT_FALSE(mapper_.state().has_metadata_snapshot);
+  EXPECT_EQ(journal(), "");
+}
+
+TEST_F(LiveDevice, IsCleanedUpAfterAKill) {
+  directory_.file("journal", "my_era\n");
+  mapper_.state().suspended = true;
+  mapper_.state().has_metadata_snapshot = true;
+  testing::internal::CaptureStderr();
+  { const live_device device(line_, options("true"), mapper_); }
+  EXPECT_EQ(
+      testing::internal::GetCapturedStderr(),
+      "era_backup: my_era: the last backup was killed: the device is resumed, and its metadata "
+      "snapshot is dropped\n");
+  EXPECT_FALSE(mapper_.state().suspended);
+}
+
+// Without the journal, the metadata snapshot may be somebody else's.
+TEST_F(LiveDevice, OfSomebodyElseIsLeftAlone) {
+  mapper_.state().has_metadata_snapshot = true;
+  EXPECT_THAT(error_of("true"), HasSubstr("drop_metadata_snap"));
+  EXPECT_TRUE(mapper_.state().has_metadata_snapshot);
+  EXPECT_EQ(journal(), "");
+}
+
+TEST_F(LiveDevice, IsForOneBackupAtATime) {
+  const live_device first(line_, options("true"), mapper_);
+  EXPECT_THAT(error_of("true"), HasSubstr("another backup with this state is at work"));
+  EXPECT_TRUE(mapper_.state().has_metadata_snapshot);
+}
+
+TEST_F(LiveDevice, SaysIfItCannotBeReleased) {
+  std::optional<live_device> device;
+  device.emplace(line_, options("true"), mapper_);
+  mapper_.fails = "message";
+  testing::internal::CaptureStderr();
+  device.reset();
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("my_era"));
+  // The next run drops it.
+  EXPECT_EQ(journal(), "my_era\n");
+}
+
+}  // namespace
+}  // namespace era
