@@ -43,6 +43,7 @@ bool is_empty(int fd, const std::string& path) {
 live_device::live_device(const command_line& line, const live_device_options& options,
                          device_mapper& mapper)
     : line_(line),
+      name_(options.name),
       journal_path_(options.journal),
       journal_(open_journal(options.journal)),
       device_(options.name, mapper) {
@@ -71,7 +72,9 @@ live_device::~live_device() {
   try {
     release();
   } catch (const std::exception& e) {
-    line_.say(e.what());
+    line_.say(
+        fmt::format("{}: the metadata snapshot is still held, and the next backup drops it: {}",
+                    name_, e.what()));
   }
 }
 

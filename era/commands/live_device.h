@@ -43,7 +43,7 @@ class live_device {
   void write_journal(const std::string& text);
 
   const command_line& line_;
-  const std::string journal_path_;
+  const std::string name_, journal_path_;
   pd::unique_fd journal_;
   era_device device_;
   era_nr next_era_{};

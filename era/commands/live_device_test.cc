@@ -110,7 +110,8 @@ TEST_F(LiveDevice, SaysIfItCannotBeReleased) {
   mapper_.fails = "message";
   testing::internal::CaptureStderr();
   device.reset();
-  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("my_era"));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("my_era: the metadata snapshot is still held"));
   // The next run drops it.
   EXPECT_EQ(journal(), "my_era\n");
 }
