@@ -104,7 +104,7 @@ class cache_rollback {
     expect_done("suspend", dm_.suspend("cache"));
     expect_done("suspend", dm_.suspend("era"));
     transfer(false, "/dev/vdb", 0, sectors_);
-    const std::string copy(memory_.bytes.get(), sectors_ * sector_size);
+    std::string copy(memory_.bytes.get(), sectors_ * sector_size);
     expect_done("resume", dm_.resume("era"));
     expect_done("resume", dm_.resume("cache"));
     return copy;
