@@ -56,13 +56,12 @@ class repeated_block::neighbour_check {
   std::optional<repetition> found_;
 };
 
+// The vector doubles when it grows, and then takes half as much again.
 repeated_block::repeated_block(std::size_t memory)
-    : most_entries_(std::max<std::size_t>(memory / sizeof(entry), 2)) {}
+    : most_entries_(std::max<std::size_t>(memory / sizeof(entry) / 2, 2)) {}
 
 void repeated_block::add(std::uint64_t block, std::uint64_t line) {
   if (entries_.size() == most_entries_) spill();
-  // No growth, which would take twice as much. What is not used takes no memory.
-  if (entries_.capacity() == 0) entries_.reserve(most_entries_);
   entries_.push_back({block, line});
 }
 
