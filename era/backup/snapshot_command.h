@@ -22,7 +22,9 @@
 namespace era {
 
 struct snapshot_command_options {
-  std::string shell;  // for /bin/sh -c
+  // For /bin/sh -c. If it reads the suspended device, as LVM does that looks at all block devices, it
+  // waits until its time is over.
+  std::string shell;
   // Above 0. A command that takes longer gets SIGTERM, and after `grace` SIGKILL, with all
   // processes of its session that did not leave its process group.
   std::chrono::milliseconds time_limit = std::chrono::minutes(1);

@@ -108,12 +108,19 @@ echo '= the command fails, takes too long, or is interrupted'
 drive era snapshot 600000 'exit 3'; write
 drive era snapshot 100 'sleep 10000'; write
 drive era snapshot 100 'trap "" TERM; while :; do sleep 10000; done'; write
+# Not even SIGKILL ends a process that reads the suspended device.
+drive era snapshot 100 'dd if=/dev/mapper/era of=/dev/null bs=4096 count=1 iflag=direct'; write
 drive era snapshot 600000 'kill -TERM $PPID; sleep 10000'; write
 state
 
 echo '= the program is killed'
 drive era snapshot 600000 'kill -9 $PPID'; write
 state
+
+echo '= the program is stopped'
+drive era snapshot 100 'kill -STOP $PPID; echo >/stopped; sleep 20; kill -CONT $PPID' >/said &
+while ! [ -e /stopped ]; do usleep 10000; done
+write; kill -CONT $(pidof snapshot_driver); wait; cat /said
 
 echo '= the program and its watchdog are killed'
 drive era snapshot 600000 'for p in /proc/[0-9]*; do
@@ -162,13 +169,19 @@ snapshot_driver: the snapshot command was ended, since it took longer than 0.1 s
 written
 snapshot_driver: the snapshot command was ended, since it took longer than 0.1 s: trap "" TERM; while :; do sleep 10000; done
 written
+snapshot_driver: the snapshot command was ended, since it took longer than 0.1 s: dd if=/dev/mapper/era of=/dev/null bs=4096 count=1 iflag=direct
+written
 snapshot_driver: ended by a signal (Terminated)
 written
-ACTIVE, era 8 -
+ACTIVE, era 9 -
 = the program is killed
 mapped device era was suspended, and is resumed: the program that suspended it has ended
 written
-ACTIVE, era 9 -
+ACTIVE, era 10 -
+= the program is stopped
+written
+mapped device era was suspended, and is resumed: the program that suspended it took too long
+snapshot_driver: the snapshot command was ended, since it took longer than 0.1 s: kill -STOP $PPID; echo >/stopped; sleep 20; kill -CONT $PPID
 = the program and its watchdog are killed
 SUSPENDED
 snapshot_driver: era device era is suspended already. If nobody is at work with it: dmsetup resume era
