@@ -22,8 +22,8 @@
 namespace era {
 
 struct snapshot_command_options {
-  // For /bin/sh -c. If it reads the suspended device, as LVM does that looks at all block devices, it
-  // waits until its time is over.
+  // For /bin/sh -c. If it reads the suspended device, as LVM does that looks at all block devices,
+  // it waits until its time is over.
   std::string shell;
   // Above 0. A command that takes longer gets SIGTERM, and after `grace` SIGKILL, with all
   // processes of its session that did not leave its process group.
