@@ -10,7 +10,7 @@
 namespace era {
 
 struct backup_write {
-  std::size_t tag;                  // comes back from wait()
+  std::size_t tag;                  // comes back from wait(); no two writes under way have the same
   std::uint64_t offset;             // in bytes
   std::span<const std::byte> data;  // must live, unchanged, until wait() returns the tag
   bool is_zero;                     // all of data is zeros: the target may write them as it likes

@@ -57,6 +57,8 @@ block_copier::block_copier(const data_device& source, backup_target& target,
       static_cast<std::byte*>(std::aligned_alloc(page, (pieces_.size() + 1) * piece_bytes)));
   if (!memory_) throw std::bad_alloc();
   for (std::size_t slot = 0; slot < pieces_.size(); ++slot) free_slots_.push_back(slot);
+  slot_of_write_.resize(max_writes_);
+  for (std::size_t tag = 0; tag < max_writes_; ++tag) free_tags_.push_back(tag);
 }
 
 block_copier::~block_copier() { wait_for_writes(); }
@@ -245,14 +247,19 @@ void block_copier::write(std::size_t slot, std::uint64_t from, std::uint64_t to)
 
 void block_copier::start_write(std::size_t slot, std::uint64_t from, std::uint64_t to, bool zero) {
   while (writes_ == max_writes_) take_write();
-  target_.start({slot, from, {data(slot, from), static_cast<std::size_t>(to - from)}, zero});
+  const std::size_t tag = free_tags_.back();
+  slot_of_write_[tag] = slot;
+  target_.start({tag, from, {data(slot, from), static_cast<std::size_t>(to - from)}, zero});
+  free_tags_.pop_back();
   ++pieces_[slot].uses;
   ++writes_;
 }
 
 void block_copier::take_write() {
   --writes_;  // also if it fails
-  release(target_.wait());
+  const std::size_t tag = target_.wait();
+  free_tags_.push_back(tag);
+  release(slot_of_write_[tag]);
 }
 
 }  // namespace era

@@ -96,6 +96,8 @@ class block_copier {
   std::size_t max_reads_, max_writes_;
   std::vector<piece> pieces_;  // by slot
   std::vector<std::size_t> free_slots_;
+  std::vector<std::size_t> slot_of_write_;  // by the tag of a write
+  std::vector<std::size_t> free_tags_;
   std::size_t reads_ = 0, writes_ = 0;         // under way
   std::uint64_t run_begin_ = 0, run_end_ = 0;  // bytes of the run that is cut into pieces
   copied_blocks result_;

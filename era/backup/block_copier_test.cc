@@ -39,6 +39,7 @@ class memory_target final : public backup_target {
   std::size_t depth() const noexcept override { return 5; }
   void start(const backup_write& w) override {
     if (fails_at-- == 0) throw pd::device_error("TARGET: cannot write");
+    for (const backup_write& other : under_way_) EXPECT_NE(other.tag, w.tag);
     under_way_.push_back(w);
     most_under_way = std::max(most_under_way, under_way_.size());
     if (w.is_zero) ++zero_writes;
@@ -199,6 +200,17 @@ TEST_F(BlockCopier, WritesNoZerosThatTheTargetHas) {
   std::fill(target_->held.begin(), target_->held.end(), '\0');
   const copied_blocks copied = copy({{0, 1024}});
   EXPECT_EQ(copied.zero_bytes, (4u << 20) - (64u << 10));
+  EXPECT_TRUE(target_->held == content);
+}
+
+TEST_F(BlockCopier, WritesAPieceInSeveralParts) {
+  make_source(8 << 20);
+  std::string content(8 << 20, '\0');
+  for (std::size_t at = 0; at < content.size(); at += 192 << 10) content[at] = 'x';
+  source_.emplace(directory_.file("dotted", content), data_access::read);
+  target_->zeros_from = 0;
+  std::fill(target_->held.begin(), target_->held.end(), '\0');
+  copy({{0, 2048}});
   EXPECT_TRUE(target_->held == content);
 }
 

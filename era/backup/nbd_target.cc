@@ -75,8 +75,11 @@ class nbd_target final : public backup_target {
     if (most > 0) max_request_ = std::min(max_request_, static_cast<std::uint64_t>(most));
   }
 
-  // A server that was started here ends when it has lost its client.
-  ~nbd_target() override { nbd_shutdown(h_.get(), 0); }
+  // A server that was started here ends when it has lost its client. Requests that are still under
+  // way after an error are given up: their memory may be gone.
+  ~nbd_target() override {
+    if (under_way_.empty()) nbd_shutdown(h_.get(), 0);
+  }
 
   const std::string& name() const noexcept override { return name_; }
   std::uint64_t size() const noexcept override { return size_; }
@@ -102,7 +105,7 @@ class nbd_target final : public backup_target {
   }
 
   std::size_t wait() override {
-    for (;;) {
+    while (!under_way_.empty()) {
       const std::int64_t cookie = nbd_aio_peek_command_completed(h_.get());
       if (cookie > 0) {
         const auto [tag, offset] = under_way_.extract(cookie).mapped();
@@ -113,6 +116,8 @@ class nbd_target final : public backup_target {
         fail(name_, "has lost its server");
       }
     }
+    // Only a write of which a part has failed leads here.
+    throw pd::device_error(fmt::format("{}: a write has failed", name_));
   }
 
   void flush() override {
