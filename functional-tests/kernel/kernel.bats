@@ -216,17 +216,17 @@ dmsetup create slow --table '0 49152 delay /dev/vdb 0 0 /dev/vdb 0 20'
 blocks=256
 activate() { dmsetup create era --table "0 $((blocks * 128)) era /dev/vda /dev/mapper/slow 128"; }
 # The data's snapshot is a copy, from below the cache of the device.
-snapshot="dd if=/dev/vdb of=/snapshot bs=64k count=\$(cat /tmp/blocks) iflag=direct 2>/dev/null"
+snapshot="ulimit -S -f unlimited; dd if=/dev/vdb of=/snapshot bs=64k count=\$(cat /tmp/blocks) iflag=direct 2>/dev/null"
 writer() {
   while [ ! -e /tmp/stop ]; do
     dd if=/dev/urandom of=/dev/mapper/era bs=64k seek=$((RANDOM % 256)) count=1 oflag=direct 2>/dev/null
   done
 }
-# night FORMAT TARGET
+# backup FORMAT TARGET
 backup() {
   echo $blocks >/tmp/blocks
   era_backup --era-device era --source /snapshot --snapshot-command "$snapshot" --state $1.state \
-    --format $1 --verify --json $2 >json
+    --format $1 --verify --quiet $2
 }
 night() {
   backup raw backup.img || return
@@ -244,7 +244,7 @@ night 1
 night 2
 # The third backup is killed while it copies, and then the power goes.
 cp raw.state before
-(ulimit -f 300; backup raw backup.img)
+(ulimit -S -f 300; backup raw backup.img)
 cmp raw.state before && echo '3: cut'
 echo '<<< cut'
 echo b >/proc/sysrq-trigger
@@ -260,13 +260,13 @@ S
 activate
 writer &
 night 3
-# The machine is cut while the device is suspended.
+# The device grows.
 dmsetup suspend era
 blocks=384
 dmsetup load era --table "0 $((blocks * 128)) era /dev/vda /dev/mapper/slow 128"
 dmsetup resume era
 night 4
-# Killed with the device suspended and its watchdog, too; the next run finds that out.
+# Killed while the device is suspended, and its watchdog too: the next run resumes it.
 snapshot_before=$snapshot
 snapshot='for p in /proc/[0-9]*; do ! grep -q era_watchdog $p/comm || kill -9 ${p#/proc/}; done; kill -9 $PPID'
 backup raw backup.img
