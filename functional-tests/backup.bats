@@ -222,18 +222,18 @@ first_night() { device && backup -q backup.img 2>err; }
     cmp origin restored
     # Exactly what was written is allocated.
     [[ $(qemu-img map --output=json $night.qcow2 | jq '[.[] | select(.depth == 0 and .data).length] | add') = \
-      $written ]]
+      "$written" ]]
     simulate "random-writes 9 $night" 'message checkpoint' "write $((night * 4096)) 8"
   done
-  [[ $(stat -c %a 4.qcow2) = 600 && $(ls -A | grep -c '^\.era_') = 0 ]]
+  [[ $(stat -c %a 4.qcow2) = 600 && -z $(compgen -G '.era_*') ]]
   refused '4.qcow2: is there already' backup 4.qcow2
   # The images may be moved, and merged.
-  cp origin then
+  cp origin earlier
   backup -q 5.qcow2
   mkdir elsewhere && mv ./*.qcow2 elsewhere
   qemu-img commit -q elsewhere/5.qcow2
   qemu-img convert -O raw elsewhere/4.qcow2 restored
-  cmp then restored
+  cmp earlier restored
 }
 
 @test "an image over a plain backup, and of a device that has grown" {
@@ -261,7 +261,7 @@ first_night() { device && backup -q backup.img 2>err; }
   refused 'exclude each other' "${era[@]}" --full --backing image a.qcow2
   refused 'no effect without' "${era[@]}" --written-since 1 --backing image a.img
   refused 'without\|needs' "${era[@]}" --full --backing-format raw a.qcow2
-  [[ ! -e a.qcow2 && $(ls -A | grep -c '^\.era_') = 0 ]]
+  [[ ! -e a.qcow2 && -z $(compgen -G '.era_*') ]]
   "${era[@]}" -q --written-since 1 --backing image --backing-format qcow2 a.qcow2
 }
 

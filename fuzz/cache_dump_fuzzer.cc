@@ -2,7 +2,6 @@
 // Dumps of a cache, whole and in pieces: both are accepted, say the same, and name the same line in
 // an error. The stale blocks of an accepted dump are those of a model.
 #include <algorithm>
-#include <cstring>
 #include <set>
 #include <string>
 #include <vector>
@@ -25,7 +24,7 @@ struct recorder : cache_mapping_sink {
 xml::byte_source in_pieces(const std::string& text, std::size_t piece) {
   return [&text, piece, at = std::size_t{0}](char* buffer, std::size_t size) mutable {
     const std::size_t now = std::min({size, piece, text.size() - at});
-    std::memcpy(buffer, text.data() + at, now);
+    std::copy_n(text.data() + at, now, buffer);
     at += now;
     return now;
   };

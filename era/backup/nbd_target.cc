@@ -38,6 +38,7 @@ std::unique_ptr<backup_target> open_qcow2(const qcow2_file& file) { return conne
 #else
 namespace {
 
+constexpr nbd_completion_callback no_callback{};
 constexpr std::uint64_t default_max_request = std::uint64_t{32} << 20;  // as the protocol says
 
 struct close_nbd {
@@ -93,10 +94,9 @@ class nbd_target final : public backup_target {
     for (std::uint64_t done = 0; done < w.data.size();) {
       const std::uint64_t bytes = std::min<std::uint64_t>(max_request_, w.data.size() - done);
       const std::int64_t cookie =
-          w.is_zero && can_zero_
-              ? nbd_aio_zero(h_.get(), bytes, w.offset + done, NBD_NULL_COMPLETION, 0)
-              : nbd_aio_pwrite(h_.get(), w.data.data() + done, bytes, w.offset + done,
-                               NBD_NULL_COMPLETION, 0);
+          w.is_zero && can_zero_ ? nbd_aio_zero(h_.get(), bytes, w.offset + done, no_callback, 0)
+                                 : nbd_aio_pwrite(h_.get(), w.data.data() + done, bytes,
+                                                  w.offset + done, no_callback, 0);
       if (cookie < 0) fail(name_, fmt::format("cannot write at byte {}", w.offset + done));
       under_way_[cookie] = {w.tag, w.offset + done};
       ++requests_[w.tag];

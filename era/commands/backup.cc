@@ -342,7 +342,7 @@ class backup {
                                steps_.check_signals();
                                shown.update(done += more);
                              }});
-    const copied_blocks copied = copier.copy(blocks);
+    copied_blocks copied = copier.copy(blocks);
     if (chosen_.verify) {
       blocks.rewind();
       copier.verify(blocks, copied);

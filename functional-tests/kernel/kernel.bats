@@ -274,7 +274,7 @@ dmsetup info era | grep -o SUSPENDED
 snapshot=$snapshot_before
 night 5
 : >/tmp/stop; wait
-dmsetup remove era && dmsetup remove slow && umount /backups
+dmsetup remove era && dmsetup remove slow && cd / && umount /backups
 S
   boot script
   [[ $status = 0 ]] || fail "$output"
