@@ -265,6 +265,26 @@ first_night() { device && backup -q backup.img 2>err; }
   "${era[@]}" -q --written-since 1 --backing image --backing-format qcow2 a.qcow2
 }
 
+@test "a bitmap for other backup programs" {
+  command -v nbdinfo >/dev/null || skip 'needs libnbd-bin'
+  device
+  simulate 'write 640 64' 'write 12800 300' 'write 32640 128'
+  cp origin before
+  run -0 era_backup --metadata m.img --source origin --written-since 2 --bitmap changed for-others.qcow2
+  [[ $output = '5 blocks (320.0 KiB) marked in bitmap changed of for-others.qcow2; next time: --written-since 3' ]]
+  qemu-nbd -r -B changed --fork -k "$PWD/socket" --pid-file=pid -f qcow2 for-others.qcow2
+  uri="nbd+unix:///?socket=$PWD/socket"
+  run -0 nbdinfo --map=qemu:dirty-bitmap:changed "$uri"
+  kill "$(<pid)"
+  same "$(era_invalidate --written-since 2 --format text --unit byte m.img)" \
+    "$(awk '$4 == "dirty" { print $1, $1 + $2 }' <<<"$output")"
+  cmp origin before
+  refused 'exclude each other' backup --bitmap changed other.qcow2
+  refused 'only a qcow2 image' era_backup --metadata m.img --source origin --full --bitmap b --format raw other
+  refused 'there already' era_backup --metadata m.img --source origin --full --bitmap b for-others.qcow2
+  [[ ! -e other && ! -e other.qcow2 ]]
+}
+
 @test "an NBD server as the target" {
   command -v qemu-nbd >/dev/null || skip 'needs qemu-utils'
   first_night

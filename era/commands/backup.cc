@@ -20,6 +20,7 @@
 
 #include "era/backup/backup_state.h"
 #include "era/backup/backup_summary.h"
+#include "era/backup/bitmap_image.h"
 #include "era/backup/block_copier.h"
 #include "era/backup/nbd_target.h"
 #include "era/backup/qcow2_image.h"
@@ -42,7 +43,7 @@ image_format format_by_name(const std::string& path) {
 }
 
 struct options {
-  std::string metadata, source, target, state, backing, era_device, snapshot_command;
+  std::string metadata, source, target, state, backing, bitmap, era_device, snapshot_command;
   std::optional<std::uint32_t> time_limit;  // seconds
   std::optional<image_format> chosen_format, backing_format;
   std::optional<std::uint32_t> written_since, next_era;
@@ -52,7 +53,7 @@ struct options {
 
   bool is_nbd() const { return is_nbd_uri(target); }
   image_format format() const { return chosen_format.value_or(format_by_name(target)); }
-  bool is_new_image() const { return format() == image_format::qcow2; }
+  bool is_new_image() const { return !bitmap.empty() || format() == image_format::qcow2; }
 };
 
 std::optional<std::string> text_of(const std::string& path) {
@@ -146,6 +147,7 @@ class backup {
       require_still_held(queue, device_, m);
     }
     steps_.metadata_was_read();
+    if (!chosen_.bitmap.empty()) return mark(found->listed, m, next, *image);
 
     auto target = open_target(m, image);
     const auto start = std::chrono::steady_clock::now();
@@ -158,7 +160,9 @@ class backup {
     next.unread = copied.unread;
     if (!chosen_.state.empty()) write(next);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    report(found->listed, m, copied, next, seconds.count());
+    report(found->listed, m, copied, next,
+           fmt::format("copied to {} in {:.1f} s{}", chosen_.target, seconds.count(),
+                       chosen_.verify ? ", and read back" : ""));
     return copied.unread.empty() ? exit_success : exit_failure;
   }
 
@@ -321,6 +325,33 @@ class backup {
     return missing;
   }
 
+  // Copies nothing: makes an image that tells other programs what to copy.
+  int mark(const listed_blocks& listed, const metadata& m, backup_state& next, new_image& image) {
+    const std::uint64_t block_bytes = std::uint64_t{m.block_size} * 512;
+    blocks_to_copy blocks(listed.blocks, {});
+    copied_blocks marked;
+    create_bitmap_image(image.temporary_path(),
+                        {.name = chosen_.bitmap,
+                         .source = chosen_.source,
+                         .bytes = source_.bytes(),
+                         .block_size = m.block_size},
+                        [&]() -> std::optional<byte_range> {
+                          const auto run = blocks.next();
+                          if (!run) return {};
+                          const std::uint64_t begin = run->begin * block_bytes;
+                          const std::uint64_t end =
+                              run->end == m.nr_blocks ? source_.bytes() : run->end * block_bytes;
+                          marked.blocks += run->size();
+                          marked.bytes += end - begin;
+                          return byte_range{begin, end};
+                        });
+    image.commit();
+    next.format = name(image_format::qcow2);
+    report(listed, m, marked, next,
+           fmt::format("marked in bitmap {} of {}", chosen_.bitmap, chosen_.target));
+    return exit_success;
+  }
+
   copied_blocks copy(const listed_blocks& listed, const metadata& m, backup_target& target) {
     blocks_to_copy blocks(listed.blocks, missing_blocks(m, target));
     std::uint64_t bytes = 0, done = 0;
@@ -364,7 +395,7 @@ class backup {
   }
 
   void report(const listed_blocks& listed, const metadata& m, const copied_blocks& copied,
-              const backup_state& next, double seconds) const {
+              const backup_state& next, const std::string& done) const {
     std::uint64_t unread = 0;
     for (const origin_range& r : copied.unread) unread += r.size();
     if (unread > 0)
@@ -382,8 +413,7 @@ class backup {
                                     .verified = chosen_.verify});
     else if (!chosen_.quiet)
       text = fmt::format(
-          "{} blocks ({}) copied to {} in {:.1f} s{}{}\n", copied.blocks, with_unit(copied.bytes),
-          chosen_.target, seconds, chosen_.verify ? ", and read back" : "",
+          "{} blocks ({}) {}{}\n", copied.blocks, with_unit(copied.bytes), done,
           knows_next ? fmt::format("; next time: --written-since {}", next.next_era) : "");
     if (!text.empty()) output("").write(text);
   }
@@ -429,12 +459,15 @@ void check(const options& chosen) {
   const int given = (chosen.written_since ? 1 : 0) + (chosen.full ? 1 : 0);
   if (given == 0 && chosen.state.empty())
     throw pd::usage_error("nothing says since when: --written-since ERA, --full, or --state FILE");
+  if (!chosen.bitmap.empty() && chosen.chosen_format == image_format::raw)
+    throw pd::usage_error("--format raw cannot be: only a qcow2 image has bitmaps");
+  if (!chosen.backing.empty() && !chosen.is_new_image())
+    throw pd::usage_error("--backing has no effect without --format qcow2");
   if (chosen.is_nbd() && chosen.is_new_image())
     throw pd::usage_error(
         "an NBD server exports a plain image: --format qcow2 cannot be written to it");
-  if (!chosen.backing.empty() && !chosen.is_new_image())
-    throw pd::usage_error("--backing has no effect without --format qcow2");
-  if (chosen.is_new_image() && chosen.written_since.value_or(0) != 0 && chosen.backing.empty())
+  if (chosen.is_new_image() && chosen.bitmap.empty() && chosen.written_since.value_or(0) != 0 &&
+      chosen.backing.empty())
     throw pd::usage_error(
         "changed blocks alone make no image: --backing names the one that they belong to");
   if (chosen.metadata_snapshot && !chosen.state.empty() && !chosen.next_era)
@@ -489,10 +522,18 @@ int backup_command(int argc, char** argv) {
                  "The image that a new one continues (default: the last one of the state)");
   const auto backing_format = o.add_choice("--backing-format", chosen.backing_format, formats,
                                            "What that is (default: as of the target)");
+  const auto bitmap =
+      o.add_text("--bitmap", chosen.bitmap, "NAME",
+                 "Copy nothing; make an image of the source whose dirty bitmap\nNAME "
+                 "has the changed blocks, for other backup programs");
+  for (const auto other : {state, backing, device}) o.not_with(bitmap, other);
   o.not_with(full, backing);
   o.only_with(backing_format, backing);
-  o.add_flag("--keep-going", chosen.keep_going, "Go on after blocks that cannot be read");
-  o.add_flag("--verify", chosen.verify, "Read the copied blocks back, and compare them");
+  const auto keep_going =
+      o.add_flag("--keep-going", chosen.keep_going, "Go on after blocks that cannot be read");
+  const auto verify =
+      o.add_flag("--verify", chosen.verify, "Read the copied blocks back, and compare them");
+  for (const auto other : {keep_going, verify}) o.not_with(bitmap, other);
   o.add_flag("--json", chosen.json, "Print a summary as JSON");
   o.add_flag("-q,--quiet", chosen.quiet, "Print errors only");
   add_salvage_options(o, chosen.given, repair);
