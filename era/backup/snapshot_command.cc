@@ -56,7 +56,10 @@ bool can_be_read(int fd, std::chrono::milliseconds within = {}) noexcept {
 int become_shell(int socket, int output, char* const* arguments, char* const* environment) {
   constexpr int cannot_execute = 127;
   ::setsid();
-  for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
+  // signal() leaves out two that the C library uses, and that make hands down ignored.
+  static constexpr unsigned long default_action[8] = {};
+  for (int signal = 1; signal < NSIG; ++signal)
+    ::syscall(SYS_rt_sigaction, signal, default_action, nullptr, (NSIG - 1) / 8);
   const int input = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (input < 0 || !child_process::say_ready(socket)) return cannot_execute;
   char byte = 0;
@@ -144,14 +147,11 @@ void snapshot_command::run(const wait_function& wait_for) {
   is_running_ = true;
   process_->tell(go);
   try {
-    while (!can_be_read(process_->pidfd())) {
-      if (can_be_read(timer.get())) {
-        timed_out_ = true;
-        terminate();
-        break;
-      }
+    do {
       wait_for(either.get());
-    }
+      timed_out_ = !can_be_read(process_->pidfd()) && can_be_read(timer.get());
+      if (timed_out_) terminate();
+    } while (!timed_out_ && !can_be_read(process_->pidfd()));
   } catch (...) {
     terminate();
     throw;
