@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Dumps of a cache, whole and in pieces: both are accepted, say the same, and name the same line in
-// an error. The stale blocks of an accepted dump are those of a model.
+// Dumps of a cache, whole and in pieces: both are accepted, or both are refused. The stale blocks
+// of an accepted dump are those of a model.
 #include <algorithm>
 #include <set>
 #include <string>
