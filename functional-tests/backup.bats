@@ -211,6 +211,52 @@ first_night() { device && backup -q backup.img 2>err; }
   cmp data backup.img
 }
 
+@test "a full backup that was cut is no backup of its target" {
+  first_night
+  # The target has become bad, and is to be written anew. That is cut after some blocks.
+  head -c 16M /dev/urandom >backup.img
+  run bash -c 'ulimit -f 3000; era_backup -q --full --metadata m.img --source origin --state state backup.img'
+  [[ $status != 0 && $(jq .next_era state) = 0 ]]
+  run -0 --separate-stderr backup backup.img
+  [[ $stderr = 'era_backup: state: a full backup was not finished: all blocks are copied' ]]
+  cmp origin backup.img
+  # One to another place leaves what the state knows.
+  run bash -c 'ulimit -f 3000; era_backup -q --full --metadata m.img --source origin --state state other.img'
+  [[ $status != 0 ]]
+  simulate 'write 0 8'
+  run -0 --separate-stderr backup --json backup.img
+  [[ $(jq .blocks <<<"$output") = 1 ]]
+  cmp origin backup.img
+}
+
+@test "a full disk, or a server that ends, leaves no image and the old state" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  [[ $(id -u) = 0 ]] || skip 'needs root to mount a small file system'
+  first_night
+  simulate 'random-writes 40 4'
+  cp state before
+  mkdir small && mount -t tmpfs -o size=1M none small || skip 'needs tmpfs'
+  run --separate-stderr backup small/image.qcow2
+  left=$(ls -A small)
+  umount small
+  [[ $status = 1 && -z $left && $stderr = *'small/image.qcow2: '*'No space left on device'* ]]
+  cmp state before
+}
+
+@test "a state that cannot be written is an error" {
+  first_night
+  simulate 'write 0 8'
+  mkdir there && mv state there/ && cp there/state before
+  chmod 555 there && chmod 444 there/state
+  refused 'cannot write there/state\|there/state: Permission denied' \
+    unprivileged era_backup -q --metadata m.img --source origin --state there/state backup.img
+  chmod 755 there
+  cmp there/state before
+  # What was copied is copied again.
+  run -0 --separate-stderr era_backup --metadata m.img --source origin --state there/state --json backup.img
+  [[ $(jq .blocks <<<"$output") = 1 ]]
+}
+
 @test "a chain of images" {
   command -v qemu-img >/dev/null || skip 'needs qemu-utils'
   device

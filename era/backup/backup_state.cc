@@ -28,7 +28,7 @@ using json_ptr = std::unique_ptr<json_t, release_json>;
   throw pd::invalid_input(fmt::format("{}; restore the file, or begin again with --full", why));
 }
 
-// What jansson cannot make, for want of memory, is an error when the document is printed.
+// If there is no memory for a part, the document cannot be made, which is an error then.
 json_ptr pairs(std::size_t count, auto pair_at) {
   json_ptr result(json_array());
   for (std::size_t i = 0; i < count; ++i) {

@@ -14,12 +14,17 @@
 namespace era {
 
 struct backup_state {
+  // The next era while a full backup is being written: no block of the target can be relied on.
+  static constexpr std::uint32_t incomplete = 0;
+  bool is_complete() const noexcept { return next_era != incomplete; }
+
   std::string source;              // as it was named
   std::uint64_t source_bytes = 0;  // its size
   std::uint32_t block_size = 0;    // sectors
   std::uint32_t nr_blocks = 0;
   std::uint32_t current_era = 0;  // of the metadata that was read
-  std::uint32_t next_era = 0;     // blocks of this era or later are not in the backup yet
+  // Blocks of this era or later are not in the backup yet.
+  std::uint32_t next_era = incomplete;
   std::vector<witness> witnesses;
   std::vector<origin_range> unread;  // blocks that the source did not give, ascending
   std::string target, format;        // the backup: an absolute path or an NBD URI; raw or qcow2

@@ -18,6 +18,7 @@
 
 #include <fmt/format.h>
 
+#include "era/text/range_text.h"
 #include "persistent-data/format/errors.h"
 
 namespace era {
@@ -29,11 +30,6 @@ constexpr std::size_t page = 4096;
 
 bool is_zero(const std::byte* data, std::size_t bytes) {
   return bytes == 0 || (data[0] == std::byte{} && std::memcmp(data, data + 1, bytes - 1) == 0);
-}
-
-std::string in_words(const origin_range& r) {
-  return r.size() == 1 ? fmt::format("block {}", r.begin)
-                       : fmt::format("blocks {} to {}", r.begin, r.end - 1);
 }
 
 }  // namespace
@@ -118,7 +114,7 @@ void block_copier::verify(blocks_to_copy& blocks, const copied_blocks& copied) {
           return r.begin <= now.begin && now.end <= r.end;
         }))
       throw pd::device_error(fmt::format("{}: {} cannot be read again to verify the backup",
-                                         source_.path(), in_words(now)));
+                                         source_.path(), in_words("block", now)));
 }
 
 void block_copier::read_all(blocks_to_copy& blocks, const data_sink& sink) {
@@ -221,7 +217,7 @@ void block_copier::note_unread(std::uint64_t from, std::uint64_t to, int error) 
   if (!options_.keep_going)
     throw pd::device_error(fmt::format(
         "{}: {} cannot be read: {}; --keep-going copies the other blocks, and these next time",
-        source_.path(), in_words(blocks), std::strerror(error)));
+        source_.path(), in_words("block", blocks), std::strerror(error)));
   result_.unread.push_back(blocks);
   options_.unreadable(blocks, error);
 }

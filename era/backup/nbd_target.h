@@ -15,7 +15,8 @@ namespace era {
 bool is_nbd_uri(const std::string& name);
 
 // Connects to a server. Throws device_error: no connection, an export that is read-only or cannot
-// be flushed, and so would not keep what it was given; or this build lacks libnbd.
+// be flushed, and so would not keep what it was given; or this build lacks libnbd. A server that
+// takes only multiples of a larger unit than a sector fails at a write that is none.
 std::unique_ptr<backup_target> connect_nbd(const std::string& uri);
 
 struct qcow2_file {

@@ -74,7 +74,7 @@ class NbdTarget : public ::testing::Test {
     target.start({3, offset, bytes_of(data), is_zero});
     EXPECT_EQ(target.wait(), 3u);
   }
-  // What the image holds.
+  // The content of the image.
   std::string converted(const std::string& path) const {
     const std::string raw = directory_ / "converted";
     run_program({"qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, raw}, "");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the watchdog does about each end of its parent; era_device_test.cc kills a real one.
+// The watchdog and each end that its parent can have; era_device_test.cc kills a real one.
 #include "era/backup/resume_watchdog.h"
 
 #include <gmock/gmock.h>

@@ -74,7 +74,7 @@ int become_shell(int socket, int output, char* const* arguments, char* const* en
   if (::dup2(input, STDIN_FILENO) < 0 || ::dup2(output, STDOUT_FILENO) < 0 ||
       ::dup2(output, STDERR_FILENO) < 0)
     return cannot_execute;
-  // Whatever a library has opened without O_CLOEXEC. Linux before 5.11 cannot.
+  // Descriptors that a library has opened without O_CLOEXEC are closed. Linux before 5.11 cannot.
   constexpr unsigned first = 3, last = ~0u, close_on_exec = 1u << 2;
   ::syscall(SYS_close_range, first, last, close_on_exec);
   ::execve(arguments[0], arguments, environment);

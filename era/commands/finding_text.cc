@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "era/text/range_text.h"
+
 namespace era {
 namespace {
 
@@ -61,11 +63,8 @@ std::string_view name(part what) {
 }  // namespace
 
 std::string in_words(const std::string& path, const finding& f) {
-  const std::string blocks = f.blocks.size() == 1 ? fmt::format("metadata block {}", f.blocks.begin)
-                                                  : fmt::format("metadata blocks {} to {}",
-                                                                f.blocks.begin, f.blocks.end - 1);
-  return fmt::format("{}: {}: {}: {}; {}", path, blocks, in_words(f.where), f.error.text,
-                     meaning(f));
+  return fmt::format("{}: {}: {}: {}; {}", path, in_words("metadata block", f.blocks),
+                     in_words(f.where), f.error.text, meaning(f));
 }
 
 std::string in_json(const finding& f) {

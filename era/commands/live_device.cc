@@ -32,10 +32,18 @@ pd::unique_fd open_journal(const std::string& path) {
   return fd;
 }
 
-bool is_empty(int fd, const std::string& path) {
-  const off_t size = ::lseek(fd, 0, SEEK_END);
-  if (size < 0) fail(path, errno);
-  return size == 0;
+// The device of a backup that was killed, or nothing.
+std::string name_in(int fd, const std::string& path) {
+  char buffer[256] = {};  // names of devices are shorter
+  const ssize_t got = ::pread(fd, buffer, sizeof buffer, 0);
+  if (got < 0) fail(path, errno);
+  const std::string text(buffer, static_cast<std::size_t>(got));
+  return text.substr(0, text.find('\n'));
+}
+
+std::string without_newline(std::string text) {
+  while (text.ends_with('\n')) text.pop_back();
+  return text;
 }
 
 }  // namespace
@@ -47,7 +55,12 @@ live_device::live_device(const command_line& line, const live_device_options& op
       journal_path_(options.journal),
       journal_(open_journal(options.journal)),
       device_(options.name, mapper) {
-  if (!is_empty(journal_.get(), journal_path_)) {
+  if (const std::string left_at = name_in(journal_.get(), journal_path_); !left_at.empty()) {
+    if (left_at != options.name)
+      throw pd::device_error(fmt::format(
+          "{}: a backup of {} was killed at work. Look after that device first: dmsetup "
+          "resume {}; dmsetup message {} 0 drop_metadata_snap; then remove this file",
+          journal_path_, left_at, left_at, left_at));
     const era_device_leftovers left = device_.clean_up();
     if (left.was_suspended || left.had_metadata_snapshot)
       line_.say(fmt::format("{}: the last backup was killed: {}{}{}", options.name,
@@ -60,6 +73,8 @@ live_device::live_device(const command_line& line, const live_device_options& op
   try {
     const data_snapshot frozen = device_.snapshot_data(options.command, options.wait_for);
     next_era_ = frozen.next_era;
+    if (!options.is_quiet && !frozen.output.empty())
+      line_.say(fmt::format("the snapshot command says:\n{}", without_newline(frozen.output)));
     device_.take_metadata_snapshot();
   } catch (...) {
     write_journal("");

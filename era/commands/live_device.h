@@ -16,11 +16,13 @@ struct live_device_options {
   std::string journal;  // a file that says that a backup is at work
   snapshot_command_options command;
   wait_function wait_for;
+  bool is_quiet = false;  // the output of a command that ends well is not shown
 };
 
 // The journal is locked: another backup with the same one is refused. It has the name of the device
 // from before the suspend until the metadata snapshot is dropped. If it has one at the beginning,
-// the run before was killed, and its leftovers are removed, with a message.
+// the run before was killed, and its leftovers are removed, with a message; if it names another
+// device, that is an error.
 class live_device {
  public:
   // Suspends the device, runs the command, resumes the device, and takes a metadata snapshot.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What is left of a live device, and in its journal, however a backup ends.
+// The state of a live device, and its journal, however a backup ends.
 #include "era/commands/live_device.h"
 
 #include <gmock/gmock.h>
@@ -17,6 +17,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 class LiveDevice : public ::testing::Test {
  protected:
@@ -88,6 +89,25 @@ TEST_F(LiveDevice, IsCleanedUpAfterAKill) {
       "era_backup: my_era: the last backup was killed: the device is resumed, and its metadata "
       "snapshot is dropped\n");
   EXPECT_FALSE(mapper_.state().suspended);
+}
+
+TEST_F(LiveDevice, OfAnotherJournalIsLeftAlone) {
+  directory_.file("journal", "other\n");
+  mapper_.state().has_metadata_snapshot = true;
+  EXPECT_THAT(error_of("true"), HasSubstr("a backup of other was killed at work"));
+  EXPECT_THAT(mapper_.calls(), IsEmpty());
+  EXPECT_EQ(journal(), "other\n");
+}
+
+TEST_F(LiveDevice, ShowsWhatTheCommandSays) {
+  for (const bool quiet : {false, true}) {
+    live_device_options chosen = options("echo made; echo careful >&2");
+    chosen.is_quiet = quiet;
+    testing::internal::CaptureStderr();
+    { const live_device device(line_, chosen, mapper_); }
+    EXPECT_EQ(testing::internal::GetCapturedStderr(),
+              quiet ? "" : "era_backup: the snapshot command says:\nmade\ncareful\n");
+  }
 }
 
 // Without the journal, the metadata snapshot may be somebody else's.

@@ -5,20 +5,16 @@
 #include <algorithm>
 #include <limits>
 
+#include "era/text/range_text.h"
+
 namespace era {
 namespace {
-
-// "origin block 5", "origin blocks 5 to 7"
-std::string span_of(const char* singular, pd::range r) {
-  if (r.size() == 1) return fmt::format("{} {}", singular, r.begin);
-  return fmt::format("{}s {} to {}", singular, r.begin, r.end - 1);
-}
 
 std::string eras_of(pd::range eras) {
   if (eras.begin == 0 && eras.end > std::numeric_limits<std::uint32_t>::max()) return "any era";
   if (eras.end > std::numeric_limits<std::uint32_t>::max())
     return fmt::format("era {} and later ones", eras.begin);
-  return span_of("era", eras);
+  return in_words("era", eras);
 }
 
 }  // namespace
@@ -62,14 +58,14 @@ std::string meaning(const finding& f) {
     case part::writeset:
     case part::current_writeset:
       return fmt::format("which of {} were written in era {} is unknown",
-                         span_of("origin block", f.hidden), f.where.era);
+                         in_words("origin block", f.hidden), f.where.era);
     case part::era_array:
-      return fmt::format("when {} {} last written is unknown", span_of("origin block", f.hidden),
+      return fmt::format("when {} {} last written is unknown", in_words("origin block", f.hidden),
                          f.hidden.size() == 1 ? "was" : "were");
     case part::space_map:
     case part::reference_counts:
       return fmt::format("whether {} {} free is unknown; no era is affected",
-                         span_of("metadata block", f.hidden), f.hidden.size() == 1 ? "is" : "are");
+                         in_words("metadata block", f.hidden), f.hidden.size() == 1 ? "is" : "are");
   }
   return "";
 }

@@ -35,7 +35,7 @@ class fake_device_mapper final : public device_mapper {
   fake_device_mapper(const fake_device_mapper&) = delete;
   fake_device_mapper& operator=(const fake_device_mapper&) = delete;
 
-  // What a child process changes, too.
+  // Child processes change it, too.
   struct device_state {
     std::atomic<bool> suspended = false, has_metadata_snapshot = false;
     std::atomic<std::uint32_t> era = 7;

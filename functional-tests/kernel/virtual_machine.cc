@@ -91,7 +91,9 @@ void virtual_machine::run(const agent_script& script,
   std::array<char, 4096> piece;
   while (const std::size_t n = std::fread(piece.data(), 1, piece.size(), pipe))
     output.append(piece.data(), n);
-  const int status = WEXITSTATUS(::pclose(pipe));
+  const int ended = ::pclose(pipe);
+  ASSERT_TRUE(WIFEXITED(ended)) << "boot was killed: " << output;
+  const int status = WEXITSTATUS(ended);
   if (status == 77) {
     why_not_ = output;
     return;

@@ -10,7 +10,7 @@
 
 namespace persistent_data::test {
 
-// While an object lives, this process cannot write past so many bytes of any regular file: the
+// While an object lives, this process cannot write past that size of any regular file: the
 // write that reaches them is short, and the next one fails with EFBIG.
 class file_size_limit {
  public:

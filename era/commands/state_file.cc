@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A state is small: it is read at once.
+#include "era/commands/state_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "era/commands/output.h"
+#include "persistent-data/format/errors.h"
+#include "persistent-data/io/unique_fd.h"
+
+namespace era {
+namespace {
+
+constexpr std::size_t most = std::size_t{64} << 20;  // far more than a state has
+
+[[noreturn]] void fail(const std::string& path) {
+  throw pd::device_error(fmt::format("{}: {}", path, std::strerror(errno)));
+}
+
+}  // namespace
+
+std::optional<backup_state> read_state(const std::string& path) {
+  const pd::unique_fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd && errno == ENOENT) return {};
+  if (!fd) fail(path);
+  std::string text;
+  char buffer[1 << 16];
+  while (const ssize_t got = ::read(fd.get(), buffer, sizeof buffer)) {
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail(path);
+    text.append(buffer, static_cast<std::size_t>(got));
+    if (text.size() > most)
+      throw pd::invalid_input(fmt::format("{}: is no state of era_backup", path));
+  }
+  try {
+    return backup_state_of_json(text);
+  } catch (const pd::invalid_input& e) {
+    throw pd::invalid_input(fmt::format("{}: {}", path, e.what()));
+  }
+}
+
+void write_state(const std::string& path, const backup_state& state) {
+  output out(path);
+  out.write(to_json(state));
+  out.commit();
+}
+
+}  // namespace era

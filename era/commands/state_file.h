@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The file that keeps the state between two backups.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "era/backup/backup_state.h"
+
+namespace era {
+
+// Returns nullopt if there is no such file. Throws device_error if it cannot be read, and
+// invalid_input, which names the file and the line, if it is no whole state.
+std::optional<backup_state> read_state(const std::string& path);
+
+// Replaces the file as a whole (see output.h); it is on disk then. Throws device_error, or
+// invalid_input if the state has a path that is no UTF-8.
+void write_state(const std::string& path, const backup_state&);
+
+}  // namespace era
