@@ -229,7 +229,7 @@ first_night() { device && backup -q backup.img 2>err; }
   cmp origin backup.img
 }
 
-@test "a full disk, or a server that ends, leaves no image and the old state" {
+@test "a full disk leaves no image and the old state" {
   command -v qemu-img >/dev/null || skip 'needs qemu-utils'
   [[ $(id -u) = 0 ]] || skip 'needs root to mount a small file system'
   first_night
