@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Dumps of a cache, whole and in pieces: both are accepted, or both are refused. The stale blocks
-// of an accepted dump are those of a model.
+// Dumps of a cache, whole and in pieces: both are accepted, or refused with the same words, except
+// for syntax errors. The stale blocks of an accepted dump are those of a model.
 #include <algorithm>
 #include <set>
 #include <string>
@@ -37,6 +37,13 @@ std::string error_of(const std::string& text, std::size_t piece, recorder& out) 
     return e.what();
   }
   return "";
+}
+
+// Which of several errors expat finds, and in which line, depends on where its input is cut.
+std::string without_syntax(const std::string& error) {
+  for (const char* words : {"not well-formed XML: ", "the file ends "})
+    if (error.find(words) != std::string::npos) return "not well-formed XML";
+  return error;
 }
 
 // Every third block of the era device has changed.
@@ -82,8 +89,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string error = error_of(text, 1 << 20, whole);
   const std::size_t piece = size > 0 ? 1 + data[size - 1] / 4 : 1;
   const std::string in_pieces = error_of(text, piece, again);
-  // Which error comes first, when there are several, depends on where expat's input is cut.
-  if (error.empty() != in_pieces.empty()) fail("whole: " + error + "\nin pieces: " + in_pieces);
+  if (without_syntax(error) != without_syntax(in_pieces))
+    fail("whole: " + error + "\nin pieces: " + in_pieces);
   if (!error.empty()) return 0;
   std::uint64_t next = 0;
   for (const auto& m : whole.mappings) {

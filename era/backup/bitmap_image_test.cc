@@ -13,8 +13,9 @@
 
 #include "config.h"
 #include "era/backup/run_program.h"
+#include "era/testing/error_of.h"
+#include "era/testing/qemu_images.h"
 #include "era/testing/scratch_directory.h"
-#include "persistent-data/format/errors.h"
 
 #ifdef HAVE_LIBNBD
 #include <libnbd.h>
@@ -24,18 +25,8 @@ namespace era {
 namespace {
 
 namespace fs = std::filesystem;
-namespace pd = persistent_data;
+using test::error_of;
 using ::testing::HasSubstr;
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-    return "";
-  } catch (const pd::device_error& e) {
-    return e.what();
-  }
-}
 
 TEST(BitmapOptions, AreChecked) {
   const auto none = []() -> std::optional<byte_range> { return {}; };
@@ -59,10 +50,7 @@ TEST(BitmapOptions, AreChecked) {
 class BitmapImage : public ::testing::Test {
  protected:
   void SetUp() override {
-    const std::string error = error_of([] {
-      run_program({"qemu-nbd", "--version"}, "qemu-utils");
-    });
-    if (!error.empty()) GTEST_SKIP() << error;
+    if (const auto why = test::why_no_images()) GTEST_SKIP() << *why;
   }
 
   // The sectors that a client of `qemu-nbd -r -B NAME IMAGE` sees as dirty, and the data.

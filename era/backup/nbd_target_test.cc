@@ -4,7 +4,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <jansson.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -19,44 +18,25 @@
 
 #include <fmt/format.h>
 
-#include "config.h"
 #include "era/backup/qcow2_image.h"
 #include "era/backup/run_program.h"
+#include "era/testing/error_of.h"
+#include "era/testing/qemu_images.h"
 #include "era/testing/scratch_directory.h"
-#include "persistent-data/format/errors.h"
 
 namespace era {
 namespace {
 
 namespace fs = std::filesystem;
-namespace pd = persistent_data;
+using test::error_of;
 using ::testing::HasSubstr;
 
 constexpr std::size_t block = 65536;
 
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-    return "";
-  } catch (const pd::device_error& e) {
-    return e.what();
-  }
-}
-
-std::optional<std::string> why_not() {
-#ifndef HAVE_LIBNBD
-  return "built without libnbd";
-#else
-  const std::string error = error_of([] { run_program({"qemu-nbd", "--version"}, "qemu-utils"); });
-  return error.empty() ? std::nullopt : std::optional(error);
-#endif
-}
-
 class NbdTarget : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (const auto why = why_not()) GTEST_SKIP() << *why;
+    if (const auto why = test::why_no_images()) GTEST_SKIP() << *why;
   }
 
   std::string make_image(const std::string& name, std::uint64_t bytes, std::uint32_t sectors,
@@ -74,27 +54,8 @@ class NbdTarget : public ::testing::Test {
     target.start({3, offset, bytes_of(data), is_zero});
     EXPECT_EQ(target.wait(), 3u);
   }
-  // The content of the image.
-  std::string converted(const std::string& path) const {
-    const std::string raw = directory_ / "converted";
-    run_program({"qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, raw}, "");
-    return test::content_of(raw);
-  }
-  // Bytes that the image itself has, and no backing file.
-  static std::uint64_t allocated(const std::string& path) {
-    const std::string text =
-        run_program({"qemu-img", "map", "--output=json", "-f", "qcow2", path}, "");
-    json_t* const map = json_loads(text.c_str(), 0, nullptr);
-    std::uint64_t bytes = 0;
-    std::size_t i = 0;
-    json_t* part = nullptr;
-    json_array_foreach(map, i, part) {
-      const bool is_own = json_integer_value(json_object_get(part, "depth")) == 0;
-      if (is_own && json_is_true(json_object_get(part, "data")))
-        bytes += static_cast<std::uint64_t>(json_integer_value(json_object_get(part, "length")));
-    }
-    json_decref(map);
-    return bytes;
+  std::string data_of(const std::string& image) const {
+    return test::data_of_image(image, directory_ / "converted");
   }
 
   test::scratch_directory directory_;
@@ -119,7 +80,7 @@ TEST_F(NbdTarget, FillsAnImage) {
   std::string wanted(20 * block + 512, '\0');
   wanted.replace(3 * block, block, std::string(block, 'x'));
   wanted.replace(20 * block, 512, std::string(512, 'y'));
-  EXPECT_TRUE(converted(path) == wanted);
+  EXPECT_TRUE(data_of(path) == wanted);
 }
 
 // Chains of overlays over raw and qcow2 images, of a device that grows: after each night, exactly
@@ -158,10 +119,10 @@ TEST_F(NbdTarget, KeepsChains) {
       }
       check_qcow2(path);
       written[0] = false;  // allocated as zeros
-      EXPECT_EQ(allocated(path),
+      EXPECT_EQ(test::allocated_bytes(path),
                 static_cast<std::uint64_t>(std::count(written.begin(), written.end(), true)) *
                     block_bytes);
-      EXPECT_TRUE(converted(path) == model);
+      EXPECT_TRUE(data_of(path) == model);
       below = {path, image_format::qcow2};
     }
     fs::remove(directory_ / "full");
@@ -248,55 +209,6 @@ TEST_F(NbdTarget, IsWritable) {
               HasSubstr("is read-only"));
   EXPECT_THAT(error_of([&] { connect_nbd("nbd+unix:///?socket=" + (directory_ / "none")); }),
               HasSubstr("cannot connect"));
-}
-
-class Qcow2Image : public NbdTarget {};
-
-TEST_F(Qcow2Image, TellsItsSize) {
-  EXPECT_EQ(size_of_image({make_image("image", 5 * block, 128), image_format::qcow2}), 5 * block);
-  EXPECT_EQ(size_of_image({directory_.file("raw", std::string(block, 'x'))}), block);
-}
-
-TEST_F(Qcow2Image, IsOfTheFormatThatWasSaid) {
-  const std::string image = make_image("image", 5 * block, 128);
-  EXPECT_THAT(error_of([&] { size_of_image({image}); }), HasSubstr("begins like a qcow2 image"));
-  const std::string raw = directory_.file("raw", std::string(block, 'x'));
-  EXPECT_THAT(error_of([&] {
-                size_of_image({raw, image_format::qcow2});
-              }),
-              HasSubstr("not in qcow2 format"));
-  EXPECT_THAT(error_of([&] { size_of_image({directory_ / "none"}); }), HasSubstr("No such file"));
-}
-
-TEST_F(Qcow2Image, NamesABackingFileBesideItByItsNameAlone) {
-  const std::string base = make_image("base", block, 128);
-  const std::string above =
-      make_image("above", block, 128, backing_image{base, image_format::qcow2});
-  const std::string moved = directory_ / "moved";
-  fs::create_directory(moved);
-  fs::rename(base, moved + "/base");
-  fs::rename(above, moved + "/above");
-  EXPECT_EQ(converted(moved + "/above").size(), block);
-  // Elsewhere, by its whole path.
-  const std::string top =
-      make_image("top", block, 128, backing_image{moved + "/above", image_format::qcow2});
-  fs::rename(top, moved + "/top");
-  EXPECT_EQ(converted(moved + "/top").size(), block);
-}
-
-TEST_F(Qcow2Image, IsCheckedAsAWhole) {
-  const std::string path = make_image("image", 50 * block, 128);
-  {
-    const auto target = open_qcow2({.path = path, .name = path});
-    write(*target, 0, std::string(block, 'x'));
-    target->flush();
-  }
-  check_qcow2(path);
-  std::string content = test::content_of(path);
-  // The reference counts of all clusters become zero.
-  content.replace(2 * block, block, std::string(block, '\0'));
-  directory_.file("image", content);
-  EXPECT_NE(error_of([&] { check_qcow2(path); }), "");
 }
 
 }  // namespace

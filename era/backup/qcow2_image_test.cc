@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Images as a whole: made, measured, chained and checked.
+#include "era/backup/qcow2_image.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <optional>
+
+#include "era/backup/run_program.h"
+#include "era/testing/error_of.h"
+#include "era/testing/qemu_images.h"
+#include "era/testing/scratch_directory.h"
+
+namespace era {
+namespace {
+
+namespace fs = std::filesystem;
+using test::error_of;
+using ::testing::HasSubstr;
+
+constexpr std::uint32_t block = 65536;
+
+class Qcow2Image : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const auto why = test::why_no_images()) GTEST_SKIP() << *why;
+  }
+  std::string make(const std::string& name, std::optional<backing_image> backing = {}) {
+    const std::string path = directory_ / name;
+    create_qcow2(
+        path,
+        {.bytes = 5 * block, .block_size = block / 512, .backing = backing ? &*backing : nullptr});
+    return path;
+  }
+  std::string data_of(const std::string& image) const {
+    return test::data_of_image(image, directory_ / "converted");
+  }
+
+  test::scratch_directory directory_;
+};
+
+TEST_F(Qcow2Image, TellsItsSize) {
+  EXPECT_EQ(size_of_image({make("image"), image_format::qcow2}), 5 * block);
+  EXPECT_EQ(size_of_image({directory_.file("raw", std::string(block, 'x'))}), block);
+}
+
+TEST_F(Qcow2Image, IsOfTheFormatThatWasSaid) {
+  const std::string image = make("image");
+  EXPECT_THAT(error_of([&] { size_of_image({image}); }), HasSubstr("begins like a qcow2 image"));
+  const std::string raw = directory_.file("raw", std::string(block, 'x'));
+  EXPECT_THAT(error_of([&] {
+                size_of_image({raw, image_format::qcow2});
+              }),
+              HasSubstr("not in qcow2 format"));
+  EXPECT_THAT(error_of([&] { size_of_image({directory_ / "none"}); }), HasSubstr("No such file"));
+}
+
+TEST_F(Qcow2Image, NamesABackingFileBesideItByItsNameAlone) {
+  const std::string base = make("base");
+  const std::string above = make("above", backing_image{base, image_format::qcow2});
+  const std::string moved = directory_ / "moved";
+  fs::create_directory(moved);
+  fs::rename(base, moved + "/base");
+  fs::rename(above, moved + "/above");
+  EXPECT_EQ(data_of(moved + "/above").size(), 5 * block);
+  // Elsewhere, by its whole path.
+  const std::string top = make("top", backing_image{moved + "/above", image_format::qcow2});
+  fs::rename(top, moved + "/top");
+  EXPECT_EQ(data_of(moved + "/top").size(), 5 * block);
+}
+
+TEST_F(Qcow2Image, IsCheckedAsAWhole) {
+  const std::string path = make("image");
+  run_program({"qemu-io", "-f", "qcow2", "-c", "write 0 64k", path}, "qemu-utils");
+  check_qcow2(path);
+  std::string content = test::content_of(path);
+  // The reference counts of all clusters become zero.
+  content.replace(2 * block, block, std::string(block, '\0'));
+  directory_.file("image", content);
+  EXPECT_NE(error_of([&] { check_qcow2(path); }), "");
+}
+
+}  // namespace
+}  // namespace era
