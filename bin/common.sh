@@ -5,7 +5,7 @@
 
 # shellcheck disable=SC2034  # used by those that source this
 build_packages=(autoconf g++ make libaio-dev libdevmapper-dev libexpat1-dev libfmt-dev libisal-dev
-  libjansson-dev liblzma-dev libnbd-dev libzstd-dev qemu-utils xz-utils zlib1g-dev)
+  libjansson-dev liblzma-dev libnbd-dev liburing-dev libzstd-dev qemu-utils xz-utils zlib1g-dev)
 # shellcheck disable=SC2034
 test_packages=(acl attr bats clang-format-14 e2fsprogs gddrescue jq libgmock-dev libgtest-dev libnbd-bin mandoc mount
   shellcheck thin-provisioning-tools zstd)

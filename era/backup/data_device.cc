@@ -64,9 +64,8 @@ data_device::data_device(std::string path, data_access access, pd::system_calls&
 }
 
 std::unique_ptr<pd::io_engine> data_device::make_engine() const {
-  std::unique_ptr<pd::io_engine> engine;
-  if (is_block_device_) engine = pd::make_aio_engine(fd_.get(), calls_);
-  return engine ? std::move(engine) : pd::make_sync_engine(fd_.get(), calls_);
+  return pd::make_engine(pd::resolve(pd::engine_choice::automatic, is_block_device_), fd_.get(),
+                         calls_);
 }
 
 void data_device::resize(std::uint64_t bytes) {

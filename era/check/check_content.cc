@@ -29,14 +29,16 @@ class all_blocks {
 
   std::uint64_t size() const noexcept { return ends_.back(); }
 
-  void positions(pd::range r, std::vector<array_position>& out) const {
-    out.clear();
+  std::vector<array_position> positions(pd::range r) const {
+    std::vector<array_position> out;
+    out.reserve(r.size());
     auto end = std::upper_bound(ends_.begin(), ends_.end(), r.begin);
     for (std::uint64_t i = r.begin; i < std::min(r.end, size()); ++i) {
       while (i >= *end) ++end;
       const auto array = static_cast<std::size_t>(end - ends_.begin());
       out.push_back(position(array, i - (array == 0 ? 0 : ends_[array - 1])));
     }
+    return out;
   }
 
  private:
@@ -83,23 +85,29 @@ finding finding_of(const out_of_order& wrong) {
 std::vector<era_nr> check_content(const metadata& m, const pd::block_device& device,
                                   const finding_sink& sink) {
   const all_blocks blocks(m);
-  const auto new_worker = [&] {
-    return [&, reader = content_reader(device),
-            positions = std::vector<array_position>()](std::size_t item) mutable {
-      checked_blocks checked;
-      blocks.positions({item * blocks_per_item, (item + 1) * blocks_per_item}, positions);
-      const auto look = [&](std::size_t k, const pd::block* b) -> std::optional<finding> {
-        const array_position& at = positions[k];
-        if (!b) return {};
-        if (at.where.what != part::era_array) return check_bits(at, *b);
-        const era_nr in_block = newest_era(pd::array_values<pd::le32>(*b));
-        if (in_block > m.current_era) return find_future_eras(at, *b, m.current_era);
-        checked.newest.emplace_back(at.index / array_blocks_per_stripe, in_block);
-        return {};
-      };
-      reader.read(positions, look, checked.findings);
-      return checked;
+  const auto positions_of = [&](std::size_t item) {
+    return blocks.positions({item * blocks_per_item, (item + 1) * blocks_per_item});
+  };
+  const auto prefetch = [&](content_reader& reader, std::size_t item) {
+    reader.prefetch(positions_of(item));
+  };
+  const auto check = [&](content_reader& reader, std::size_t item) {
+    checked_blocks checked;
+    const auto positions = positions_of(item);
+    const auto look = [&](std::size_t k, const pd::block* b) -> std::optional<finding> {
+      const array_position& at = positions[k];
+      if (!b) return {};
+      if (at.where.what != part::era_array) return check_bits(at, *b);
+      const era_nr in_block = newest_era(pd::array_values<pd::le32>(*b));
+      if (in_block > m.current_era) return find_future_eras(at, *b, m.current_era);
+      checked.newest.emplace_back(at.index / array_blocks_per_stripe, in_block);
+      return {};
     };
+    reader.read(positions, look, checked.findings);
+    return checked;
+  };
+  const auto new_worker = [&] {
+    return pd::with_prefetch{content_reader(device), check, prefetch};
   };
   std::vector<era_nr> newest((m.eras.known_end() + array_blocks_per_stripe - 1) /
                              array_blocks_per_stripe);

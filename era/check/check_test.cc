@@ -55,7 +55,8 @@ TEST(Check, FindsNothingInWhatIsRight) {
     d.nr_blocks = nr_blocks;
     d.current->nr_bits = nr_blocks;
     const built_metadata built(d);
-    for (const auto engine : {pd::engine_choice::sync, pd::engine_choice::aio})
+    for (const auto engine :
+         {pd::engine_choice::sync, pd::engine_choice::aio, pd::engine_choice::uring})
       EXPECT_THAT(check(built, {}, engine).findings, IsEmpty()) << nr_blocks;
   }
 }

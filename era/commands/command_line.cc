@@ -34,7 +34,8 @@ command_line::command_line(std::string name, std::string purpose, std::string us
 
 void command_line::add_io_engine() {
   options_.hide(options_.add_choice<engine_choice>(
-      "--io-engine", engine_, {{"sync", engine_choice::sync}, {"aio", engine_choice::aio}},
+      "--io-engine", engine_,
+      {{"sync", engine_choice::sync}, {"aio", engine_choice::aio}, {"uring", engine_choice::uring}},
       "For tests"));
 }
 

@@ -50,7 +50,14 @@ std::optional<finding> find_future_eras(const array_position& at, const pd::bloc
 }
 
 content_reader::content_reader(const pd::block_device& device)
-    : queue_(device.make_engine(), device.nr_blocks()) {}
+    : queue_(device.make_engine(), device.nr_blocks(), device.make_engine()) {}
+
+void content_reader::prefetch(std::span<const array_position> positions) {
+  wanted_.clear();
+  for (const array_position& at : positions)
+    if (const auto block = at.map->block(at.index)) wanted_.push_back(*block);
+  queue_.prefetch(wanted_);
+}
 
 void content_reader::read(std::span<const array_position> positions, const visitor& look,
                           std::vector<finding>& findings) {

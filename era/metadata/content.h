@@ -53,6 +53,10 @@ class content_reader {
   void read(std::span<const array_position> positions, const visitor& look,
             std::vector<finding>& findings);
 
+  // Begins to read the blocks at positions that read() is going to be called with, in one call or
+  // in several. What read() does is the same without it.
+  void prefetch(std::span<const array_position>);
+
   // Reads blocks that no map leads to, as one batch, and calls look for those that are array blocks
   // of values of this size. The others have changed since they were found.
   void read_strays(std::span<const stray_blocks::entry>, std::uint32_t value_size,

@@ -72,11 +72,16 @@ class stripe_encoder {
                  loss_policy policy, const metadata_sink& sink)
       : m_(m), sink_(sink), reader_(m, device, policy), folder_(m, device, what, policy) {}
 
-  copied_stripe of_writeset(const era_section& section, std::uint64_t end, std::uint64_t stripe) {
+  void prefetch_writeset(pd::range writesets, pd::range stripes) {
+    reader_.prefetch_writeset(writesets, stripes);
+  }
+  void prefetch_array(pd::range stripes) { folder_.prefetch(stripes); }
+
+  copied_stripe of_writeset(const era_section& section, pd::range writesets, std::uint64_t stripe) {
     copied_stripe made;
     bits_.fill(pd::le64(0));
     reader_.read_writeset(
-        section.era, {section.first, end}, stripe,
+        section.era, writesets, stripe,
         [&](const write_evidence& e) { set_listed(std::span<pd::le64>(bits_), e); }, made.findings);
     made.encoded = sink_.encode_bits(blocks_of_stripe(stripe, section.nr_bits), bits_);
     made.bytes = bytes_per_bitset_stripe;
@@ -119,8 +124,13 @@ class copier {
   copy_result copy() {
     const fold_what what = is_folded_ ? fold_what::everything : fold_what::era_array_only;
     const auto new_worker = [&, what] {
-      return [this, encoder = stripe_encoder(m_, device_, what, policy_, to_)](
-                 std::uint64_t item) mutable { return encode(encoder, stripes_of(item)); };
+      return pd::with_prefetch{stripe_encoder(m_, device_, what, policy_, to_),
+                               [this](stripe_encoder& encoder, std::uint64_t item) {
+                                 return encode(encoder, stripes_of(item));
+                               },
+                               [this](stripe_encoder& encoder, std::uint64_t item) {
+                                 prefetch(encoder, stripes_of(item));
+                               }};
     };
     struct ended_by_damage {};
     std::uint64_t assumed = 0;
@@ -184,13 +194,34 @@ class copier {
     return made;
   }
 
+  // An item's stripes are of the same kind, but can be of two writesets.
+  void prefetch(stripe_encoder& encoder, pd::range stripes) const {
+    const std::uint64_t array = end_of_writesets();
+    if (stripes.begin >= array)
+      return encoder.prefetch_array({stripes.begin - array, stripes.end - array});
+    const auto section = section_at(stripes.begin);
+    const std::uint64_t begin = begin_of(section);
+    encoder.prefetch_writeset(
+        writesets_of(section),
+        {stripes.begin - begin, std::min<std::uint64_t>(stripes.end, ends_[section]) - begin});
+  }
+
   copied_stripe encode_bits(stripe_encoder& encoder, std::uint64_t at) const {
-    const auto section =
-        static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), at) - ends_.begin());
-    const std::uint64_t end =
-        section + 1 == sections_.size() ? m_.writesets.size() : sections_[section + 1].first;
-    return encoder.of_writeset(sections_[section], end,
-                               at - (section == 0 ? 0 : ends_[section - 1]));
+    const std::size_t section = section_at(at);
+    return encoder.of_writeset(sections_[section], writesets_of(section), at - begin_of(section));
+  }
+
+  std::size_t section_at(std::uint64_t at) const {
+    return static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), at) -
+                                    ends_.begin());
+  }
+  // The first stripe of a section, in the row.
+  std::uint64_t begin_of(std::size_t section) const {
+    return section == 0 ? 0 : ends_[section - 1];
+  }
+  pd::range writesets_of(std::size_t section) const {
+    return {sections_[section].first,
+            section + 1 == sections_.size() ? m_.writesets.size() : sections_[section + 1].first};
   }
 
   void begin_section(std::size_t section) {

@@ -66,14 +66,19 @@ listed_blocks list_blocks(const metadata& m, const pd::block_device& device,
   constexpr std::uint64_t stripes_per_item = 8;
   const std::uint64_t stripes = nr_stripes(m);
   listed_blocks total{block_set(m.nr_blocks)};
+  const auto stripes_of = [&](std::uint64_t item) {
+    return pd::range{item * stripes_per_item, std::min((item + 1) * stripes_per_item, stripes)};
+  };
   const auto new_worker = [&] {
-    return [&, filter = stripe_filter(m, device, window, policy)](std::uint64_t item) mutable {
-      std::vector<listed_stripe> listed;
-      const std::uint64_t first = item * stripes_per_item;
-      for (std::uint64_t i = first; i < std::min(first + stripes_per_item, stripes); ++i)
-        listed.push_back(list_stripe(filter, m, i));
-      return listed;
-    };
+    return pd::with_prefetch{
+        stripe_filter(m, device, window, policy),
+        [&](stripe_filter& filter, std::uint64_t item) {
+          std::vector<listed_stripe> listed;
+          for (std::uint64_t i = stripes_of(item).begin; i < stripes_of(item).end; ++i)
+            listed.push_back(list_stripe(filter, m, i));
+          return listed;
+        },
+        [&](stripe_filter& filter, std::uint64_t item) { filter.prefetch(stripes_of(item)); }};
   };
   const auto use = [&](std::uint64_t, std::vector<listed_stripe> listed) {
     for (listed_stripe& stripe : listed) {

@@ -52,20 +52,39 @@ stripe_reader::stripe_reader(const metadata& m, const pd::block_device& device, 
 void stripe_reader::read(std::uint64_t stripe, fold_what what, const evidence_sink& sink,
                          std::vector<finding>& findings) {
   begin(stripe, stripe_blocks(metadata_, stripe), sink, findings);
-  const std::uint64_t first = stripe * array_blocks_per_stripe;
-  const pd::range of_array{first,
-                           std::min(first + array_blocks_per_stripe, metadata_.eras.nr_blocks())};
-  for (std::uint64_t i = of_array.begin; i < of_array.end; ++i)
-    positions_.push_back({&metadata_.eras, metadata_.place_of(part::era_array), i});
+  add_positions_of_array(stripe);
   if (what == fold_what::everything)
     for (const std::uint32_t i : metadata_.writesets_at(stripe)) want(metadata_.writesets[i]);
   read_wanted();
   if (policy_ != loss_policy::assume_written) return;
-  add_stray_eras(of_array);
+  add_stray_eras(array_blocks_of(stripe));
   if (what != fold_what::everything) return;
   add_stray_bits();
   add_ranges();
   add_eras_anywhere();
+}
+
+void stripe_reader::prefetch(pd::range stripes, fold_what what) {
+  positions_.clear();
+  for (std::uint64_t s = stripes.begin; s < stripes.end; ++s) {
+    add_positions_of_array(s);
+    if (what == fold_what::era_array_only) continue;
+    for (const std::uint32_t i : metadata_.writesets_at(s)) {
+      if (positions_.size() >= pd::read_ahead::most_blocks) break;
+      add_position(metadata_.writesets[i], s);
+    }
+  }
+  reader_.prefetch(positions_);
+}
+
+void stripe_reader::prefetch_writeset(pd::range same_era, pd::range stripes) {
+  positions_.clear();
+  for (std::uint64_t i = same_era.begin; i < same_era.end; ++i)
+    for (std::uint64_t s = stripes.begin; s < stripes.end; ++s)
+      if (const writeset& ws = metadata_.writesets[i];
+          s < ws.bits.known_end() && positions_.size() < pd::read_ahead::most_blocks)
+        add_position(ws, s);
+  reader_.prefetch(positions_);
 }
 
 void stripe_reader::read_older(std::uint64_t stripe, era_nr than, const evidence_sink& sink,
@@ -98,9 +117,24 @@ void stripe_reader::begin(std::uint64_t stripe, origin_range blocks, const evide
   positions_.clear();
 }
 
+pd::range stripe_reader::array_blocks_of(std::uint64_t stripe) const {
+  const std::uint64_t first = stripe * array_blocks_per_stripe;
+  return {first, std::min(first + array_blocks_per_stripe, metadata_.eras.nr_blocks())};
+}
+
+void stripe_reader::add_positions_of_array(std::uint64_t stripe) {
+  const pd::range blocks = array_blocks_of(stripe);
+  for (std::uint64_t i = blocks.begin; i < blocks.end; ++i)
+    positions_.push_back({&metadata_.eras, metadata_.place_of(part::era_array), i});
+}
+
+void stripe_reader::add_position(const writeset& ws, std::uint64_t stripe) {
+  positions_.push_back({&ws.bits, metadata_.place_of(ws), stripe, ws.nr_bits, ws.era_is_assumed});
+}
+
 // There may be millions of writesets: they are read in several batches.
 void stripe_reader::want(const writeset& ws) {
-  positions_.push_back({&ws.bits, metadata_.place_of(ws), stripe_, ws.nr_bits, ws.era_is_assumed});
+  add_position(ws, stripe_);
   if (positions_.size() >= most_positions) read_wanted();
 }
 

@@ -44,6 +44,9 @@ class stripe_reader {
   using evidence_sink = std::function<void(const write_evidence&)>;
   void read(std::uint64_t stripe, fold_what, const evidence_sink&, std::vector<finding>& findings);
 
+  // Begins to read what read() needs for these stripes, for which it is going to be called.
+  void prefetch(pd::range stripes, fold_what);
+
   // The same, but only from the bitsets of older eras, and without evidence that replaces other
   // losses.
   void read_older(std::uint64_t stripe, era_nr than, const evidence_sink&,
@@ -54,9 +57,15 @@ class stripe_reader {
   void read_writeset(era_nr, pd::range same_era, std::uint64_t stripe, const evidence_sink&,
                      std::vector<finding>& findings);
 
+  // Begins to read what read_writeset() needs for these stripes.
+  void prefetch_writeset(pd::range same_era, pd::range stripes);
+
  private:
   void begin(std::uint64_t stripe, origin_range blocks, const evidence_sink&,
              std::vector<finding>&);
+  pd::range array_blocks_of(std::uint64_t stripe) const;
+  void add_position(const writeset&, std::uint64_t stripe);
+  void add_positions_of_array(std::uint64_t stripe);
   void want(const writeset&);
   void read_wanted();
   std::optional<finding> take_eras(const array_position&, const pd::block*);
@@ -93,6 +102,9 @@ class stripe_folder {
   // call.
   std::span<const std::uint32_t> fold(std::uint64_t stripe, std::vector<finding>& findings);
 
+  // Begins to read stripes that are going to be folded.
+  void prefetch(pd::range stripes) { reader_.prefetch(stripes, what_); }
+
   // The last era of each block: as far as it is known, and as it has to be assumed. The truth is
   // neither older than the former nor newer than the latter.
   std::span<const std::uint32_t> known() const noexcept { return known_; }
@@ -121,6 +133,9 @@ class stripe_filter {
   // assumed() is in the window. No bit past the stripe's end is set. Valid until the next call, and
   // the caller's to change till then.
   std::span<std::uint64_t> filter(std::uint64_t stripe, std::vector<finding>& findings);
+
+  // Begins to read stripes that are going to be filtered.
+  void prefetch(pd::range stripes) { reader_.prefetch(stripes, fold_what::everything); }
 
   // Blocks of the last answer of which another era from known() to assumed() is not in the window.
   std::uint64_t nr_in_doubt() const noexcept { return nr_in_doubt_; }

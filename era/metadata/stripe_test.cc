@@ -64,7 +64,8 @@ class FoldOfSize : public ::testing::TestWithParam<std::uint32_t> {};
 TEST_P(FoldOfSize, IsTheNewestOfAllThree) {
   const std::uint32_t nr_blocks = GetParam();
   const built_metadata built(described(nr_blocks));
-  for (const auto engine : {pd::engine_choice::sync, pd::engine_choice::aio}) {
+  for (const auto engine :
+       {pd::engine_choice::sync, pd::engine_choice::aio, pd::engine_choice::uring}) {
     const auto all = opened(built.path(), engine).fold_all();
     ASSERT_EQ(all.size(), nr_blocks);
     for (std::uint64_t i = 0; i < nr_blocks; ++i)

@@ -28,16 +28,18 @@ void block_scan::scan(std::span<const pd::block_nr> blocks, const std::function<
     return blocks.subspan(at, std::min(blocks_per_batch, blocks.size() - at));
   };
   const auto new_worker = [&] {
-    return [&, queue = pd::read_queue(device_.make_engine(), device_.nr_blocks())](
-               std::size_t item) mutable {
-      const auto wanted = batch(item);
-      scanned_batch found;
-      found.classes.assign(wanted.size(), block_class::invalid);
-      queue.read(wanted, [&](std::size_t i, const pd::block* data, int) {
-        if (data) found.classes[i] = classify(*data, wanted[i], found);
-      });
-      return found;
-    };
+    return pd::with_prefetch{
+        pd::read_queue(device_.make_engine(), device_.nr_blocks(), device_.make_engine()),
+        [&](pd::read_queue& queue, std::size_t item) {
+          const auto wanted = batch(item);
+          scanned_batch found;
+          found.classes.assign(wanted.size(), block_class::invalid);
+          queue.read(wanted, [&](std::size_t i, const pd::block* data, int) {
+            if (data) found.classes[i] = classify(*data, wanted[i], found);
+          });
+          return found;
+        },
+        [&](pd::read_queue& queue, std::size_t item) { queue.prefetch(batch(item)); }};
   };
   const auto use = [&](std::size_t item, const scanned_batch& found) {
     step();

@@ -73,14 +73,13 @@ void block_device::open(access how) {
     fail(fmt::format("is {}; metadata is read from a block device or a regular file",
                      in_words(status.st_mode)));
   is_block_device_ = S_ISBLK(status.st_mode);
-  if (engine_ == engine_choice::automatic)
-    engine_ = is_block_device_ ? engine_choice::aio : engine_choice::sync;
+  engine_ = resolve(engine_, is_block_device_);
 
   // O_NONBLOCK: should the name have become a pipe meanwhile, do not wait for its writer.
   int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
   if (is_block_device_ && how == access::exclusive) flags |= O_EXCL;
   // A mapped device is written past the page cache, and so it has to be read.
-  const bool direct = is_block_device_ || engine_ == engine_choice::aio;
+  const bool direct = is_block_device_ || engine_ != engine_choice::sync;
   fd_ = ::open(path_.c_str(), direct ? flags | O_DIRECT : flags);
   // Some file systems know no O_DIRECT; block devices all do.
   if (fd_ < 0 && errno == EINVAL && !is_block_device_) fd_ = ::open(path_.c_str(), flags);
@@ -108,18 +107,13 @@ void block_device::measure() {
 }
 
 std::unique_ptr<io_engine> block_device::make_engine() const {
-  std::unique_ptr<io_engine> engine;
-  if (engine_ == engine_choice::aio) engine = make_aio_engine(fd_, calls_);
-  if (!engine) engine = make_sync_engine(fd_, calls_);
+  std::unique_ptr<io_engine> engine = persistent_data::make_engine(engine_, fd_, calls_);
   if (watcher_) engine = std::make_unique<watched_engine>(std::move(engine), watcher_);
   return engine;
 }
 
 unsigned block_device::nr_workers() const noexcept {
-  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  // A thread waits while its reads are under way: two a core keep both the device and the cores
-  // busy.
-  return engine_ == engine_choice::aio ? 2 * cores : cores;
+  return std::max(1u, std::thread::hardware_concurrency());
 }
 
 bool block_device::is_same_file(const std::string& path) const {

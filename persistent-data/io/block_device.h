@@ -19,12 +19,6 @@ enum class access {
   shared      // for a metadata snapshot, which does not change while its device is live
 };
 
-enum class engine_choice {
-  automatic,  // aio with O_DIRECT for block devices, pread for files
-  sync,
-  aio
-};
-
 class block_device {
  public:
   // Throws device_error: not there, not readable, neither a file nor a block device, smaller than a
@@ -41,8 +35,8 @@ class block_device {
   // Whole blocks on the device; at least 1. Metadata uses at most max_metadata_blocks of them.
   std::uint64_t nr_blocks() const noexcept { return nr_blocks_; }
 
-  // A fresh engine for one thread; it must not outlive the device. Falls back to pread where the
-  // system has no room for another aio context.
+  // A fresh engine for one thread; it must not outlive the device. See make_engine()
+  // for what happens where the system does not grant one.
   std::unique_ptr<io_engine> make_engine() const;
 
   // From now on, engines call this with the bytes of each request that they have completed, in the

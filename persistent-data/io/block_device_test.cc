@@ -191,7 +191,7 @@ TEST_F(BlockDevice, IsTheSameFileUnderEveryName) {
 
 TEST_F(BlockDevice, TellsWhoWatchesOfEachRead) {
   const std::string name = file("watched", 20 * block_size);
-  for (const auto engine : {engine_choice::sync, engine_choice::aio}) {
+  for (const auto engine : {engine_choice::sync, engine_choice::aio, engine_choice::uring}) {
     block_device device(name, access::shared, engine);
     std::uint64_t bytes = 0;
     const auto read_all = [&] {
@@ -217,7 +217,8 @@ TEST_F(BlockDevice, EveryEngineReads) {
   std::fstream(name, std::ios::in | std::ios::out)
       .seekp(block_size)
       .write(reinterpret_cast<const char*>(expected.bytes.data()), block_size);
-  for (const auto choice : {engine_choice::automatic, engine_choice::sync, engine_choice::aio}) {
+  for (const auto choice :
+       {engine_choice::automatic, engine_choice::sync, engine_choice::aio, engine_choice::uring}) {
     const block_device d(name, access::exclusive, choice);
     const auto engine = d.make_engine();
     block got{};
@@ -297,7 +298,8 @@ TEST_F(LoopDevice, IsTheSameAsItsFile) {
 }
 
 TEST_F(LoopDevice, EveryEngineReadsTheSame) {
-  for (const auto choice : {engine_choice::automatic, engine_choice::sync, engine_choice::aio}) {
+  for (const auto choice :
+       {engine_choice::automatic, engine_choice::sync, engine_choice::aio, engine_choice::uring}) {
     const block_device d(name_, access::shared, choice);
     read_queue queue(d.make_engine(), d.nr_blocks());
     std::vector<block_nr> wanted;
@@ -323,7 +325,7 @@ TEST_F(LoopDevice, ReadsPastThePageCache) {
   };
   block cached{};
   ASSERT_EQ(::pread(loop_, cached.bytes.data(), block_size, 3 * block_size), ssize_t{block_size});
-  for (const auto choice : {engine_choice::sync, engine_choice::aio}) {
+  for (const auto choice : {engine_choice::sync, engine_choice::aio, engine_choice::uring}) {
     const block_device d(name_, access::shared, choice);
     EXPECT_EQ(first_byte(d), 3);
     block changed;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The two engines: pread and pwrite, and Linux aio.
+// The engines of pread and pwrite, and of Linux aio.
 #include "persistent-data/io/io_engine.h"
 
 #include <array>
@@ -8,9 +8,7 @@
 #include <vector>
 
 namespace persistent_data {
-namespace {
 
-// Returns the bytes that were transferred, or -errno.
 std::int64_t transfer(int fd, const io_request& r, system_calls& calls) {
   const auto offset = static_cast<off_t>(r.offset);
   ssize_t result;
@@ -20,6 +18,8 @@ std::int64_t transfer(int fd, const io_request& r, system_calls& calls) {
   } while (result < 0 && errno == EINTR);
   return result < 0 ? -errno : result;
 }
+
+namespace {
 
 // One request at a time: what the page cache answers needs no queue.
 class sync_engine final : public io_engine {
@@ -127,6 +127,14 @@ std::unique_ptr<io_engine> make_aio_engine(int fd, system_calls& calls) {
   io_context_t context{};
   if (io_setup(aio_engine::queue_depth, &context) != 0) return nullptr;
   return std::make_unique<aio_engine>(fd, context, calls);
+}
+
+std::unique_ptr<io_engine> make_engine(engine_choice choice, int fd, system_calls& calls) {
+  std::unique_ptr<io_engine> engine;
+  if (choice == engine_choice::uring) engine = make_uring_engine(fd, calls);
+  if (!engine && choice != engine_choice::sync) engine = make_aio_engine(fd, calls);
+  if (!engine) engine = make_sync_engine(fd, calls);
+  return engine;
 }
 
 }  // namespace persistent_data

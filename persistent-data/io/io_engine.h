@@ -38,11 +38,35 @@ class io_engine {
   virtual io_completion wait() = 0;
 };
 
-// Both try again when a signal interrupts a call.
+// One request, here and now. Returns the bytes that were transferred, or -errno.
+std::int64_t transfer(int fd, const io_request&, system_calls&);
+
+// All of them try again when a signal interrupts a call.
 std::unique_ptr<io_engine> make_sync_engine(int fd, system_calls& = system_calls::real());
 
 // Returns null if the system refuses an aio context. If the system has no room for a request, the
 // engine waits for those under way, and transfers the request itself if there are none.
 std::unique_ptr<io_engine> make_aio_engine(int fd, system_calls& = system_calls::real());
+
+// The same over io_uring. Returns null if it is not built in, or the kernel is too old or refuses
+// it.
+std::unique_ptr<io_engine> make_uring_engine(int fd, system_calls& = system_calls::real());
+
+enum class engine_choice {
+  automatic,  // io_uring with O_DIRECT for block devices, pread for files
+  sync,
+  aio,
+  uring
+};
+
+// What automatic stands for.
+constexpr engine_choice resolve(engine_choice chosen, bool is_block_device) {
+  if (chosen != engine_choice::automatic) return chosen;
+  return is_block_device ? engine_choice::uring : engine_choice::sync;
+}
+
+// Makes the engine that was chosen, or the next simpler one that the system grants: io_uring, aio,
+// one request at a time.
+std::unique_ptr<io_engine> make_engine(engine_choice, int fd, system_calls& = system_calls::real());
 
 }  // namespace persistent_data

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Both engines against the same expectations, on a real file.
+// All engines against the same expectations, on a real file.
 #include "persistent-data/io/io_engine.h"
 
 #include <fcntl.h>
@@ -44,7 +44,7 @@ class IoEngine : public testing::TestWithParam<engine_kind> {
       ASSERT_EQ(::write(fd, filled.bytes.data(), bytes), static_cast<ssize_t>(bytes));
     }
     engine = GetParam().make(fd);
-    if (!engine) GTEST_SKIP() << "the system refuses an aio context";
+    if (!engine) GTEST_SKIP() << "the system does not grant such an engine";
   }
   void TearDown() override {
     engine.reset();
@@ -78,7 +78,8 @@ class IoEngine : public testing::TestWithParam<engine_kind> {
 
 INSTANTIATE_TEST_SUITE_P(Engines, IoEngine,
                          testing::Values(engine_kind{"sync", make_sync_engine},
-                                         engine_kind{"aio", make_aio_engine}),
+                                         engine_kind{"aio", make_aio_engine},
+                                         engine_kind{"uring", make_uring_engine}),
                          [](const auto& p) { return p.param.name; });
 
 TEST_P(IoEngine, ReadsAnyBlock) {
@@ -180,8 +181,8 @@ TEST_P(IoEngine, EndsWithReadsUnderWay) {
 class failing_calls final : public system_calls {
  public:
   int interruptions = 0;         // of each call, with EINTR
-  int refusals = 0;              // of io_submit, with EAGAIN; negative: of each
-  int submits = 0, singles = 0;  // io_submit; pread and pwrite
+  int refusals = 0;              // of a submission, with EAGAIN; negative: of each
+  int submits = 0, singles = 0;  // io_submit and io_uring_submit; pread and pwrite
 
   ssize_t pread(int fd, void* to, std::size_t bytes, off_t offset) override {
     ++singles;
@@ -192,15 +193,15 @@ class failing_calls final : public system_calls {
     return interrupted() ? -1 : system_calls::pwrite(fd, from, bytes, offset);
   }
   int io_submit(io_context_t context, long count, iocb** requests) override {
-    ++submits;
-    // An engine that asks for ever would not end.
-    if (submits > 1000) throw std::logic_error("io_submit is called without end");
-    if (interrupted()) return -EINTR;
-    if (refusals != 0) {
-      refusals -= refusals > 0;
-      return -EAGAIN;
-    }
-    return system_calls::io_submit(context, count, requests);
+    const int wrong = submission();
+    return wrong != 0 ? wrong : system_calls::io_submit(context, count, requests);
+  }
+  int io_uring_submit(io_uring* ring) override {
+    const int wrong = submission();
+    return wrong != 0 ? wrong : system_calls::io_uring_submit(ring);
+  }
+  int io_uring_wait_cqe(io_uring* ring, io_uring_cqe** done) override {
+    return interrupted() ? -EINTR : system_calls::io_uring_wait_cqe(ring, done);
   }
   int io_getevents(io_context_t context, long at_least, long at_most, io_event* events,
                    timespec* timeout) override {
@@ -209,6 +210,15 @@ class failing_calls final : public system_calls {
   }
 
  private:
+  int submission() {
+    ++submits;
+    // An engine that asks for ever would not end.
+    if (submits > 1000) throw std::logic_error("a request is submitted without end");
+    if (interrupted()) return -EINTR;
+    if (refusals == 0) return 0;
+    refusals -= refusals > 0;
+    return -EAGAIN;
+  }
   bool interrupted() {
     if (interruptions == 0) return false;
     --interruptions;
@@ -262,12 +272,14 @@ void read_ten(io_engine& engine, block* to) {
   for (const auto& [tag, times] : arrived) EXPECT_EQ(times, 1) << tag;
 }
 
-using AioEngine = IoEngine;
-INSTANTIATE_TEST_SUITE_P(Engines, AioEngine, testing::Values(engine_kind{"aio", make_aio_engine}),
+using QueuedEngine = IoEngine;
+INSTANTIATE_TEST_SUITE_P(Engines, QueuedEngine,
+                         testing::Values(engine_kind{"aio", make_aio_engine},
+                                         engine_kind{"uring", make_uring_engine}),
                          [](const auto& p) { return p.param.name; });
 
 // A system without room: the engine waits for what is under way, and does the rest by itself.
-TEST_P(AioEngine, NeedsNoRoomInTheSystem) {
+TEST_P(QueuedEngine, NeedsNoRoomInTheSystem) {
   for (const int refusals : {1, 2, 5, -1}) {
     SCOPED_TRACE(refusals);
     failing_calls calls;
@@ -284,7 +296,7 @@ TEST_P(AioEngine, NeedsNoRoomInTheSystem) {
 }
 
 // Room runs out while others are under way.
-TEST_P(AioEngine, WaitsForRoomInTheSystem) {
+TEST_P(QueuedEngine, WaitsForRoomInTheSystem) {
   failing_calls calls;
   const auto crowded = GetParam().make_with(fd, calls);
   block* to = fresh_buffer();
@@ -301,7 +313,7 @@ TEST_P(AioEngine, WaitsForRoomInTheSystem) {
   for (std::size_t b = 0; b < 3; ++b) EXPECT_TRUE(holds(to[b], b)) << b;
 }
 
-TEST_P(AioEngine, WritesWithoutRoomInTheSystem) {
+TEST_P(QueuedEngine, WritesWithoutRoomInTheSystem) {
   failing_calls calls;
   calls.refusals = -1;
   const auto crowded = GetParam().make_with(fd, calls);
@@ -311,6 +323,32 @@ TEST_P(AioEngine, WritesWithoutRoomInTheSystem) {
   EXPECT_EQ(crowded->wait().result, std::int64_t{block_size});
   ASSERT_EQ(read(to, 9, 1), std::int64_t{block_size});
   EXPECT_TRUE(holds(to[0], 99));
+}
+
+// Of many that were refused, none comes back later.
+TEST_P(QueuedEngine, GoesOnAfterManyRefusals) {
+  failing_calls calls;
+  const auto crowded = GetParam().make_with(fd, calls);
+  for (int round = 0; round < 60; ++round) {
+    calls.refusals = round < 50 ? 1 : 0;
+    block* to = fresh_buffer();
+    const std::uint64_t b = static_cast<std::uint64_t>(round);
+    crowded->submit({to->bytes.data(), block_size, b * block_size, 1000 + b});
+    const io_completion done = crowded->wait();
+    EXPECT_EQ(done.tag, 1000 + b);
+    EXPECT_EQ(done.result, std::int64_t{block_size});
+    EXPECT_TRUE(holds(to[0], b)) << b;
+  }
+  EXPECT_EQ(calls.singles, 50);
+}
+
+TEST(MakeEngine, ChoosesTheNextSimplerOne) {
+  EXPECT_EQ(resolve(engine_choice::automatic, true), engine_choice::uring);
+  EXPECT_EQ(resolve(engine_choice::automatic, false), engine_choice::sync);
+  EXPECT_EQ(resolve(engine_choice::aio, false), engine_choice::aio);
+  for (const auto choice : {engine_choice::sync, engine_choice::aio, engine_choice::uring})
+    EXPECT_TRUE(make_engine(choice, -1)) << static_cast<int>(choice);
+  EXPECT_EQ(make_engine(engine_choice::sync, -1)->depth(), 1u);
 }
 
 TEST(SyncEngine, HasOneReadAtATime) { EXPECT_EQ(make_sync_engine(-1)->depth(), 1u); }

@@ -73,13 +73,12 @@ void output_device::open() {
   is_block_device_ = S_ISBLK(status.st_mode);
   if (!is_block_device_ && !S_ISREG(status.st_mode))
     fail("is neither a block device nor a regular file; metadata is written to one of these");
-  if (engine_ == engine_choice::automatic)
-    engine_ = is_block_device_ ? engine_choice::aio : engine_choice::sync;
+  engine_ = resolve(engine_, is_block_device_);
 
   // O_NONBLOCK: should the name have become a pipe meanwhile, do not wait for its reader.
   int flags = O_RDWR | O_CLOEXEC | O_NONBLOCK;
   if (is_block_device_) flags |= O_EXCL;
-  const bool direct = is_block_device_ || engine_ == engine_choice::aio;
+  const bool direct = is_block_device_ || engine_ != engine_choice::sync;
   fd_ = ::open(path_.c_str(), direct ? flags | O_DIRECT : flags);
   // Some file systems know no O_DIRECT; block devices all do.
   if (fd_ < 0 && errno == EINVAL && !is_block_device_) fd_ = ::open(path_.c_str(), flags);
@@ -106,9 +105,7 @@ std::unique_ptr<block_store> output_device::make_store() const {
 }
 
 std::unique_ptr<write_queue> output_device::make_queue() const {
-  std::unique_ptr<io_engine> engine;
-  if (engine_ == engine_choice::aio) engine = make_aio_engine(fd_, calls_);
-  if (!engine) engine = make_sync_engine(fd_, calls_);
+  std::unique_ptr<io_engine> engine = make_engine(engine_, fd_, calls_);
   const auto flush = [fd = fd_, &calls = calls_] {
     while (calls.fsync(fd) != 0)
       if (errno != EINTR) return errno;

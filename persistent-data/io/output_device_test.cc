@@ -97,7 +97,7 @@ TEST_F(OutputDevice, IsSharedWithNobody) {
 
 TEST_F(OutputDevice, WritesWhereItIsTold) {
   for (const engine_choice engine :
-       {engine_choice::automatic, engine_choice::sync, engine_choice::aio}) {
+       {engine_choice::automatic, engine_choice::sync, engine_choice::aio, engine_choice::uring}) {
     const std::string written = file("file", 0);
     std::filesystem::resize_file(written, 1000 * block_size);
     {

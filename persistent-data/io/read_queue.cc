@@ -23,7 +23,8 @@ struct read_queue::run {
   std::size_t blocks = 0;
 };
 
-read_queue::read_queue(std::unique_ptr<io_engine> engine, std::uint64_t nr_blocks)
+read_queue::read_queue(std::unique_ptr<io_engine> engine, std::uint64_t nr_blocks,
+                       std::unique_ptr<io_engine> ahead)
     // One slot more than the depth, for the single reads after an error.
     : buffers_(new block[(engine->depth() + 1) * blocks_per_request]),
       engine_(std::move(engine)),
@@ -31,6 +32,7 @@ read_queue::read_queue(std::unique_ptr<io_engine> engine, std::uint64_t nr_block
       under_way_(engine_->depth()),
       free_slots_(engine_->depth()) {
   std::iota(free_slots_.begin(), free_slots_.end(), std::size_t{0});
+  if (ahead) ahead_.emplace(std::move(ahead), nr_blocks);
 }
 
 read_queue::~read_queue() = default;
@@ -47,6 +49,7 @@ void read_queue::read(std::span<const block_nr> wanted, const arrival& arrived) 
   if (!std::is_sorted(wanted.begin(), wanted.end()))
     std::stable_sort(order_.begin(), order_.end(),
                      [&](std::size_t a, std::size_t b) { return wanted[a] < wanted[b]; });
+  if (ahead_) take_prefetched(arrived);
 
   const auto wait = [&] {
     const io_completion done = engine_->wait();
@@ -71,6 +74,20 @@ void read_queue::read(std::span<const block_nr> wanted, const arrival& arrived) 
   }
   while (free_slots_.size() < engine_->depth()) wait();
   for (; next < order_.size(); ++next) arrived(order_[next], nullptr, ENODATA);
+}
+
+void read_queue::prefetch(std::span<const block_nr> soon) {
+  if (ahead_) ahead_->prefetch(soon);
+}
+
+void read_queue::take_prefetched(const arrival& arrived) {
+  std::size_t left = 0;
+  for (const std::size_t index : order_)
+    if (const block* found = ahead_->find(wanted_[index]))
+      arrived(index, found, 0);
+    else
+      order_[left++] = index;
+  order_.resize(left);
 }
 
 void read_queue::start(std::size_t slot, run merged) {

@@ -6,19 +6,24 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "persistent-data/format/block.h"
 #include "persistent-data/io/io_engine.h"
+#include "persistent-data/io/read_ahead.h"
 
 namespace persistent_data {
 
-// For one thread; with its buffers it takes less than depth() * 128 KiB.
+// For one thread; with its buffers it takes less than depth() * 128 KiB, and what a read_ahead
+// takes.
 class read_queue {
  public:
-  // nr_blocks: the device's size. A block at or past it arrives as an error.
-  read_queue(std::unique_ptr<io_engine>, std::uint64_t nr_blocks);
+  // nr_blocks: the device's size. A block at or past it arrives as an error. ahead: an engine of
+  // the same device for prefetch(), which does nothing without one.
+  read_queue(std::unique_ptr<io_engine>, std::uint64_t nr_blocks,
+             std::unique_ptr<io_engine> ahead = nullptr);
   ~read_queue();
 
   // index: of the block in the list of wanted ones. data: nullptr if the block could not be read,
@@ -32,9 +37,14 @@ class read_queue {
   // queue can only be destroyed.
   void read(std::span<const block_nr> wanted, const arrival&);
 
+  // Begins to read blocks that read() is going to be asked for, in one call or in several; see
+  // read_ahead. What read() delivers is the same without it.
+  void prefetch(std::span<const block_nr> soon);
+
  private:
   struct run;
 
+  void take_prefetched(const arrival&);
   void start(std::size_t slot, run);
   void finish(std::size_t slot, std::int64_t result, const arrival&);
   void read_singly(const run&, const arrival&);
@@ -46,7 +56,8 @@ class read_queue {
   std::unique_ptr<block[]> buffers_;
   std::unique_ptr<io_engine> engine_;
   std::uint64_t nr_blocks_;
-  std::vector<std::size_t> order_;  // of the wanted blocks, by block number
+  std::optional<read_ahead> ahead_;
+  std::vector<std::size_t> order_;  // of the wanted blocks that have not arrived, by block number
   std::vector<run> under_way_;      // by slot
   std::vector<std::size_t> free_slots_;
   std::span<const block_nr> wanted_;

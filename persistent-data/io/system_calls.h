@@ -13,10 +13,13 @@
 #include <cstdio>
 #include <ctime>
 
+struct io_uring;
+struct io_uring_cqe;
+
 namespace persistent_data {
 
-// Each function is the call of its name: those of libaio return -errno, the others -1 and errno.
-// For any number of threads.
+// Each function is the call of its name: those of libaio and liburing return -errno, the others -1
+// and errno. For any number of threads.
 class system_calls {
  public:
   virtual ~system_calls() = default;
@@ -42,6 +45,8 @@ class system_calls {
                            timespec* timeout) {
     return ::io_getevents(context, at_least, at_most, events, timeout);
   }
+  virtual int io_uring_submit(io_uring*);
+  virtual int io_uring_wait_cqe(io_uring*, io_uring_cqe** done);
   virtual int fchown(int fd, uid_t owner, gid_t group) { return ::fchown(fd, owner, group); }
   virtual int renameat(int from_directory, const char* from, int to_directory, const char* to) {
     return ::renameat(from_directory, from, to_directory, to);

@@ -31,6 +31,14 @@ class ordered_queue {
     return next_++;
   }
 
+  // The same ahead of time, without waiting: nothing if there is no room, or no more than one item
+  // for each of the others.
+  std::optional<std::size_t> take_ahead(std::size_t others) {
+    const std::lock_guard lock(mutex_);
+    if (stopped_ || items_ - next_ <= others || next_ >= used_ + slots_.size()) return {};
+    return next_++;
+  }
+
   void put(std::size_t item, Result result) {
     const std::lock_guard lock(mutex_);
     slots_[item % slots_.size()] = std::move(result);
@@ -71,23 +79,47 @@ class ordered_queue {
 
 }  // namespace detail
 
+// A worker for in_order(), of a state that is its own: make(state, item) returns an item's result,
+// and prefetch(state, item) begins to read what that needs.
+template <class State, class Make, class Prefetch>
+struct with_prefetch {
+  State state;
+  Make make;
+  Prefetch begin;
+
+  auto operator()(std::size_t item) { return make(state, item); }
+  void prefetch(std::size_t item) { begin(state, item); }
+};
+template <class State, class Make, class Prefetch>
+with_prefetch(State, Make, Prefetch) -> with_prefetch<State, Make, Prefetch>;
+
 // new_worker() is called once in each thread and returns what makes that thread's items:
 // Result worker(std::size_t item). use(item, Result) is called in this thread, for item 0, 1, ...
-// up to items - 1. At most 2 * nr_workers results wait. An exception of either ends the work and is
-// thrown here. If there is one item or one worker, no thread is started. If the system has no more
-// threads, those that there are do the work, or this one does.
+// up to items - 1. If a worker has a function prefetch(std::size_t item), that is called once for
+// each item that the worker makes, while there are many before it makes the item before: see
+// with_prefetch. At most 2 * nr_workers results wait, and 3 * nr_workers with prefetch. An
+// exception of either ends the work and is thrown here. If there is one item or one worker, no
+// thread is started. If the system has no more threads, those that there are do the work, or this
+// one does.
 template <class NewWorker, class Use>
 void in_order(unsigned nr_workers, std::size_t items, NewWorker new_worker, Use use) {
   using worker_type = decltype(new_worker());
   using result_type = decltype(std::declval<worker_type&>()(std::size_t{}));
+  constexpr bool has_prefetch = requires(worker_type worker) { worker.prefetch(std::size_t{}); };
   const auto work_here = [&] {
     if (items == 0) return;
-    auto worker = new_worker();
-    for (std::size_t item = 0; item < items; ++item) use(item, worker(item));
+    worker_type worker = new_worker();
+    for (std::size_t item = 0; item < items; ++item) {
+      if constexpr (has_prefetch) {
+        if (item == 0) worker.prefetch(item);
+        if (item + 1 < items) worker.prefetch(item + 1);
+      }
+      use(item, worker(item));
+    }
   };
   if (items <= 1 || nr_workers <= 1) return work_here();
 
-  detail::ordered_queue<result_type> queue(items, std::size_t{2} * nr_workers);
+  detail::ordered_queue<result_type> queue(items, std::size_t{has_prefetch ? 3 : 2} * nr_workers);
   std::vector<std::jthread> threads;
   // Threads end before the queue does, however this function is left.
   struct stopper {
@@ -101,8 +133,16 @@ void in_order(unsigned nr_workers, std::size_t items, NewWorker new_worker, Use 
 
   const auto work = [&] {
     try {
-      auto worker = new_worker();
-      while (const auto item = queue.take()) queue.put(*item, worker(*item));
+      worker_type worker = new_worker();
+      std::optional<std::size_t> ahead;
+      while (const auto item = ahead ? ahead : queue.take()) {
+        if constexpr (has_prefetch) {
+          if (!ahead) worker.prefetch(*item);
+          ahead = queue.take_ahead(nr_workers - 1);
+          if (ahead) worker.prefetch(*ahead);
+        }
+        queue.put(*item, worker(*item));
+      }
     } catch (...) {
       queue.stop(std::current_exception());
     }

@@ -51,6 +51,38 @@ TEST(Workers, ResultsComeInOrder) {
     }
 }
 
+// Each item is announced to the worker that makes it, once, and before it makes the item before.
+TEST(Workers, AnnounceWhatTheyAreGoingToMake) {
+  struct announced {
+    std::vector<std::size_t> items;
+    std::size_t made = 0;
+  };
+  for (const unsigned nr_workers : {1u, 2u, 3u, 8u})
+    for (const std::size_t items : {1u, 2u, 17u, 1000u}) {
+      std::atomic<std::size_t> ahead = 0;
+      const auto new_worker = [&] {
+        return with_prefetch{announced(),
+                             [&](announced& mine, std::size_t item) {
+                               EXPECT_LT(mine.made, mine.items.size());
+                               EXPECT_EQ(mine.items.at(mine.made), item);
+                               ahead += mine.items.size() > ++mine.made;
+                               return item * item;
+                             },
+                             [](announced& mine, std::size_t item) { mine.items.push_back(item); }};
+      };
+      std::size_t used = 0;
+      in_order(nr_workers, items, new_worker, [&](std::size_t item, std::size_t result) {
+        EXPECT_EQ(item, used++);
+        EXPECT_EQ(result, item * item);
+      });
+      EXPECT_EQ(used, items);
+      EXPECT_LT(ahead, items);
+      if (nr_workers == 1) {
+        EXPECT_EQ(ahead, items - 1);
+      }
+    }
+}
+
 TEST(Workers, ResultsAreUsedInTheCallersThread) {
   const auto caller = std::this_thread::get_id();
   in_order(4, 100, square,

@@ -42,7 +42,7 @@ TEST(ArrayMap, AWholeArray) {
     layout lay(device);
     lay.take();
     const auto laid = lay.array(eras(n), {3, 4});
-    for (const auto engine : {engine_choice::sync, engine_choice::aio}) {
+    for (const auto engine : {engine_choice::sync, engine_choice::aio, engine_choice::uring}) {
       reader r(device, engine);
       damage_log damages;
       const array_map map = map_array(r.walk, {}, laid.root(), n, sizeof(le32), damages.sink());

@@ -89,9 +89,12 @@ class DamagedBtree : public testing::TestWithParam<engine_choice> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Engines, DamagedBtree,
-                         testing::Values(engine_choice::sync, engine_choice::aio),
+                         testing::Values(engine_choice::sync, engine_choice::aio,
+                                         engine_choice::uring),
                          [](const auto& p) {
-                           return p.param == engine_choice::sync ? "sync" : "aio";
+                           return p.param == engine_choice::sync  ? "sync"
+                                  : p.param == engine_choice::aio ? "aio"
+                                                                  : "uring";
                          });
 
 TEST_P(DamagedBtree, ALostLeaf) {
@@ -176,7 +179,8 @@ class WrongPointer : public DamagedBtree {
 };
 
 INSTANTIATE_TEST_SUITE_P(Engines, WrongPointer,
-                         testing::Values(engine_choice::sync, engine_choice::aio));
+                         testing::Values(engine_choice::sync, engine_choice::aio,
+                                         engine_choice::uring));
 
 TEST_P(WrongPointer, ToItself) {
   expect(11, "11: cross-linked [80, 100) it points to block 11, which something else owns\n");

@@ -73,9 +73,12 @@ class BtreeWalk : public testing::TestWithParam<engine_choice> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Engines, BtreeWalk,
-                         testing::Values(engine_choice::sync, engine_choice::aio),
+                         testing::Values(engine_choice::sync, engine_choice::aio,
+                                         engine_choice::uring),
                          [](const auto& p) {
-                           return p.param == engine_choice::sync ? "sync" : "aio";
+                           return p.param == engine_choice::sync  ? "sync"
+                                  : p.param == engine_choice::aio ? "aio"
+                                                                  : "uring";
                          });
 
 TEST_P(BtreeWalk, AnEmptyRootIsAnEmptyLeaf) { expect_whole({}, {}, 1); }

@@ -73,7 +73,7 @@ class SpaceMap : public testing::Test {
 };
 
 TEST_F(SpaceMap, IsReadWhole) {
-  for (const auto engine : {engine_choice::sync, engine_choice::aio}) {
+  for (const auto engine : {engine_choice::sync, engine_choice::aio, engine_choice::uring}) {
     const space_map map = read(engine);
     EXPECT_EQ(damages.text(), "");
     ASSERT_EQ(map.nr_blocks(), nr_blocks);
