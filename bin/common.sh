@@ -11,6 +11,8 @@ test_packages=(acl attr bats clang-format-14 e2fsprogs gddrescue jq libgmock-dev
   shellcheck thin-provisioning-tools zstd)
 # shellcheck disable=SC2034
 kernel_packages=(busybox-static cpio dmsetup kmod linux-image-amd64 qemu-system-x86 xz-utils)
+# shellcheck disable=SC2034
+bench_packages=(libbenchmark-dev mount)
 
 passed=0
 failed=0
@@ -55,6 +57,13 @@ build() {
   # shellcheck disable=SC2086  # targets are words
   (cd "$dir" && show ../../configure --quiet "$@") &&
     show make --no-print-directory -C "$dir" -j"$(nproc)" $targets
+}
+
+# build_with_sanitizers TARGETS: the same with clang++, in build/sanitizers, for tests and fuzzers. Unit
+# tests are compiled without optimization: they take most of the build's time.
+build_with_sanitizers() {
+  build sanitizers "$*" CXX=clang++ CXXFLAGS='-O1 -g1 -fsanitize=fuzzer-no-link' TEST_CXXFLAGS=-O0 \
+    CPPFLAGS=-D_GLIBCXX_ASSERTIONS --with-sanitizers=address,undefined --enable-werror
 }
 
 # step NAME COMMAND...: one thing that passes or fails.

@@ -53,23 +53,27 @@ std::vector<witness> choose_witnesses(const metadata& m, const pd::block_device&
   const buckets eras(std::max<std::size_t>(2, most / 2) - 1, m.newest_possible.value);
   const auto bucket_of_era = [&](std::uint32_t era) { return era == 0 ? 0 : 1 + eras.of(era - 1); };
   const auto new_worker = [&] {
-    return [&, folder = stripe_folder(m, device, fold_what::everything,
-                                      loss_policy::assume_written)](std::size_t stripe) mutable {
-      candidates found;
-      std::vector<finding> none;
-      const auto assumed = folder.fold(stripe, none);
-      const auto known = folder.known();
-      const std::uint64_t first = stripe_blocks(m, stripe).begin;
-      // Most neighbours are in the same bucket: the table of eras is a short one.
-      for (std::size_t i = 0; i < known.size(); ++i) {
-        if (known[i] != assumed[i]) continue;
-        const auto block = static_cast<std::uint32_t>(first + i);
-        const candidate c{mix(block ^ seed), {block, known[i]}};
-        take(found.by_place, places.of(block) - places.of(first), c);
-        take(found.by_era, bucket_of_era(known[i]), c);
-      }
-      return found;
-    };
+    return pd::with_prefetch{
+        stripe_folder(m, device, fold_what::everything, loss_policy::assume_written),
+        [&](stripe_folder& folder, std::size_t stripe) {
+          candidates found;
+          std::vector<finding> none;
+          const auto assumed = folder.fold(stripe, none);
+          const auto known = folder.known();
+          const std::uint64_t first = stripe_blocks(m, stripe).begin;
+          // Most neighbours are in the same bucket: the table of eras is a short one.
+          for (std::size_t i = 0; i < known.size(); ++i) {
+            if (known[i] != assumed[i]) continue;
+            const auto block = static_cast<std::uint32_t>(first + i);
+            const candidate c{mix(block ^ seed), {block, known[i]}};
+            take(found.by_place, places.of(block) - places.of(first), c);
+            take(found.by_era, bucket_of_era(known[i]), c);
+          }
+          return found;
+        },
+        [](stripe_folder& folder, std::size_t stripe) {
+          folder.prefetch({stripe, stripe + 1});
+        }};
   };
   candidates all;
   pd::in_order(device.nr_workers(), nr_stripes(m), new_worker,

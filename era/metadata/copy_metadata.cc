@@ -113,7 +113,7 @@ class copier {
       : m_(m),
         device_(device),
         is_folded_(is_folded(m, form)),
-        bitset_stripes_per_item_(std::clamp(16 / device.nr_workers(), 1u, 4u)),
+        bitset_stripes_per_item_(std::clamp(8 / device.nr_workers(), 1u, 2u)),
         policy_(policy),
         to_(to),
         sink_(sink),

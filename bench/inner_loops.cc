@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the inner loops do a second, beside what memory does: checksums, folding, filtering,
+// formatting and parsing, each on blocks that fit into the cache.
+#include <benchmark/benchmark.h>
+
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "era/metadata/content.h"
+#include "era/metadata/raise.h"
+#include "era/metadata/write_evidence.h"
+#include "era/text/list_writer.h"
+#include "era/text/text_buffer.h"
+#include "era/xml/reader.h"
+#include "persistent-data/format/array_block.h"
+#include "persistent-data/format/block.h"
+#include "persistent-data/format/checksum.h"
+
+namespace era {
+namespace {
+
+constexpr std::size_t blocks = 32;
+
+std::vector<pd::block> random_blocks() {
+  std::vector<pd::block> made(blocks);
+  std::mt19937_64 random(1);
+  for (pd::block& b : made)
+    for (std::byte& byte : b.bytes) byte = static_cast<std::byte>(random());
+  return made;
+}
+
+void count_blocks(benchmark::State& state) {
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * blocks * pd::block_size));
+}
+
+// Reads 256 MiB, more than a cache has.
+void read_memory(benchmark::State& state) {
+  const std::vector<std::uint64_t> words(std::size_t{32} << 20, 1);
+  for (auto _ : state) {
+    std::uint64_t sums[8] = {};
+    for (std::size_t i = 0; i < words.size(); i += 8)
+      for (std::size_t k = 0; k < 8; ++k) sums[k] += words[i + k];
+    benchmark::DoNotOptimize(sums);
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * words.size() * 8));
+}
+BENCHMARK(read_memory);
+
+void checksum(benchmark::State& state) {
+  const auto data = random_blocks();
+  for (auto _ : state)
+    for (const pd::block& b : data) benchmark::DoNotOptimize(pd::crc32c(b.bytes));
+  count_blocks(state);
+}
+BENCHMARK(checksum);
+
+void checksum_portable(benchmark::State& state) {
+  const auto data = random_blocks();
+  for (auto _ : state)
+    for (const pd::block& b : data) benchmark::DoNotOptimize(pd::detail::crc32c_portable(b.bytes));
+  count_blocks(state);
+}
+BENCHMARK(checksum_portable);
+
+void verify(benchmark::State& state) {
+  auto data = random_blocks();
+  for (std::size_t i = 0; i < blocks; ++i)
+    pd::prepare_for_write(pd::array_block_kind, data[i], {i + 1});
+  for (auto _ : state)
+    for (std::size_t i = 0; i < blocks; ++i)
+      benchmark::DoNotOptimize(pd::validate(pd::array_block_kind, data[i], {i + 1}));
+  count_blocks(state);
+}
+BENCHMARK(verify);
+
+void seal(benchmark::State& state) {
+  auto data = random_blocks();
+  for (auto _ : state)
+    for (std::size_t i = 0; i < blocks; ++i)
+      pd::prepare_for_write(pd::array_block_kind, data[i], {i + 1});
+  count_blocks(state);
+}
+BENCHMARK(seal);
+
+std::span<const pd::le32> as_eras(const pd::block& b) {
+  return {reinterpret_cast<const pd::le32*>(b.bytes.data()), pd::block_size / sizeof(pd::le32)};
+}
+
+void fold_eras(benchmark::State& state) {
+  const auto data = random_blocks();
+  std::vector<std::uint32_t> eras(pd::block_size / sizeof(pd::le32));
+  for (auto _ : state)
+    for (const pd::block& b : data) raise(std::span(eras), as_eras(b));
+  benchmark::DoNotOptimize(eras);
+  count_blocks(state);
+}
+BENCHMARK(fold_eras);
+
+void newest_of_eras(benchmark::State& state) {
+  const auto data = random_blocks();
+  for (auto _ : state)
+    for (const pd::block& b : data) benchmark::DoNotOptimize(newest_era(as_eras(b)));
+  count_blocks(state);
+}
+BENCHMARK(newest_of_eras);
+
+// Lines a second.
+void format_list(benchmark::State& state) {
+  std::vector<origin_range> runs;
+  for (std::uint64_t b = 1'000'000; runs.size() < 4096; b += 7) runs.push_back({b, b + 3});
+  for (auto _ : state) {
+    text_buffer out;
+    list_writer(list_format::xml, 1).lines(out, runs);
+    benchmark::DoNotOptimize(out);
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations() * runs.size()));
+}
+BENCHMARK(format_list);
+
+struct ignored final : xml::document {
+  void begin_superblock(const xml::superblock_element&) override {}
+  void begin_writeset(era_nr, std::uint32_t) override {}
+  void bits(origin_range, bool) override {}
+  void end_writeset() override {}
+  void begin_era_array() override {}
+  void eras(origin_range, era_nr) override {}
+  void end_era_array() override {}
+  void end_superblock() override {}
+};
+
+void scan_xml(benchmark::State& state) {
+  std::string text =
+      "<superblock uuid=\"\" block_size=\"128\" nr_blocks=\"100000\" current_era=\"9\">\n"
+      "  <era_array>\n";
+  for (int i = 0; i < 100'000; ++i)
+    text += fmt::format("    <era block=\"{}\" era=\"{}\"/>\n", i, i % 9);
+  text += "  </era_array>\n</superblock>\n";
+  for (auto _ : state) {
+    std::size_t at = 0;
+    ignored document;
+    xml::read(
+        [&](char* buffer, std::size_t size) {
+          const std::size_t n = std::min(size, text.size() - at);
+          std::memcpy(buffer, text.data() + at, n);
+          at += n;
+          return n;
+        },
+        "benchmark", document);
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
+}
+BENCHMARK(scan_xml);
+
+}  // namespace
+}  // namespace era
+
+BENCHMARK_MAIN();

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// measure RUNS < COMMANDS: times commands against each other. A line of COMMANDS is a name, a tab
+// and a command for /bin/sh. All are run once to warm up, then RUNS times in turn, so that what
+// else the machine does meets all of them. Prints for each line: name, median, fastest, slowest
+// (milliseconds) and the peak of its memory (KiB), separated by tabs. A command that fails ends it
+// with status 1.
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+extern char** environ;
+
+namespace {
+
+struct command {
+  std::string name, line;
+  std::vector<double> milliseconds;
+  long peak_kib = 0;
+};
+
+[[noreturn]] void fail(const std::string& why) {
+  std::cerr << "measure: " << why << '\n';
+  std::exit(1);
+}
+
+// Runs it without input and output.
+void run(command& c) {
+  std::string line = "exec " + c.line;
+  char sh[] = "sh", dash_c[] = "-c";
+  char* const arguments[] = {sh, dash_c, line.data(), nullptr};
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  const auto begin = std::chrono::steady_clock::now();
+  pid_t child = 0;
+  if (posix_spawn(&child, "/bin/sh", &files, nullptr, arguments, environ) != 0)
+    fail("cannot start /bin/sh");
+  int status = 0;
+  rusage usage{};
+  if (wait4(child, &status, 0, &usage) != child) fail("lost a child");
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
+  posix_spawn_file_actions_destroy(&files);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) fail("this failed: " + c.line);
+  c.milliseconds.push_back(took.count());
+  c.peak_kib = std::max(c.peak_kib, usage.ru_maxrss);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int runs = argc == 2 ? std::atoi(argv[1]) : 0;
+  if (runs < 1) fail("usage: measure RUNS < COMMANDS");
+  std::vector<command> commands;
+  for (std::string line; std::getline(std::cin, line);) {
+    const auto tab = line.find('\t');
+    if (tab == line.npos) fail("a line without a tab: " + line);
+    commands.push_back({line.substr(0, tab), line.substr(tab + 1), {}, 0});
+  }
+  for (command& c : commands) {
+    run(c);
+    c.milliseconds.clear();
+  }
+  for (int i = 0; i < runs; ++i)
+    for (command& c : commands) run(c);
+  for (command& c : commands) {
+    std::sort(c.milliseconds.begin(), c.milliseconds.end());
+    fmt::print("{}\t{:.2f}\t{:.2f}\t{:.2f}\t{}\n", c.name,
+               c.milliseconds[c.milliseconds.size() / 2], c.milliseconds.front(),
+               c.milliseconds.back(), c.peak_kib);
+  }
+}
