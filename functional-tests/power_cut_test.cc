@@ -149,6 +149,20 @@ class workload {
     target_->resume();
   }
 
+  // Several at the same time, each acknowledged by itself.
+  void write_together() {
+    std::vector<target::extent> writes;
+    for (std::uint32_t n = 1 + below(12); n > 0; --n) {
+      const std::uint32_t block = below(nr_blocks_);
+      const std::uint32_t count = 1 + below(std::min(5u, nr_blocks_ - block));
+      writes.push_back({std::uint64_t{block} * block_size, std::uint64_t{count} * block_size});
+    }
+    if (fault_ == fault::written_before_commit)
+      for (const target::extent& w : writes) note(w.sector / block_size);
+    target_->write_together(
+        writes, [&](std::size_t i) { origin_.write(writes[i].sector, writes[i].count, nullptr); });
+  }
+
   void write(std::uint64_t block, std::uint64_t count) {
     if (fault_ == fault::written_before_commit)
       for (std::uint64_t b = block; b < block + count; ++b) note(b);
@@ -164,7 +178,9 @@ class workload {
     if (!target_->is_resumed() && nr_blocks_ > target_->nr_blocks() && target_->nr_blocks() > 0)
       up(target_->nr_blocks());
     const std::uint32_t which = below(100);
-    if (which < 60) {
+    if (which < 15) {
+      write_together();
+    } else if (which < 60) {
       const std::uint32_t block = below(nr_blocks_), most = below(16) == 0 ? nr_blocks_ : 20;
       write(block, 1 + below(std::min(most, nr_blocks_ - block)));
     } else if (which < 72) {

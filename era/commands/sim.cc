@@ -32,6 +32,7 @@ struct chosen_options {
   std::string metadata, origin, script, trace, trace_device;
   std::optional<std::uint64_t> create, size;  // sectors
   std::optional<std::uint32_t> block_size;    // sectors
+  std::optional<std::uint32_t> group;
   sim::era_length era_every;
   sim::simulation::digestion digestion = sim::simulation::digestion::automatic;
 };
@@ -118,7 +119,8 @@ class simulator {
       open_origin();
     sim::simulation_surroundings around{
         chosen_.metadata, chosen_.origin.empty() ? "-" : chosen_.origin, origin_sectors_,
-        [this](std::uint64_t done, std::uint64_t total) { step(done, total); }};
+        [this](std::uint64_t done, std::uint64_t total) { step(done, total); },
+        chosen_.group.value_or(1)};
     simulation_.emplace(*store_, *origin_, find_geometry(sb), std::move(around), chosen_.digestion,
                         [this](std::string_view text) { print(text); });
   }
@@ -378,6 +380,8 @@ int sim_command(int argc, char** argv) {
       o.add_parsed("--era-every", chosen.era_every, sim::parse_era_length, "N{s|writes|blocks}",
                    "End an era of the trace after so much: 60s, 1000writes, 500blocks"),
       trace);
+  o.add_number("--group", chosen.group, {1, 65536, 1}, "N",
+               "Random and sequential writes that share a commit (default: 1)");
   o.add_choice<sim::simulation::digestion>("--digest", chosen.digestion,
                                            {{"auto", sim::simulation::digestion::automatic},
                                             {"manual", sim::simulation::digestion::manual}},

@@ -118,15 +118,23 @@ std::uint32_t target::nr_blocks() const {
   return metadata_.nr_blocks();
 }
 
-// On disk first, then in memory: a write that finds the mark goes straight to the origin.
 void target::mark(origin_range blocks) {
   waiting_write own{blocks, false, nullptr};
+  mark({&own, 1});
+  if (own.error) std::rethrow_exception(own.error);
+}
+
+// On disk first, then in memory: a write that finds the mark goes straight to the origin. Each of
+// them is done then, or has an error.
+void target::mark(std::span<waiting_write> own) {
+  if (own.empty()) return;
   {
     const std::lock_guard lock(waiting_mutex_);
-    waiting_.push_back(&own);
+    for (waiting_write& w : own) waiting_.push_back(&w);
   }
   const std::lock_guard lock(changing_);
-  if (!own.done) {
+  // Whoever takes the list takes all of these.
+  if (!own.front().done) {
     std::vector<waiting_write*> together;
     {
       const std::lock_guard waiting(waiting_mutex_);
@@ -136,8 +144,7 @@ void target::mark(origin_range blocks) {
     std::ranges::sort(together, {}, [](const waiting_write* w) { return w->blocks.begin; });
     mark_together(together);
   }
-  assert(own.done);
-  if (own.error) std::rethrow_exception(own.error);
+  assert(own.front().done && own.back().done);
 }
 
 // Writes that cannot be marked in one commit are divided until each fails or succeeds for a reason
@@ -215,6 +222,32 @@ void target::write(std::uint64_t sector, std::uint64_t count, const std::byte* d
 void target::write(std::uint64_t sector, std::uint64_t count,
                    const std::function<void()>& write_origin) {
   mark_and_do(sector, count, write_origin);
+}
+
+void target::write_together(std::span<const extent> writes,
+                            const std::function<void(std::size_t)>& write_origin) {
+  const auto lock = stay_in_era();
+  require_resumed();
+  std::vector<waiting_write> unmarked;
+  std::vector<std::size_t> index;
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    const origin_range blocks = blocks_of(writes[i].sector, writes[i].count);
+    if (are_marked(blocks)) continue;
+    unmarked.push_back({blocks, false, nullptr});
+    index.push_back(i);
+  }
+  mark(unmarked);
+  std::exception_ptr first;
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    const bool was_unmarked = next < index.size() && index[next] == i;
+    const std::exception_ptr error = was_unmarked ? unmarked[next++].error : nullptr;
+    if (!error)
+      write_origin(i);
+    else if (!first)
+      first = error;
+  }
+  if (first) std::rethrow_exception(first);
 }
 
 void target::discard(std::uint64_t sector, std::uint64_t count) {

@@ -83,6 +83,14 @@ class target {
   // The same for data that the caller writes to the origin itself, in pieces: write_origin is
   // called once the blocks are marked, and the era does not end before it returns.
   void write(std::uint64_t sector, std::uint64_t count, const std::function<void()>& write_origin);
+  // Writes that are there at the same time, as requests are that wait for the kernel's worker: they
+  // share commits. When all are marked, write_origin is called for each that could be, in order,
+  // with its index; then the first error of the others is thrown.
+  struct extent {
+    std::uint64_t sector, count;
+  };
+  void write_together(std::span<const extent>,
+                      const std::function<void(std::size_t)>& write_origin);
   void discard(std::uint64_t sector, std::uint64_t count);
   void read(std::uint64_t sector, std::uint64_t count, std::byte* data);
   void flush();
@@ -127,6 +135,7 @@ class target {
   template <class Request>
   void mark_and_do(std::uint64_t sector, std::uint64_t count, const Request&);
   void mark(origin_range blocks);
+  void mark(std::span<waiting_write> own);
   void mark_together(std::span<waiting_write* const>);
   void mark_in_parts(origin_range blocks);
   void mark_in_one_commit(std::span<const origin_range> blocks);

@@ -253,6 +253,31 @@ TEST_F(TargetSteps, AWriteIsOneCommit) {
   EXPECT_EQ(target_.nr_commits(), commits + 2);
 }
 
+// Scattered ones, some of them marked before, some the same.
+TEST_F(TargetSteps, WritesThatAreThereTogetherAreOneCommit) {
+  target_.write(7 * block_size, block_size, nullptr);
+  std::vector<target::extent> writes;
+  for (const std::uint64_t block : {900'000u, 7u, 40'000u, 3u, 900'000u, 8u})
+    writes.push_back({block * block_size, 1 + block % 2 * block_size});
+  const std::uint64_t commits = target_.nr_commits();
+  std::vector<std::size_t> done;
+  const auto write_origin = [&](std::size_t i) {
+    EXPECT_EQ(target_.nr_commits(), commits + 1) << "data before its mark";
+    done.push_back(i);
+  };
+  target_.write_together(writes, write_origin);
+  EXPECT_EQ(done, (std::vector<std::size_t>{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(target_.nr_marked(), 6u);  // 3 and 7 reach into the next block
+  target_.write_together(writes, [&](std::size_t) {});
+  target_.write_together({}, [&](std::size_t) { FAIL(); });
+  EXPECT_EQ(target_.nr_commits(), commits + 1);
+  writes.push_back({std::uint64_t{nr_blocks} * block_size, 1});
+  EXPECT_THROW(target_.write_together(writes, [&](std::size_t) { FAIL(); }), pd::invalid_input);
+  target_.suspend();
+  writes.pop_back();
+  EXPECT_THROW(target_.write_together(writes, [&](std::size_t) { FAIL(); }), pd::invalid_input);
+}
+
 TEST_F(TargetSteps, AMessageIsOneOfThree) {
   const std::uint64_t commits = target_.nr_commits();
   for (const char* text : {"", "check", "checkpoints", "checkpoint ", "take_metadata_snap 1"})

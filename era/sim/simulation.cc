@@ -162,11 +162,25 @@ void simulation::write_data(std::uint64_t sector, std::uint64_t count) {
   }
 }
 
-void simulation::write_page(std::uint64_t block) {
-  step();
-  const std::uint64_t sector = block * block_size_;
-  write(sector, std::min(sectors_per_page, length_ - std::min(length_, sector)));
-  digest_in_background();
+// One page into each block, group by group.
+void simulation::write_pages(std::uint64_t count,
+                             const std::function<std::uint64_t()>& next_block) {
+  total_ = count;
+  for (done_ = 0; done_ < count;) {
+    group_.clear();
+    for (std::uint64_t n = std::min(around_.group, count - done_); n > 0; --n) {
+      const std::uint64_t sector = next_block() * block_size_;
+      group_.push_back({sector, std::min(sectors_per_page, length_ - std::min(length_, sector))});
+      require_in_device(group_.back().sector, group_.back().count);
+    }
+    step();
+    target_.write_together(group_, [&](std::size_t i) {
+      write_data(group_[i].sector, group_[i].count);
+      ++writes_;
+      ++done_;
+    });
+    digest_in_background();
+  }
 }
 
 void simulation::discard(std::uint64_t sector, std::uint64_t count) {
@@ -180,10 +194,9 @@ void simulation::random_writes(const command& c) {
   const std::uint64_t last = c.last == command::none ? end - 1 : c.last;
   if (end == 0 || last >= end)
     throw pd::invalid_input(fmt::format("block {} is past the end; the device has {}", last, end));
-  std::uint64_t x = c.seed;
-  total_ = c.count;
-  for (done_ = 0; done_ < c.count; ++done_)
-    write_page(c.first + next_random(x) % (last - c.first + 1));
+  write_pages(c.count, [&, x = c.seed]() mutable {
+    return c.first + next_random(x) % (last - c.first + 1);
+  });
 }
 
 void simulation::sequential_writes(const command& c) {
@@ -191,8 +204,7 @@ void simulation::sequential_writes(const command& c) {
   if (c.first > end || c.count > end - c.first)
     throw pd::invalid_input(fmt::format("{} from block {} are past the end; the device has {}",
                                         counted(c.count, "block"), c.first, end));
-  total_ = c.count;
-  for (done_ = 0; done_ < c.count; ++done_) write_page(c.first + done_);
+  write_pages(c.count, [next = c.first]() mutable { return next++; });
 }
 
 // --- Digestion

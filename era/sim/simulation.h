@@ -31,6 +31,7 @@ struct simulation_surroundings {
   // 0 if that is not known. If it throws, the command ends in the middle: marks are committed
   // before data is written, and a change that is not committed yet is given up.
   std::function<void(std::uint64_t done, std::uint64_t total)> step = [](auto, auto) {};
+  std::uint64_t group = 1;  // pages of one command that are written at the same time; above 0
 };
 
 class simulation {
@@ -68,7 +69,7 @@ class simulation {
   bool run_command(const command&);
   void write(std::uint64_t sector, std::uint64_t count);
   void write_data(std::uint64_t sector, std::uint64_t count);
-  void write_page(std::uint64_t block);
+  void write_pages(std::uint64_t count, const std::function<std::uint64_t()>& next_block);
   void discard(std::uint64_t sector, std::uint64_t count);
   void random_writes(const command&);
   void sequential_writes(const command&);
@@ -94,6 +95,7 @@ class simulation {
   std::uint64_t length_;
   std::optional<std::uint64_t> new_length_;
   std::vector<std::byte> data_;
+  std::vector<target::extent> group_;
   std::uint64_t writes_ = 0, digested_ = 0, printed_ = 0;
   counters before_;  // the last command
   // Since the era began.
