@@ -93,6 +93,16 @@ last_era() { superblock "$1.img" current_era; }
   same null "$(next --metadata-snapshot --written-before $((snapshot + 1)) snap-live.img)"
 }
 
+@test "--verbose tells it, too, on standard error" {
+  said() { era_invalidate --verbose --written-since 1 "$@" 2>&1 >/dev/null; }
+  image crash
+  same 'era_invalidate: crash.img: next time: --written-since 4' "$(said --format text crash.img)"
+  same "$(era_invalidate --written-since 1 crash.img)" \
+    "$(era_invalidate --verbose --written-since 1 crash.img 2>/dev/null)"
+  image snap-live
+  [[ $(said --metadata-snapshot snap-live.img) = *'which a metadata snapshot does not tell' ]]
+}
+
 @test "units" {
   image crash
   same '768 896

@@ -38,6 +38,7 @@ struct options {
   std::string cache;  // the name of a cache's dump; empty: era blocks are listed
   std::optional<std::uint64_t> cache_offset;  // sectors
   bool require_clean = false;
+  bool verbose = false;
 
   list_unit unit() const {
     return chosen_unit.value_or(format == list_format::ddrescue ? list_unit::byte
@@ -70,6 +71,7 @@ class invalidation {
          .in_doubt = dump_ ? "changed blocks count as changed" : "blocks listed are there"});
     if (!found) return exit_failure;
     print(found->listed, found->opened);
+    if (chosen_.verbose) say_next_era(found->opened);
     return exit_success;
   }
 
@@ -117,6 +119,15 @@ class invalidation {
     if (chosen_.metadata_snapshot)
       return window_.end <= current ? std::optional(window_.end) : std::nullopt;
     return std::min(window_.end, current + 1);
+  }
+
+  void say_next_era(const metadata& m) const {
+    const auto next = next_era(m);
+    line_.say(fmt::format(
+        "{}: {}", device_.path(),
+        next ? fmt::format("next time: --written-since {}", *next)
+             : "next time: --written-since with the era that began when the data was copied, which "
+               "a metadata snapshot does not tell"));
   }
 
   static std::string or_null(const std::optional<std::uint64_t>& number) {
@@ -278,6 +289,7 @@ int invalidate_command(int argc, char** argv) {
   o.only_with(o.add_flag("--require-clean", chosen.require_clean,
                          "List nothing if one of these cache blocks is dirty"),
               cache);
+  o.add_flag("--verbose", chosen.verbose, "Say on standard error which era to ask for next time");
   o.add_text("-o,--output", chosen.output, "FILE", "Write to a file instead of standard output");
   add_salvage_options(o, chosen.given, repair);
   line.add_device();
