@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// era_tools: all commands in one program. It is called by a command's own name (a link era_check)
-// or with the command as its first argument (era_tools check, era_tools era_check).
-#include <fcntl.h>
-#include <malloc.h>
+// era_tools: all commands but era_backup in one program. It is called by a command's own name (a
+// link era_check) or with the command as its first argument (era_tools check, era_tools era_check).
 #include <unistd.h>
 
-#include <csignal>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <string>
 #include <string_view>
 
 #include <fmt/format.h>
 
 #include "config.h"
 #include "era/commands/command_line.h"
+#include "era/commands/startup.h"
 
 namespace {
 
@@ -21,8 +23,20 @@ struct command {
   std::string_view purpose;
 };
 
+// era_backup is another program, which lies beside this one.
+int run_era_backup(int, char** argv) {
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::string beside = self.parent_path() / "era_backup";
+  if (!error) ::execv(beside.c_str(), argv);
+  ::execvp("era_backup", argv);
+  fmt::print(stderr, "era_tools: {} cannot be run: {}\n", error ? "era_backup" : beside,
+             std::strerror(errno));
+  return era::exit_failure;
+}
+
 constexpr command commands[] = {
-    {"backup", era::backup_command, "copy the blocks written since an era into a backup"},
+    {"backup", run_era_backup, "copy the blocks written since an era into a backup"},
     {"check", era::check_command, "check all of the metadata"},
     {"dump", era::dump_command, "print the metadata as XML"},
     {"invalidate", era::invalidate_command, "list the blocks written since an era"},
@@ -37,25 +51,6 @@ const command* find(std::string_view name) {
   return nullptr;
 }
 
-// A device must not be opened as descriptor 0, 1 or 2: output would go there. A descriptor that was
-// closed stays unusable.
-void fill_standard_descriptors() {
-  for (int fd = ::open("/dev/null", O_RDONLY); fd >= 0; fd = ::open("/dev/null", O_RDONLY))
-    if (fd > STDERR_FILENO) {
-      ::close(fd);
-      return;
-    }
-}
-
-// Each stripe's text comes and goes as some megabytes. Memory that was freed stays with the
-// program: to get it from the system again costs more than to fill it.
-void keep_freed_memory() {
-#ifdef __GLIBC__
-  ::mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  ::mallopt(M_TRIM_THRESHOLD, 256 << 20);
-#endif
-}
-
 void print_usage(std::FILE* to) {
   fmt::print(to, "Usage: era_tools COMMAND [options] ...\n\nCommands:\n");
   for (const command& c : commands) fmt::print(to, "  {:<12}{}\n", c.name, c.purpose);
@@ -66,10 +61,7 @@ void print_usage(std::FILE* to) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  fill_standard_descriptors();
-  keep_freed_memory();
-  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of the write, with a message
-  std::signal(SIGPIPE, SIG_IGN);  // and a closed pipe one without
+  era::start_program();
   std::string_view self = argc > 0 ? argv[0] : "";
   if (const auto slash = self.rfind('/'); slash != self.npos) self.remove_prefix(slash + 1);
   constexpr std::string_view prefix = "era_";

@@ -204,14 +204,14 @@ EXPECTED
 # compared with the copy of the origin that was made while the device was suspended. The third night ends
 # in a power cut; the device grows before the fourth one.
 @test "backups of a live device equal its data" {
-  for program in era_tools qemu-img qemu-nbd mke2fs; do
+  for program in era_tools era_backup qemu-img qemu-nbd mke2fs; do
     command -v $program >/dev/null || skip "needs $program"
   done
   truncate -s 4M metadata.img && truncate -s 24M origin.img && truncate -s 200M backups.img
   mke2fs -q -t ext4 backups.img
   cat >common <<'S'
 mkdir /tmp /backups && mount -t ext4 /dev/vdc /backups && cd /backups
-for name in backup check invalidate; do ln -s era_tools /bin/era_$name; done
+for name in check invalidate; do ln -s era_tools /bin/era_$name; done
 dmsetup create slow --table '0 49152 delay /dev/vdb 0 0 /dev/vdb 0 20'
 blocks=256
 activate() { dmsetup create era --table "0 $((blocks * 128)) era /dev/vda /dev/mapper/slow 128"; }
@@ -250,7 +250,7 @@ echo '<<< cut'
 echo b >/proc/sysrq-trigger
 S
   boot() {
-    programs="era_tools qemu-img qemu-nbd" run "$tests/kernel/boot" "$@" metadata.img origin.img backups.img
+    programs="era_tools era_backup qemu-img qemu-nbd" run "$tests/kernel/boot" "$@" metadata.img origin.img backups.img
     [[ $status != 77 ]] || skip "$output"
   }
   boot script
