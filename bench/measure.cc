@@ -35,7 +35,7 @@ struct command {
   std::exit(1);
 }
 
-// Runs it without input and output.
+// Runs it without input and output: what it says would be lost among the others'.
 void run(command& c) {
   std::string line = "exec " + c.line;
   char sh[] = "sh", dash_c[] = "-c";
@@ -44,6 +44,7 @@ void run(command& c) {
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
   const auto begin = std::chrono::steady_clock::now();
   pid_t child = 0;
   if (posix_spawn(&child, "/bin/sh", &files, nullptr, arguments, environ) != 0)

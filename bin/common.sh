@@ -59,10 +59,9 @@ build() {
     show make --no-print-directory -C "$dir" -j"$(nproc)" $targets
 }
 
-# build_with_sanitizers TARGETS: the same with clang++, in build/sanitizers, for tests and fuzzers. Unit
-# tests are compiled without optimization: they take most of the build's time.
+# build_with_sanitizers TARGET...: the same with clang++, in build/sanitizers, for tests and fuzzers.
 build_with_sanitizers() {
-  build sanitizers "$*" CXX=clang++ CXXFLAGS='-O1 -g1 -fsanitize=fuzzer-no-link' TEST_CXXFLAGS=-O0 \
+  build sanitizers "$*" CXX=clang++ CXXFLAGS='-O1 -g1 -fsanitize=fuzzer-no-link' \
     CPPFLAGS=-D_GLIBCXX_ASSERTIONS --with-sanitizers=address,undefined --enable-werror
 }
 
