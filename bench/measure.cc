@@ -20,8 +20,6 @@
 
 #include <fmt/format.h>
 
-extern char** environ;
-
 namespace {
 
 struct command {
@@ -62,7 +60,7 @@ void run(command& c) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int runs = argc == 2 ? std::atoi(argv[1]) : 0;
+  const long runs = argc == 2 ? std::strtol(argv[1], nullptr, 10) : 0;
   if (runs < 1) fail("usage: measure RUNS < COMMANDS");
   std::vector<command> commands;
   for (std::string line; std::getline(std::cin, line);) {
@@ -74,7 +72,7 @@ int main(int argc, char** argv) {
     run(c);
     c.milliseconds.clear();
   }
-  for (int i = 0; i < runs; ++i)
+  for (long i = 0; i < runs; ++i)
     for (command& c : commands) run(c);
   for (command& c : commands) {
     std::sort(c.milliseconds.begin(), c.milliseconds.end());
