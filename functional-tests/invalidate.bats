@@ -94,7 +94,7 @@ last_era() { superblock "$1.img" current_era; }
 }
 
 @test "--verbose tells it, too, on standard error" {
-  said() { era_invalidate --verbose --written-since 1 "$@" 2>&1 >/dev/null; }
+  said() { era_invalidate --verbose --written-since 1 "$@" 2>said >/dev/null && cat said; }
   image crash
   same 'era_invalidate: crash.img: next time: --written-since 4' "$(said --format text crash.img)"
   same "$(era_invalidate --written-since 1 crash.img)" \
