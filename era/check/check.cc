@@ -18,7 +18,7 @@ class checker {
       : device_(device),
         scope_(scope),
         sink_(sink),
-        queue_(device.make_engine(), device.nr_blocks()),
+        queue_(device.make_engine(), device.nr_blocks(), device.make_engine()),
         counter_(device.nr_blocks(), pd::reference_counter::counting::yes),
         walk_(queue_, counter_) {}
 

@@ -49,7 +49,7 @@ class dumping {
 
  private:
   int dump_sound() {
-    pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
+    pd::read_queue queue(device_.make_engine(), device_.nr_blocks(), device_.make_engine());
     const finding_sink sink = [this](finding f) {
       damaged_ = true;
       foreign_ = foreign_ || is_no_metadata(f);

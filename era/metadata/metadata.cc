@@ -53,7 +53,8 @@ class writeset_mapper {
     events.lost = [](pd::range) {};  // the damage itself says what it hides
     events.damaged = sink_of(tree_, sink_, 1, std::numeric_limits<std::uint64_t>::max());
     walk_.walk(std::nullopt, {sb_.writeset_tree_root}, sizeof(writeset_value), events);
-    for (; !entries_.empty(); entries_.pop_front()) {
+    for (std::size_t mapped = 0; !entries_.empty(); entries_.pop_front(), ++mapped) {
+      if (mapped % roots_ahead == 0) prefetch_roots();
       const entry& e = entries_.front();
       map(pd::block_nr{e.leaf}, {{}, e.era, e.nr_bits}, {e.root});
     }
@@ -65,12 +66,22 @@ class writeset_mapper {
   }
 
  private:
+  static constexpr std::size_t roots_ahead = 256;
+
   struct entry {
     std::uint64_t root;
     std::uint32_t leaf;
     era_nr era;
     std::uint32_t nr_bits;
   };
+
+  // Of the next bitsets, which are walked one after the other.
+  void prefetch_roots() {
+    std::vector<pd::block_nr> roots;
+    for (std::size_t i = 0; i < std::min(roots_ahead, entries_.size()); ++i)
+      roots.push_back({entries_[i].root});
+    walk_.queue().prefetch(roots);
+  }
 
   void leaf(pd::block_nr where, const pd::node_view& node) {
     for (std::uint32_t i = 0; i < node.size(); ++i) {

@@ -59,7 +59,7 @@ class salvager {
         given_(given),
         report_(report),
         step_(step),
-        queue_(device.make_engine(), device.nr_blocks()) {}
+        queue_(device.make_engine(), device.nr_blocks(), device.make_engine()) {}
 
   metadata run() {
     // Trees are walked again, without what the references put in doubt.

@@ -73,11 +73,23 @@ void btree_walk::walk_level(unsigned depth) {
   kind_ = level_kind::unknown;
   next_level_.clear();
   for (std::size_t begin = 0; begin < level_.size(); begin += batch_size) {
-    const std::size_t end = std::min(begin + batch_size, level_.size());
+    const std::size_t end = end_of_batch(begin);
+    if (end < level_.size()) prefetch_batch(end, end_of_batch(end));
     read_batch(begin, end);
     if (kind_ == level_kind::unknown) decide_kind(begin, end);
     for (std::size_t i = begin; i < end; ++i) visit(level_[i], i - begin, depth);
   }
+}
+
+std::size_t btree_walk::end_of_batch(std::size_t begin) const {
+  return std::min(begin + batch_size, level_.size());
+}
+
+void btree_walk::prefetch_batch(std::size_t begin, std::size_t end) {
+  wanted_.clear();
+  for (std::size_t i = begin; i < end; ++i)
+    if (level_[i].block) wanted_.push_back(*level_[i].block);
+  queue_.prefetch(wanted_);
 }
 
 void btree_walk::read_batch(std::size_t begin, std::size_t end) {

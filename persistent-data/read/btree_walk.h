@@ -54,6 +54,8 @@ class btree_walk {
   enum class level_kind { unknown, internal, leaves };
 
   void walk_level(unsigned depth);
+  std::size_t end_of_batch(std::size_t begin) const;
+  void prefetch_batch(std::size_t begin, std::size_t end);
   void read_batch(std::size_t begin, std::size_t end);
   void decide_kind(std::size_t begin, std::size_t end);
   void visit(const child&, std::size_t slot, unsigned depth);

@@ -141,7 +141,7 @@ struct damage_log {
 struct reader {
   explicit reader(const scratch_device& scratch, engine_choice engine = engine_choice::automatic)
       : device(scratch.path(), access::shared, engine),
-        queue(device.make_engine(), device.nr_blocks()),
+        queue(device.make_engine(), device.nr_blocks(), device.make_engine()),
         counter(device.nr_blocks(), reference_counter::counting::yes),
         walk(queue, counter) {}
 
