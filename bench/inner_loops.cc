@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the inner loops do a second, beside what memory does: checksums, folding, filtering,
+// The speed of the inner loops, beside that of memory: checksums, folding, filtering,
 // formatting and parsing, each on blocks that fit into the cache.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>

@@ -18,9 +18,10 @@ class checker {
       : device_(device),
         scope_(scope),
         sink_(sink),
-        queue_(device.make_engine(), device.nr_blocks(), device.make_engine()),
+        queue_(device.make_engine(), device.nr_blocks()),
+        walk_queue_(device.make_engine(), device.nr_blocks(), device.make_engine()),
         counter_(device.nr_blocks(), pd::reference_counter::counting::yes),
-        walk_(queue_, counter_) {}
+        walk_(walk_queue_, counter_) {}
 
   check_summary check() {
     summary_.nr_metadata_blocks = device_.nr_blocks();
@@ -151,7 +152,8 @@ class checker {
   const pd::block_device& device_;
   const check_scope& scope_;
   const finding_sink& sink_;
-  pd::read_queue queue_;
+  // The superblocks of a live device are read again, never from blocks that were read ahead.
+  pd::read_queue queue_, walk_queue_;
   pd::reference_counter counter_;
   pd::btree_walk walk_;
   check_summary summary_;

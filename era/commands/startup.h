@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What each program does first.
+// Each program begins with this.
 #pragma once
 
 namespace era {

@@ -130,10 +130,11 @@ void target::mark(std::span<waiting_write> own) {
   if (own.empty()) return;
   {
     const std::lock_guard lock(waiting_mutex_);
+    waiting_.reserve(waiting_.size() + own.size());  // all of them or none
     for (waiting_write& w : own) waiting_.push_back(&w);
   }
   const std::lock_guard lock(changing_);
-  // Whoever takes the list takes all of these.
+  // They are taken from the list together.
   if (!own.front().done) {
     std::vector<waiting_write*> together;
     {

@@ -54,7 +54,7 @@ class content_reader {
             std::vector<finding>& findings);
 
   // Begins to read the blocks at positions that read() is going to be called with, in one call or
-  // in several. What read() does is the same without it.
+  // in several. Without it read() does the same, later.
   void prefetch(std::span<const array_position>);
 
   // Reads blocks that no map leads to, as one batch, and calls look for those that are array blocks

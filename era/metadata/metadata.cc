@@ -75,7 +75,7 @@ class writeset_mapper {
     std::uint32_t nr_bits;
   };
 
-  // Of the next bitsets, which are walked one after the other.
+  // The next bitsets are walked one after the other.
   void prefetch_roots() {
     std::vector<pd::block_nr> roots;
     for (std::size_t i = 0; i < std::min(roots_ahead, entries_.size()); ++i)

@@ -59,7 +59,7 @@ enum class engine_choice {
   uring
 };
 
-// What automatic stands for.
+// Resolves automatic.
 constexpr engine_choice resolve(engine_choice chosen, bool is_block_device) {
   if (chosen != engine_choice::automatic) return chosen;
   return is_block_device ? engine_choice::uring : engine_choice::sync;

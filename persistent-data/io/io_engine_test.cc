@@ -14,7 +14,12 @@
 #include <random>
 #include <stdexcept>
 
+#include "config.h"
 #include "persistent-data/format/block.h"
+
+#ifdef HAVE_LIBURING
+#include <liburing.h>
+#endif
 
 namespace persistent_data {
 namespace {
@@ -30,7 +35,7 @@ struct engine_kind {
 };
 void PrintTo(const engine_kind& kind, std::ostream* out) { *out << kind.name; }
 
-class IoEngine : public testing::TestWithParam<engine_kind> {
+class IoEngineOfAFile : public testing::Test {
  protected:
   void SetUp() override {
     std::string name = (std::filesystem::temp_directory_path() / "io_engine.XXXXXX").string();
@@ -43,19 +48,35 @@ class IoEngine : public testing::TestWithParam<engine_kind> {
       const std::size_t bytes = b < file_blocks ? block_size : ragged_end;
       ASSERT_EQ(::write(fd, filled.bytes.data(), bytes), static_cast<ssize_t>(bytes));
     }
-    engine = GetParam().make(fd);
-    if (!engine) GTEST_SKIP() << "the system does not grant such an engine";
   }
-  void TearDown() override {
-    engine.reset();
-    ::close(fd);
-  }
+  void TearDown() override { ::close(fd); }
 
   // Buffers of 32 blocks, filled with what is in no block of the file.
   block* fresh_buffer() {
     buffers.push_back(std::make_unique<block[]>(32));
     for (std::size_t i = 0; i < 32; ++i) buffers.back()[i].bytes.fill(std::byte{0xee});
     return buffers.back().get();
+  }
+
+  static bool holds(const block& b, std::uint64_t number) {
+    return std::all_of(b.bytes.begin(), b.bytes.end(),
+                       [&](std::byte x) { return x == static_cast<std::byte>(number); });
+  }
+
+  int fd = -1;
+  std::vector<std::unique_ptr<block[]>> buffers;
+};
+
+class IoEngine : public IoEngineOfAFile, public testing::WithParamInterface<engine_kind> {
+ protected:
+  void SetUp() override {
+    IoEngineOfAFile::SetUp();
+    engine = GetParam().make(fd);
+    if (!engine) GTEST_SKIP() << "the system does not grant such an engine";
+  }
+  void TearDown() override {
+    engine.reset();
+    IoEngineOfAFile::TearDown();
   }
 
   // The result of one read of blocks from first.
@@ -66,13 +87,6 @@ class IoEngine : public testing::TestWithParam<engine_kind> {
     return done.result;
   }
 
-  static bool holds(const block& b, std::uint64_t number) {
-    return std::all_of(b.bytes.begin(), b.bytes.end(),
-                       [&](std::byte x) { return x == static_cast<std::byte>(number); });
-  }
-
-  int fd = -1;
-  std::vector<std::unique_ptr<block[]>> buffers;
   std::unique_ptr<io_engine> engine;
 };
 
@@ -182,6 +196,7 @@ class failing_calls final : public system_calls {
  public:
   int interruptions = 0;         // of each call, with EINTR
   int refusals = 0;              // of a submission, with EAGAIN; negative: of each
+  int given_back = 0;            // by a ring, with EAGAIN
   int submits = 0, singles = 0;  // io_submit and io_uring_submit; pread and pwrite
 
   ssize_t pread(int fd, void* to, std::size_t bytes, off_t offset) override {
@@ -201,7 +216,15 @@ class failing_calls final : public system_calls {
     return wrong != 0 ? wrong : system_calls::io_uring_submit(ring);
   }
   int io_uring_wait_cqe(io_uring* ring, io_uring_cqe** done) override {
-    return interrupted() ? -EINTR : system_calls::io_uring_wait_cqe(ring, done);
+    if (interrupted()) return -EINTR;
+    const int wrong = system_calls::io_uring_wait_cqe(ring, done);
+#ifdef HAVE_LIBURING
+    if (wrong == 0 && given_back > 0) {
+      --given_back;
+      (*done)->res = -EAGAIN;
+    }
+#endif
+    return wrong;
   }
   int io_getevents(io_context_t context, long at_least, long at_most, io_event* events,
                    timespec* timeout) override {
@@ -325,7 +348,26 @@ TEST_P(QueuedEngine, WritesWithoutRoomInTheSystem) {
   EXPECT_TRUE(holds(to[0], 99));
 }
 
-// Of many that were refused, none comes back later.
+// A device that cannot say at once that it will wait: the kernel gives the request back.
+TEST_F(IoEngineOfAFile, TransfersWhatARingGivesBack) {
+  failing_calls calls;
+  const auto ring = make_uring_engine(fd, calls);
+  if (!ring) GTEST_SKIP() << "the system does not grant a ring";
+  calls.given_back = 4;
+  block* to = fresh_buffer();
+  read_ten(*ring, to);
+  for (std::size_t b = 0; b < 10; ++b) EXPECT_TRUE(holds(to[b], b)) << b;
+  EXPECT_EQ(calls.singles, 4);
+}
+
+TEST_F(IoEngineOfAFile, ARingMayWait) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  ASSERT_EQ(::fcntl(fd, F_SETFL, flags | O_NONBLOCK), 0);
+  if (!make_uring_engine(fd)) GTEST_SKIP() << "the system does not grant a ring";
+  EXPECT_EQ(::fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+}
+
+// After many refusals none of the requests comes back later.
 TEST_P(QueuedEngine, GoesOnAfterManyRefusals) {
   failing_calls calls;
   const auto crowded = GetParam().make_with(fd, calls);
@@ -340,6 +382,32 @@ TEST_P(QueuedEngine, GoesOnAfterManyRefusals) {
     EXPECT_TRUE(holds(to[0], b)) << b;
   }
   EXPECT_EQ(calls.singles, 50);
+}
+
+// Refusals while others are under way, again and again: none takes another's place.
+TEST_P(QueuedEngine, KeepsThemApartThroughRefusals) {
+  failing_calls calls;
+  const auto crowded = GetParam().make_with(fd, calls);
+  std::vector<block> to(file_blocks);
+  std::vector<int> arrived(file_blocks);
+  std::size_t under_way = 0;
+  const auto wait = [&] {
+    const io_completion done = crowded->wait();
+    ASSERT_LT(done.tag, file_blocks);
+    ++arrived[done.tag];
+    --under_way;
+  };
+  for (std::size_t b = 0; b < file_blocks; ++b) {
+    if (under_way == crowded->depth()) {
+      ASSERT_NO_FATAL_FAILURE(wait());
+    }
+    calls.refusals = b % 3 == 2 ? 1 : 0;
+    crowded->submit({to[b].bytes.data(), block_size, b * block_size, b});
+    ++under_way;
+  }
+  while (under_way > 0) ASSERT_NO_FATAL_FAILURE(wait());
+  EXPECT_EQ(arrived, std::vector<int>(file_blocks, 1));
+  for (std::size_t b = 0; b < file_blocks; ++b) EXPECT_TRUE(holds(to[b], b)) << b;
 }
 
 TEST(MakeEngine, ChoosesTheNextSimplerOne) {

@@ -61,7 +61,7 @@ void read_ahead::prefetch(std::span<const block_nr> soon) {
   submit();
 }
 
-// What is under way has to arrive before its buffer is used again.
+// Requests under way have to end before their buffer is used again.
 void read_ahead::drop(list& old) {
   old.runs.resize(old.submitted);
   while (old.done < old.runs.size()) wait();

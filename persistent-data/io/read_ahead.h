@@ -14,10 +14,11 @@
 namespace persistent_data {
 
 // For one thread. Takes 8 MiB of memory at most. It only ever makes reading faster: a block that it
-// does not have, or could not read, has to be read as if it were not there.
+// does not have, or could not read, has to be read as if it were not there. Blocks are as they were
+// when they were read ahead: nothing that has to be read again may be.
 class read_ahead {
  public:
-  // Blocks of a list that are read ahead; those after them are not.
+  // Blocks of a list that are read ahead; the others, with the highest numbers, are not.
   static constexpr std::size_t most_blocks = 1024;
 
   // nr_blocks: the device's size; blocks at or past it are left out.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What is read ahead is delivered right or not at all, whatever the device does and in whatever
-// order blocks are asked for; and the device is kept busy meanwhile.
+// A block that is read ahead is delivered right or not at all, whatever the device does and in
+// whatever order blocks are asked for; and the device is kept busy meanwhile.
 #include "persistent-data/io/read_ahead.h"
 
 #include <gtest/gtest.h>

@@ -38,7 +38,7 @@ class read_queue {
   void read(std::span<const block_nr> wanted, const arrival&);
 
   // Begins to read blocks that read() is going to be asked for, in one call or in several; see
-  // read_ahead. What read() delivers is the same without it.
+  // read_ahead. Without it read() delivers the same.
   void prefetch(std::span<const block_nr> soon);
 
  private:

@@ -187,7 +187,7 @@ TEST(ReadQueue, AnythingAtAnyTime) {
   }
 }
 
-// Whatever was read ahead, and whatever the device does: each block arrives once and right.
+// Each block arrives once and right, read ahead or not, whatever the device does.
 TEST(ReadQueue, ReadsTheSameAheadOrNot) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE(testing::Message() << "seed " << seed);

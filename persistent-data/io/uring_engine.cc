@@ -2,9 +2,12 @@
 // The engine over io_uring. Unlike an aio context, which holds up its process for tens of
 // milliseconds at its end, a ring costs nothing to give up; and what has been completed is taken
 // from it without a system call.
+#include <fcntl.h>
+
 #include <array>
 #include <cassert>
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 #include "config.h"
@@ -43,6 +46,7 @@ class uring_engine final : public io_engine {
     if (io_uring_queue_init(queue_depth, &ring_, 0) != 0) return;
     has_ring_ = true;
     is_usable_ = can_transfer(ring_);
+    for (std::size_t slot = 0; slot < queue_depth; ++slot) free_[slot] = slot;
   }
   // Waits for what is under way: the buffers belong to the caller.
   ~uring_engine() override {
@@ -58,13 +62,14 @@ class uring_engine final : public io_engine {
 
   void submit(const io_request& request) override {
     assert(under_way_ + done_.size() < queue_depth);
+    const std::size_t place = under_way_, slot = free_[place];
     if (next_ == nullptr) next_ = io_uring_get_sqe(&ring_);
     const auto bytes = static_cast<unsigned>(request.bytes);
     if (request.operation == io_operation::write)
       io_uring_prep_write(next_, fd_, request.buffer, bytes, request.offset);
     else
       io_uring_prep_read(next_, fd_, request.buffer, bytes, request.offset);
-    io_uring_sqe_set_data64(next_, request.tag);
+    io_uring_sqe_set_data64(next_, slot);
     for (;;) {
       const int submitted = calls_.io_uring_submit(&ring_);
       if (submitted == 1) break;
@@ -75,7 +80,8 @@ class uring_engine final : public io_engine {
       done_.push_back(wait_for_event());
     }
     next_ = nullptr;
-    ++under_way_;
+    requests_[slot] = request;
+    std::swap(free_[place], free_[under_way_++]);  // others may have ended meanwhile
   }
 
   io_completion wait() override {
@@ -92,9 +98,13 @@ class uring_engine final : public io_engine {
       io_uring_cqe* event = nullptr;
       // With a valid ring it fails for a signal only.
       if (calls_.io_uring_wait_cqe(&ring_, &event) != 0) continue;
-      const io_completion completion{event->user_data, event->res};
+      const std::size_t slot = event->user_data;
+      const io_completion completion{requests_[slot].tag, event->res};
       io_uring_cqe_seen(&ring_, event);
-      --under_way_;
+      free_[--under_way_] = slot;
+      // The device would have made the kernel wait, and the kernel did not.
+      if (completion.result == -EAGAIN)
+        return {completion.tag, transfer(fd_, requests_[slot], calls_)};
       return completion;
     }
   }
@@ -104,6 +114,8 @@ class uring_engine final : public io_engine {
   io_uring ring_{};
   io_uring_sqe* next_ = nullptr;  // an entry of the ring that was not submitted
   bool has_ring_ = false, is_usable_ = false;
+  std::array<io_request, queue_depth> requests_{};  // under way, by slot
+  std::array<std::size_t, queue_depth> free_{};     // slots: from under_way_ on
   std::size_t under_way_ = 0;
   std::vector<io_completion> done_;  // and not handed out yet
 };
@@ -111,6 +123,9 @@ class uring_engine final : public io_engine {
 }  // namespace
 
 std::unique_ptr<io_engine> make_uring_engine(int fd, system_calls& calls) {
+  // A descriptor that was opened with O_NONBLOCK makes kernels give requests back that would wait.
+  if (const int flags = ::fcntl(fd, F_GETFL); flags >= 0 && (flags & O_NONBLOCK) != 0)
+    ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
   auto engine = std::make_unique<uring_engine>(fd, calls);
   if (!engine->is_usable()) return nullptr;
   return engine;

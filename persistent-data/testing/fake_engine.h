@@ -35,8 +35,8 @@ inline bool is_stamped(const block& b, std::uint64_t number) {
   return b.bytes == expected.bytes;
 }
 
-// What a device does. Every request that has a bad block fails whole, as in the kernel, or, if
-// partial, delivers what lies before it.
+// The behaviour of a device. Every request that has a bad block fails whole, as in the kernel, or,
+// if partial, delivers what lies before it.
 struct behaviour {
   std::size_t depth = 4;
   std::map<std::uint64_t, int> errors = {};  // by block
@@ -48,7 +48,7 @@ struct behaviour {
   std::uint64_t end = 1000;  // reads at or past this block deliver nothing
 };
 
-// What the device was asked, in blocks.
+// Requests to the device, in blocks.
 struct request_log {
   std::vector<range> requests;
   std::size_t most_under_way = 0;
@@ -58,7 +58,7 @@ class fake_engine final : public io_engine {
  public:
   fake_engine(behaviour b, request_log& log, unsigned seed)
       : behaviour_(std::move(b)), log_(log), random_(seed) {}
-  // What is under way is still written, as a device would: the buffers have to be there.
+  // Requests under way are still written, as a device would: the buffers have to be there.
   ~fake_engine() override {
     while (!under_way_.empty()) wait();
   }
