@@ -22,8 +22,9 @@ TEST(Printable, ReplacesEveryOtherByte) {
 }
 
 TEST(Printable, CutsLongText) {
-  EXPECT_EQ(printable(std::string(60, 'x')), std::string(60, 'x'));
-  EXPECT_EQ(printable(std::string(61, 'x')), std::string(60, 'x') + "...");
+  std::string text(60, 'x');
+  EXPECT_EQ(printable(text), text);
+  EXPECT_EQ(printable(text + "y"), text + "...");
   EXPECT_EQ(printable("\x1b[31m", 2), "?[...");
 }
 

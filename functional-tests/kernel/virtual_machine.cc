@@ -81,10 +81,13 @@ void virtual_machine::run(const agent_script& script,
 
   const std::string bin = variable("ERA_BIN", "bin"),
                     tests = variable("ERA_TESTS_DIR", "functional-tests");
-  const std::string command =
-      "seconds=900 programs='" + bin + "/agent " + bin + "/era_tools " + bin + "/snapshot_driver" +
-      programs_ + "' " + tests + "/kernel/boot " + path("script") + ' ' + path("metadata") + ' ' +
-      path("origin") + ' ' + path("input") + ' ' + path("results") + " 2>&1";
+  // Several times what software emulation takes: only a hang reaches it.
+  const std::string seconds = std::to_string(900 + script.lines() / 4);
+  const std::string command = "seconds=" + seconds + " programs='" + bin + "/agent " + bin +
+                              "/era_tools " + bin + "/snapshot_driver" + programs_ + "' " + tests +
+                              "/kernel/boot " + path("script") + ' ' + path("metadata") + ' ' +
+                              path("origin") + ' ' + path("input") + ' ' + path("results") +
+                              " 2>&1";
   FILE* pipe = ::popen(command.c_str(), "r");
   ASSERT_TRUE(pipe);
   std::string output;

@@ -20,6 +20,7 @@ class agent_script {
     return ++lines_;
   }
   const std::string& text() const noexcept { return text_; }
+  unsigned lines() const noexcept { return lines_; }
 
  private:
   std::string text_;

@@ -39,7 +39,8 @@ void expect_exact_counts(const scratch_device& disk, const disk_sm_root& root,
     if (expected.tree_value_size != 0)
       r.walk.walk({}, expected.root, expected.tree_value_size, events);
     else
-      map_array(r.walk, {}, expected.root, expected.array_size, sizeof(le32), damages.sink());
+      map_array(r.walk, {}, expected.root, expected.array_size, expected.array_value_size,
+                damages.sink());
     r.counter.next_view();
   }
   const auto counts = counts_in(r, root);

@@ -14,11 +14,12 @@ namespace persistent_data::test {
 // The count of each block, in a space map that must be sound.
 std::vector<std::uint32_t> counts_on(const scratch_device&, const disk_sm_root&);
 
-// A tree, of whose values nothing is referred to, or an array of 4-byte values.
+// A tree, of whose values nothing is referred to, or an array.
 struct expected_root {
   block_nr root;
   std::uint32_t tree_value_size = 0;  // 0: an array
   std::uint64_t array_size = 0;
+  std::uint32_t array_value_size = sizeof(le32);
 };
 
 // All of these must be sound, and the space map must count each reference of theirs and of its own.
