@@ -77,14 +77,15 @@ class live_metadata {
     {
       live_writer writer(nr_blocks, block_size_, seed, oldest, newest);
       for (std::uint64_t round = 0; round < rounds && wrong_ < 5; ++round) {
-        while (writer.writes() < (round + 1) * 3 && !writer.failed()) std::this_thread::yield();
+        wait_for(writer, 3);
         if (round % 16 == 0) expect_in_use();
         if (random() % 2 == 0) end_era("checkpoint");
         std::vector<std::uint32_t> known(nr_blocks), possible(nr_blocks);
         for (std::size_t i = 0; i < nr_blocks; ++i) known[i] = writer.blocks()[i].known;
         end_era("take_metadata_snap");
         for (std::size_t i = 0; i < nr_blocks; ++i) possible[i] = writer.blocks()[i].possible;
-        if (random() % 2 == 0) end_era("checkpoint");
+        // What the live metadata archives by now is not in the snapshot.
+        if (random() % 2 == 0) wait_for(writer, 2), end_era("checkpoint");
         const std::uint32_t since = 1 + static_cast<std::uint32_t>(random() % newest);
         expect_snapshot(round % 3, since, known, possible);
         if (const int error = dm_.message("era", "drop_metadata_snap"))
@@ -98,6 +99,11 @@ class live_metadata {
   }
 
  private:
+  static void wait_for(const live_writer& writer, std::uint64_t writes) {
+    const std::uint64_t enough = writer.writes() + writes;
+    while (writer.writes() < enough && !writer.failed()) std::this_thread::yield();
+  }
+
   void wrong(const std::string& text) {
     ++wrong_;
     answer_("wrong " + text.substr(0, 400));
