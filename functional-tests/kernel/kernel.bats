@@ -284,3 +284,37 @@ S
     '5: the chain equals the data')" "$(grep -v '^Killed' <<<"$output")" || fail "$output"
   run -0 era_check metadata.img
 }
+
+# A suspend freezes the file system that is mounted on the device: its journal is empty in the backup, and
+# what was written is there, although nobody called sync.
+@test "the backup of a mounted file system is a clean one" {
+  for program in era_backup mke2fs e2fsck dumpe2fs debugfs; do
+    command -v $program >/dev/null || skip "needs $program"
+  done
+  truncate -s 4M metadata.img && truncate -s 32M origin.img backup.img
+  mke2fs -q -t ext4 origin.img
+  cat >script <<'S'
+dmsetup create era --table "0 65536 era /dev/vda /dev/vdb 128"
+mkdir /mnt && mount -t ext4 /dev/mapper/era /mnt
+snapshot='dd if=/dev/vdb of=/snapshot bs=64k iflag=direct 2>/dev/null'
+(while [ ! -e /stop ]; do head -c 100000 /dev/urandom >/mnt/busy$((RANDOM % 20)); done) &
+for night in 1 2 3; do
+  head -c 2000000 /dev/urandom >/mnt/night$night
+  era_backup --era-device era --source /snapshot --snapshot-command "$snapshot" --state /state --verify \
+    --quiet /dev/vdc || echo "night $night failed"
+done
+: >/stop; wait
+cmp /snapshot /dev/vdc && echo 'the backup equals the snapshot'
+sha256sum /mnt/night? | cut -d' ' -f1
+umount /mnt && dmsetup remove era
+S
+  programs=era_backup run "$tests/kernel/boot" script metadata.img origin.img backup.img
+  [[ $status != 77 ]] || skip "$output"
+  [[ $status = 0 ]] || fail "$output"
+  [[ ${lines[0]} = 'the backup equals the snapshot' ]] || fail "$output"
+  [[ $(dumpe2fs -h backup.img 2>/dev/null) != *needs_recovery* ]] || fail 'the journal is not empty'
+  sums=$(printf '%s\n' "${lines[@]:1}")
+  run -0 e2fsck -fn backup.img
+  for night in 1 2 3; do debugfs -R "dump /night$night night$night" backup.img 2>/dev/null; done
+  same "$sums" "$(sha256sum night? | cut -d' ' -f1)"
+}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Compiled once for all tests, which spend most of their time in these. The tests include by themselves
-// what they use, and none includes this; so it needs no guard, of which g++ would warn.
+// Compiled once for all tests, which spend most of their time in these. The tests include by
+// themselves what they use, and none includes this; so it needs no guard, of which g++ would warn.
 #include <algorithm>
 #include <array>
 #include <filesystem>
