@@ -84,8 +84,11 @@ class live_metadata {
         for (std::size_t i = 0; i < nr_blocks; ++i) known[i] = writer.blocks()[i].known;
         end_era("take_metadata_snap");
         for (std::size_t i = 0; i < nr_blocks; ++i) possible[i] = writer.blocks()[i].possible;
-        // What the live metadata archives by now is not in the snapshot.
-        if (random() % 2 == 0) wait_for(writer, 2), end_era("checkpoint");
+        // The live metadata archives these writes, and the snapshot does not have them.
+        if (random() % 2 == 0) {
+          wait_for(writer, 2);
+          end_era("checkpoint");
+        }
         const std::uint32_t since = 1 + static_cast<std::uint32_t>(random() % newest);
         expect_snapshot(round % 3, since, known, possible);
         if (const int error = dm_.message("era", "drop_metadata_snap"))
