@@ -5,8 +5,8 @@
 #include "persistent-data/transaction/block_cache.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
-#include <vector>
 
 namespace persistent_data {
 
@@ -40,13 +40,15 @@ block_ptr block_cache::create(const block_kind& kind, block_nr where) {
   if (const auto at = blocks_.find(where.value); at != blocks_.end()) {
     recent_.erase(at->second.used);
     blocks_.erase(at);
+    dirty_.erase(where.value);
   }
   auto block = std::make_shared<cached_block>();
   block->where = where;
   block->kind = &kind;
-  block->dirty = true;
   block->content = {};
-  return insert(std::move(block));
+  insert(block);
+  set_dirty(*block);
+  return block;
 }
 
 block_ptr block_cache::insert(block_ptr block) {
@@ -72,22 +74,20 @@ void block_cache::make_room() {
 void block_cache::write_dirty() { write_dirty(in_use::are_clean); }
 
 void block_cache::write_dirty(in_use those) {
-  std::vector<cached_block*> dirty;
-  for (const auto& [where, e] : blocks_)
-    if (e.block->dirty) dirty.push_back(e.block.get());
-  std::sort(dirty.begin(), dirty.end(),
-            [](const auto* a, const auto* b) { return a->where < b->where; });
-  for (cached_block* block : dirty) {
+  for (auto at = dirty_.begin(); at != dirty_.end();) {
+    const block_ptr& block = blocks_.at(*at).block;
     // In a copy: its user may go on looking at it, or changing it.
     persistent_data::block prepared = block->content;
     prepare_for_write(*block->kind, prepared, block->where);
     store_.write(block->where, prepared);
-    block->dirty = those == in_use::stay_dirty && blocks_[block->where.value].block.use_count() > 1;
+    const bool stays = those == in_use::stay_dirty && block.use_count() > 1;
+    at = stays ? std::next(at) : dirty_.erase(at);
   }
 }
 
 void block_cache::clear() {
   blocks_.clear();
+  dirty_.clear();
   recent_.clear();
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <set>
 #include <unordered_map>
 
 #include "persistent-data/format/block.h"
@@ -18,7 +19,6 @@ namespace persistent_data {
 struct cached_block {
   block_nr where;
   const block_kind* kind = nullptr;
-  bool dirty = false;
   block content;
 };
 // While somebody has one, it stays what it is.
@@ -36,9 +36,12 @@ class block_cache {
   block_ptr read(const block_kind&, block_nr);
   // A block of zeros, dirty; whatever was known of the place is forgotten.
   block_ptr create(const block_kind&, block_nr);
+  // For a block that its user is going to change, though it has been written. Nothing on the device
+  // may refer to it yet.
+  void set_dirty(const cached_block& block) { dirty_.insert(block.where.value); }
 
-  // Writes what is dirty, without a flush. Whoever has a block does not change it any more: it may
-  // be part of a commit now. Throws device_error.
+  // Writes what is dirty, without a flush; costs nothing for what is not. Whoever has a block does
+  // not change it any more: it may be part of a commit now. Throws device_error.
   void write_dirty();
   // Forgets everything, dirty or not: nobody may have a block.
   void clear();
@@ -60,6 +63,7 @@ class block_cache {
   std::size_t capacity_;
   std::unordered_map<std::uint64_t, entry> blocks_;
   std::list<std::uint64_t> recent_;  // the latest first
+  std::set<std::uint64_t> dirty_;
 };
 
 }  // namespace persistent_data

@@ -107,6 +107,28 @@ TEST_F(BlockCache, CreatingForgetsWhatWas) {
   expect_damage(array_block_kind, 5, "something else refers to it");
 }
 
+// What is forgotten is not written when the new block finds the cache full.
+TEST_F(BlockCache, AFullCacheCreatesADirtyBlockAnew) {
+  std::vector<block_ptr> used;
+  for (std::uint32_t b = 1; b <= 2 * capacity; ++b)
+    used.push_back(cache_.create(array_block_kind, {b}));
+  make(3, 33);
+  used.clear();
+  for (std::uint32_t b = 30; b < 60; ++b) make(b, b);
+  EXPECT_EQ(value(3), 33u);
+}
+
+TEST_F(BlockCache, WritesAgainWhatIsChangedAgain) {
+  make(5, 1);
+  cache_.write_dirty();
+  const block_ptr again = cache_.read(array_block_kind, {5});
+  again->content.as<array_header>().nr_entries = 2;
+  cache_.set_dirty(*again);
+  cache_.write_dirty();
+  cache_.clear();
+  EXPECT_EQ(value(5), 2u);
+}
+
 TEST_F(BlockCache, DamageIsNamedAndNotKept) {
   make(5, 55);
   cache_.write_dirty();

@@ -20,7 +20,7 @@ block_ptr transaction::create(const block_kind& kind) {
 transaction::shadow transaction::shadow_of(const block_kind& kind, block_nr where) {
   block_ptr old = cache_.read(kind, where);
   if (counts_.is_new(where) && counts_.count(where) == 1) {
-    old->dirty = true;
+    cache_.set_dirty(*old);
     return {std::move(old), false};
   }
   block_ptr copy = create(kind);
