@@ -54,6 +54,8 @@ untyped_btree::node untyped_btree::shadow(block_nr where) {
 }
 
 untyped_btree::node untyped_btree::shadow_child(node& parent, std::uint32_t i) {
+  // Only its number tells: a copy of the parent may have got the free block that it points to.
+  if (parent.child(i) == parent.where()) fail(parent.where(), "it is a child of its own");
   node child = shadow(parent.child(i));
   parent.set_child(i, child.where());
   return child;
@@ -177,6 +179,10 @@ void untyped_btree::refill_child(node& parent, std::uint32_t i) {
   if (child.size() > child.room() / 3 || parent.size() < 2) return;
   const std::uint32_t left = i > 0 ? i - 1 : i;
   node neighbour = shadow_child(parent, i > 0 ? i - 1 : i + 1);
+  if (child.where() == neighbour.where())
+    fail(parent.where(), fmt::format("it has block {} as a child twice", child.where()));
+  if (child.kind() != neighbour.kind())
+    fail(parent.where(), "it has a leaf and an internal node as children");
   i > 0 ? share(parent, left, neighbour, child) : share(parent, left, child, neighbour);
 }
 

@@ -3,12 +3,15 @@
 // tree is a map is in transaction_test.cc.
 #include "persistent-data/transaction/btree.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <map>
 #include <random>
+#include <string>
 
 #include "persistent-data/format/errors.h"
+#include "persistent-data/format/node_editor.h"
 #include "persistent-data/testing/blocks.h"
 #include "persistent-data/testing/recording_store.h"
 #include "persistent-data/testing/values.h"
@@ -19,6 +22,7 @@ namespace {
 
 using test::recording_store;
 using test::scratch_device;
+using ::testing::HasSubstr;
 
 constexpr block_kind root_kind{"a test's superblock", 4711, 8};
 
@@ -38,6 +42,15 @@ class Btree : public ::testing::Test {
     };
     return {[this, value](const std::byte* v) { ++references_[value(v)]; },
             [this, value](const std::byte* v) { --references_[value(v)]; }};
+  }
+
+  // Removes keys from 0 on until that is refused; returns why.
+  static std::string remove_all(auto& tree, block_nr root) {
+    try {
+      for (std::uint64_t key = 0;; ++key) root = tree.remove(root, key);
+    } catch (const damaged_metadata& e) {
+      return e.what();
+    }
   }
 
   scratch_device disk_{4096};
@@ -125,6 +138,51 @@ TEST_F(Btree, ACycleIsDamage) {
   EXPECT_THROW(tree.lookup(root, 5), damaged_metadata);
   EXPECT_THROW(tree.lowest(root), damaged_metadata);
   EXPECT_THROW(tree.release(root), damaged_metadata);
+}
+
+// An internal node refers to a free block, and its own copy gets that block: it is below itself.
+TEST_F(Btree, ACopyBelowItselfIsDamage) {
+  btree<le64> tree(tx_);
+  block_nr root = tree.make();
+  for (std::uint64_t key = 0; key < 1000; ++key) root = tree.insert(root, key, le64(key));
+  const node_editor node(tx_.read(btree_node_kind, root)->content);
+  node.set_child(0, root);
+  EXPECT_THAT(remove_all(tree, root), HasSubstr("it is a child of its own"));
+  EXPECT_THROW(tree.insert(root, 1, le64(1)), damaged_metadata);
+}
+
+// Nothing is taken from a neighbour that is the parent.
+TEST_F(Btree, ACopyBesideItsChildIsDamage) {
+  btree<le64> tree(tx_);
+  block_nr root = tree.make();
+  for (std::uint64_t key = 0; key < 300; ++key) root = tree.insert(root, key, le64(key));
+  const node_editor node(tx_.read(btree_node_kind, root)->content);
+  node.set_child(1, root);
+  EXPECT_THAT(remove_all(tree, root), HasSubstr("it is a child of its own"));
+}
+
+TEST_F(Btree, ChildrenThatAreTheSameBlockAreDamage) {
+  btree<le64> tree(tx_);
+  block_nr root = tree.make();
+  for (std::uint64_t key = 0; key < 300; ++key) root = tree.insert(root, key, le64(key));
+  const node_editor node(tx_.read(btree_node_kind, root)->content);
+  node.set_child(1, node.child(0));
+  EXPECT_THAT(remove_all(tree, root), HasSubstr("as a child twice"));
+}
+
+// Neighbours hold values of different sizes: nothing is moved from one to the other.
+TEST_F(Btree, ALeafBesideAnInternalNodeIsDamage) {
+  btree<le32> tree(tx_);
+  block_nr deep = tree.make(), leaf = tree.make();
+  for (std::uint64_t key = 1000; key < 30'000; ++key) deep = tree.insert(deep, key, le32(1));
+  for (std::uint64_t key = 0; key < 10; ++key) leaf = tree.insert(leaf, key, le32(1));
+  const block_ptr root = tx_.create(btree_node_kind);
+  const node_editor node(root->content);
+  node.make_empty(internal_node, sizeof(le64));
+  node.append_child(0, leaf);
+  node.append_child(1000, deep);
+  ASSERT_GT(node_editor(tx_.read(btree_node_kind, deep)->content).size(), 150u);
+  EXPECT_THAT(remove_all(tree, root->where), HasSubstr("a leaf and an internal node"));
 }
 
 // The sums of an array's blocks are right, and they hold less, or say that they hold more.
