@@ -107,7 +107,7 @@ TEST_F(BlockCache, CreatingForgetsWhatWas) {
   expect_damage(array_block_kind, 5, "something else refers to it");
 }
 
-// What is forgotten is not written when the new block finds the cache full.
+// The new block finds the cache full, and the one that it replaces is not written.
 TEST_F(BlockCache, AFullCacheCreatesADirtyBlockAnew) {
   std::vector<block_ptr> used;
   for (std::uint32_t b = 1; b <= 2 * capacity; ++b)

@@ -54,7 +54,7 @@ untyped_btree::node untyped_btree::shadow(block_nr where) {
 }
 
 untyped_btree::node untyped_btree::shadow_child(node& parent, std::uint32_t i) {
-  // Only its number tells: a copy of the parent may have got the free block that it points to.
+  // If the pointer leads to a free block, the parent's copy may have got that block.
   if (parent.child(i) == parent.where()) fail(parent.where(), "it is a child of its own");
   node child = shadow(parent.child(i));
   parent.set_child(i, child.where());

@@ -44,6 +44,13 @@ class Btree : public ::testing::Test {
             [this, value](const std::byte* v) { --references_[value(v)]; }};
   }
 
+  // An internal node above leaves of keys from 0 on.
+  static block_nr make_root(btree<le64>& tree) {
+    block_nr root = tree.make();
+    for (std::uint64_t key = 0; key < 300; ++key) root = tree.insert(root, key, le64(key));
+    return root;
+  }
+
   // Removes keys from 0 on until that is refused; returns why.
   static std::string remove_all(auto& tree, block_nr root) {
     try {
@@ -143,8 +150,7 @@ TEST_F(Btree, ACycleIsDamage) {
 // An internal node refers to a free block, and its own copy gets that block: it is below itself.
 TEST_F(Btree, ACopyBelowItselfIsDamage) {
   btree<le64> tree(tx_);
-  block_nr root = tree.make();
-  for (std::uint64_t key = 0; key < 1000; ++key) root = tree.insert(root, key, le64(key));
+  const block_nr root = make_root(tree);
   const node_editor node(tx_.read(btree_node_kind, root)->content);
   node.set_child(0, root);
   EXPECT_THAT(remove_all(tree, root), HasSubstr("it is a child of its own"));
@@ -154,8 +160,7 @@ TEST_F(Btree, ACopyBelowItselfIsDamage) {
 // Nothing is taken from a neighbour that is the parent.
 TEST_F(Btree, ACopyBesideItsChildIsDamage) {
   btree<le64> tree(tx_);
-  block_nr root = tree.make();
-  for (std::uint64_t key = 0; key < 300; ++key) root = tree.insert(root, key, le64(key));
+  const block_nr root = make_root(tree);
   const node_editor node(tx_.read(btree_node_kind, root)->content);
   node.set_child(1, root);
   EXPECT_THAT(remove_all(tree, root), HasSubstr("it is a child of its own"));
@@ -163,8 +168,7 @@ TEST_F(Btree, ACopyBesideItsChildIsDamage) {
 
 TEST_F(Btree, ChildrenThatAreTheSameBlockAreDamage) {
   btree<le64> tree(tx_);
-  block_nr root = tree.make();
-  for (std::uint64_t key = 0; key < 300; ++key) root = tree.insert(root, key, le64(key));
+  const block_nr root = make_root(tree);
   const node_editor node(tx_.read(btree_node_kind, root)->content);
   node.set_child(1, node.child(0));
   EXPECT_THAT(remove_all(tree, root), HasSubstr("as a child twice"));
