@@ -246,8 +246,7 @@ night 2
 cp raw.state before
 (ulimit -S -f 300; backup raw backup.img)
 cmp raw.state before && echo '3: cut'
-echo '<<< cut'
-echo b >/proc/sysrq-trigger
+cut_power
 S
   boot() {
     programs="era_tools era_backup qemu-img qemu-nbd" run "$tests/kernel/boot" "$@" metadata.img origin.img backups.img
