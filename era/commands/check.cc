@@ -40,7 +40,7 @@ class text_report {
   text_report(const command_line& line, bool quiet) : line_(line), quiet_(quiet) {}
 
   void add(const finding& f) {
-    if (!quiet_) line_.say(in_words(line_.device(), f));
+    if (!quiet_) line_.say_in_bulk(in_words(line_.device(), f));
   }
 
   void finish(const check_summary& s, std::uint64_t errors, std::uint64_t leaks) {
@@ -52,6 +52,7 @@ class text_report {
     if (s.snapshot) text += view("metadata snapshot", *s.snapshot);
     text += looked_at(s);
     text += verdict(s, errors, leaks);
+    line_.print_kept();
     output("").write(text);
   }
 

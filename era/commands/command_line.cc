@@ -65,20 +65,24 @@ int command_line::print(const std::string& text) const {
 }
 
 int command_line::run(int argc, char** argv, const std::function<int()>& command) {
+  int status = exit_failure;
   try {
     parse(argc, argv);
     if (wants_help_)
-      return print(fmt::format("{}\nUsage: {} {}\n\nOptions:\n{}", purpose_, name_, usage_,
-                               options_.help()));
-    if (wants_version_) return print(ERA_TOOLS_VERSION "\n");
-    return command();
+      status = print(fmt::format("{}\nUsage: {} {}\n\nOptions:\n{}", purpose_, name_, usage_,
+                                 options_.help()));
+    else if (wants_version_)
+      status = print(ERA_TOOLS_VERSION "\n");
+    else
+      status = command();
   } catch (const pd::usage_error& e) {
-    return bad_usage(e.what());
+    bad_usage(e.what());
   } catch (const pd::closed_pipe&) {
   } catch (const std::exception& e) {
     say(in_words(e, argument_.empty() ? "go on" : "read " + argument_));
   }
-  return exit_failure;
+  print_kept();
+  return status;
 }
 
 std::string in_words(const std::exception& e, const std::string& doing) {
@@ -89,15 +93,30 @@ std::string in_words(const std::exception& e, const std::string& doing) {
   return e.what();
 }
 
-int command_line::bad_usage(const std::string& what) const {
+void command_line::bad_usage(const std::string& what) const {
   say(what);
   print_error(fmt::format("Try '{} --help'.\n", name_));
-  return exit_failure;
 }
 
 void command_line::say(const std::string& text) const {
+  print_kept();
   if (shown_) shown_->clear();
   print_error(fmt::format("{}: {}\n", name_, text));
+}
+
+void command_line::say_in_bulk(const std::string& text) const {
+  constexpr std::uint64_t at_once = 1000;
+  constexpr std::size_t piece = 1 << 16;
+  if (in_bulk_++ < at_once) return say(text);
+  kept_.append(name_).append(": ").append(text) += '\n';
+  if (kept_.size() >= piece) print_kept();
+}
+
+void command_line::print_kept() const {
+  if (kept_.empty()) return;
+  if (shown_) shown_->clear();
+  print_error(kept_);
+  kept_.clear();
 }
 
 }  // namespace era

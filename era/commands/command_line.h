@@ -2,6 +2,7 @@
 // Shared by all commands: their options, their errors, their exit statuses.
 #pragma once
 
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <string>
@@ -39,11 +40,16 @@ class command_line {
   // Prints a message on standard error: the command's name, then the text. Progress that is shown
   // goes away before.
   void say(const std::string& text) const;
+  // The same for one of what may be millions of messages: after the first thousand they are kept,
+  // and printed in pieces of 64 KiB; the rest before the next say(), by print_kept(), or at the end
+  // of run().
+  void say_in_bulk(const std::string& text) const;
+  void print_kept() const;
   void show(progress* shown) noexcept { shown_ = shown; }
 
  private:
   void parse(int argc, char** argv);
-  int bad_usage(const std::string& what) const;
+  void bad_usage(const std::string& what) const;
   int print(const std::string& text) const;
 
   std::string name_, purpose_, usage_;
@@ -52,6 +58,8 @@ class command_line {
   persistent_data::engine_choice engine_ = persistent_data::engine_choice::automatic;
   option_list options_;
   progress* shown_ = nullptr;
+  mutable std::string kept_;
+  mutable std::uint64_t in_bulk_ = 0;
 };
 
 // Returns the message for an exception that ended a command. doing: "read DEVICE", for exceptions

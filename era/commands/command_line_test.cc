@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <new>
+#include <stdexcept>
+#include <string>
 #include <system_error>
 
 #include "era/testing/command_run.h"
@@ -72,6 +74,35 @@ TEST(CommandLine, AnExceptionIsAMessage) {
   EXPECT_THAT(message([]() -> int { throw std::system_error(EIO, std::generic_category()); }),
               StartsWith("era_test: cannot read m.img: "));
   EXPECT_EQ(message([]() -> int { throw pd::closed_pipe(); }), "");
+}
+
+// None is lost and none comes late, however the command ends.
+TEST(CommandLine, MessagesInBulkComeInOrder) {
+  constexpr int count = 5000;
+  const auto messages = [](const std::function<int(const command_line&)>& end) {
+    command_line line("era_test", "Tests.", "[options] {device|file}");
+    line.add_device();
+    return test::run_command(
+               [&](int argc, char** argv) {
+                 return line.run(argc, argv, [&] {
+                   for (int i = 0; i < count; ++i) line.say_in_bulk(std::to_string(i));
+                   return end(line);
+                 });
+               },
+               {"m.img"})
+        .err;
+  };
+  std::string all;
+  for (int i = 0; i < count; ++i) all += "era_test: " + std::to_string(i) + '\n';
+  const std::string last = all + "era_test: last\n";
+  EXPECT_EQ(messages([](const command_line&) { return 0; }), all);
+  EXPECT_EQ(messages([](const command_line&) -> int { throw pd::closed_pipe(); }), all);
+  EXPECT_EQ(messages([](const command_line&) -> int { throw std::runtime_error("last"); }), last);
+  EXPECT_EQ(messages([](const command_line& line) {
+              line.say("last");
+              return 0;
+            }),
+            last);
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ std::optional<changes> list_sound(const command_line& line, const pd::block_devi
   bool foreign = false;
   finding_groups groups([&](const finding& f) {
     foreign = foreign || is_no_metadata(f);
-    line.say(in_words(device.path(), f));
+    line.say_in_bulk(in_words(device.path(), f));
   });
   changed_blocks answer(device, options.from, [&](finding f) { groups.add(std::move(f)); });
   if (answer.opened())

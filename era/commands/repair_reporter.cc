@@ -27,7 +27,7 @@ void add_salvage_options(option_list& options, repair_options& given,
 repair_reporter::repair_reporter(const command_line& line, const pd::block_device& device,
                                  bool quiet)
     : line_(line), device_(device), quiet_(quiet), groups_([this](const finding& f) {
-        if (!quiet_) line_.say(in_words(device_.path(), f));
+        if (!quiet_) line_.say_in_bulk(in_words(device_.path(), f));
       }) {
   report_.damage = [this](finding f) {
     anything_ = true;
