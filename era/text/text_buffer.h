@@ -49,37 +49,4 @@ class text_buffer {
   std::size_t size_ = 0, capacity_ = 0;
 };
 
-// A number as decimal text that counts up in place.
-class decimal_counter {
- public:
-  explicit decimal_counter(std::uint64_t value) noexcept { set(value); }
-
-  void set(std::uint64_t value) noexcept {
-    char* p = digits_ + sizeof digits_;
-    do {
-      *--p = static_cast<char>('0' + value % 10);
-      value /= 10;
-    } while (value != 0);
-    begin_ = p;
-  }
-
-  void increment() noexcept {
-    char* p = digits_ + sizeof digits_ - 1;
-    while (p >= begin_ && *p == '9') *p-- = '0';
-    if (p < begin_) {
-      begin_ = p;
-      *p = '0';
-    }
-    ++*p;
-  }
-
-  std::string_view text() const noexcept {
-    return {begin_, static_cast<std::size_t>(digits_ + sizeof digits_ - begin_)};
-  }
-
- private:
-  char digits_[24];  // 2^64 has 20
-  char* begin_;
-};
-
 }  // namespace era

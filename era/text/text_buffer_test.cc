@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <limits>
 #include <string>
 
 namespace era {
@@ -30,21 +29,6 @@ TEST(TextBuffer, RoomThatIsNotUsedIsNotText) {
   *to++ = 'c';
   text.written_to(to);
   EXPECT_EQ(text.view(), "abc");
-}
-
-TEST(DecimalCounter, CountsOverEveryCarry) {
-  for (std::uint64_t begin : {0ull, 95ull, 999'995ull, 4'294'967'290ull, 999'999'999'995ull}) {
-    decimal_counter counter(begin);
-    for (std::uint64_t i = 0; i < 20; ++i, counter.increment())
-      ASSERT_EQ(counter.text(), std::to_string(begin + i));
-  }
-}
-
-TEST(DecimalCounter, TakesTheLargestNumber) {
-  decimal_counter counter(std::numeric_limits<std::uint64_t>::max());
-  EXPECT_EQ(counter.text(), "18446744073709551615");
-  counter.set(7);
-  EXPECT_EQ(counter.text(), "7");
 }
 
 }  // namespace

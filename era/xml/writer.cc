@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Formatting for speed: a line is a few copies of fixed size, and numbers count up in place.
+// Formatting for speed: a line is two copies of fixed size, its begin with the block's number, and
+// its end.
 #include "era/xml/writer.h"
 
 #include <cassert>
@@ -26,38 +27,34 @@ constexpr fixed_text range_begin = std::string_view("    <range block_begin=\"")
 constexpr fixed_text len = std::string_view("\" len=\"");
 constexpr fixed_text line_end = std::string_view("\"/>\n");
 
-// A block number that counts up: its digits are kept in a buffer from which a fixed size is copied.
-class counter_text {
- public:
-  explicit counter_text(std::uint64_t value) : counter_(value) { reload(); }
-
-  char* put(char* to) const {
-    std::memcpy(to, text_, sizeof text_);
-    return to + size_;
-  }
-
-  // Only the last digit changes nine times out of ten.
-  void increment() {
-    counter_.increment();
-    if (text_[size_ - 1] != '9') {
-      ++text_[size_ - 1];
-      return;
+// Puts a line for each block: begin, the block's number, and what put_end(to, i) puts for block i
+// of them. Ten blocks share their number but for the last digit, which is written over in the line:
+// the text that was just copied from would have to be waited for.
+template <class PutEnd>
+void put_lines(text_buffer& text, const fixed_text& begin, origin_range blocks, PutEnd put_end) {
+  char* to = text.room(blocks.size() * max_line + copy_size);
+  for (std::uint64_t i = 0; i < blocks.size();) {
+    fixed_text ten = begin;
+    const fmt::format_int number(blocks.begin + i);
+    assert(begin.size + number.size() <= copy_size);
+    ten.size = static_cast<std::size_t>(put(ten.bytes + begin.size, number) - ten.bytes);
+    for (char digit = ten.bytes[ten.size - 1]; digit <= '9' && i < blocks.size(); ++digit, ++i) {
+      char* const rest = put(to, ten);
+      rest[-1] = digit;
+      to = put_end(rest, i);
     }
-    reload();
   }
+  text.written_to(to);
+}
 
- private:
-  void reload() {
-    const std::string_view digits = counter_.text();
-    assert(digits.size() <= sizeof text_);
-    std::memcpy(text_, digits.data(), digits.size());
-    size_ = digits.size();
-  }
-
-  decimal_counter counter_;
-  char text_[16] = {};
-  std::size_t size_ = 0;
-};
+// The end of the line of a block with this era.
+fixed_text era_end(std::uint32_t era) {
+  fixed_text end = era_middle;
+  const char* const past =
+      put(put(end.bytes + end.size, fmt::format_int(era)), std::string_view("\"/>\n"));
+  end.size = static_cast<std::size_t>(past - end.bytes);
+  return end;
+}
 
 template <class... Args>
 void append(text_buffer& text, fmt::format_string<Args...> format, Args&&... args) {
@@ -74,18 +71,6 @@ std::string in_words(const uuid_bytes& uuid) {
   for (std::size_t i = 0; i < uuid.size(); ++i)
     text += fmt::format("{}{:02x}", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
   return text;
-}
-
-// A line for each block, by put_line(to, number) -> to.
-template <class PutLine>
-void put_numbered(text_buffer& text, origin_range blocks, PutLine put_line) {
-  char* to = text.room(blocks.size() * max_line + copy_size);
-  counter_text number(blocks.begin);
-  for (std::uint64_t i = blocks.begin; i < blocks.end; ++i) {
-    to = put_line(to, number);
-    number.increment();
-  }
-  text.written_to(to);
 }
 
 }  // namespace
@@ -110,47 +95,29 @@ void end_era_array(text_buffer& text) { text.append("  </era_array>\n"); }
 
 void bits(text_buffer& text, origin_range blocks, std::span<const pd::le64> words) {
   assert(blocks.begin % 64 == 0 && blocks.size() <= words.size() * 64);
-  char* to = text.room(blocks.size() * max_line + copy_size);
-  counter_text number(blocks.begin);
-  for (std::uint64_t i = 0; i < blocks.size(); ++i) {
-    const std::uint64_t word = words[i / 64] >> i % 64;
-    to = put(to, bit_begin);
-    to = number.put(to);
-    to = put(to, bit_end[word & 1]);
-    number.increment();
-  }
-  text.written_to(to);
+  put_lines(text, bit_begin, blocks, [&](char* to, std::uint64_t i) {
+    return put(to, bit_end[words[i / 64] >> i % 64 & 1]);
+  });
 }
 
 void equal_bits(text_buffer& text, origin_range blocks, bool value) {
-  put_numbered(text, blocks, [&](char* to, const counter_text& number) {
-    return put(number.put(put(to, bit_begin)), bit_end[value ? 1 : 0]);
-  });
+  put_lines(text, bit_begin, blocks,
+            [&](char* to, std::uint64_t) { return put(to, bit_end[value ? 1 : 0]); });
 }
 
 void equal_eras(text_buffer& text, origin_range blocks, era_nr era) {
-  const fmt::format_int digits(era.value);
-  put_numbered(text, blocks, [&](char* to, const counter_text& number) {
-    to = put(number.put(put(to, era_begin)), era_middle);
-    return put(put(to, digits), line_end);
-  });
+  put_lines(text, era_begin, blocks,
+            [end = era_end(era.value)](char* to, std::uint64_t) { return put(to, end); });
 }
 
 void eras(text_buffer& text, origin_block first, std::span<const std::uint32_t> values) {
-  char* to = text.room(values.size() * max_line + copy_size);
-  counter_text number(first.value);
   std::uint32_t last = 0;
-  decimal_counter era(last);  // neighbours often have the same
-  for (const std::uint32_t value : values) {
-    if (value != last) era.set(last = value);
-    to = put(to, era_begin);
-    to = number.put(to);
-    to = put(to, era_middle);
-    to = put(to, era.text());
-    to = put(to, line_end);
-    number.increment();
-  }
-  text.written_to(to);
+  fixed_text end = era_end(last);  // neighbours often have the same
+  put_lines(text, era_begin, {first.value, first.value + values.size()},
+            [&](char* to, std::uint64_t i) {
+              if (values[i] != last) end = era_end(last = values[i]);
+              return put(to, end);
+            });
 }
 
 void marked(text_buffer& text, origin_range blocks) {

@@ -47,17 +47,23 @@ TEST(XmlWriter, WritesEveryBitOfAWord) {
   EXPECT_EQ(text.view(), expected);
 }
 
+// From every digit on, and for every number of lines.
 TEST(XmlWriter, WritesErasAcrossEveryCarry) {
-  for (const std::uint32_t first : {0u, 98u, 9'998u, 2'147'483'640u}) {
-    text_buffer text;
-    const std::vector<std::uint32_t> values{0, 7, 7, 10, 4294967295, 0, 1};
-    eras(text, {first}, values);
-    std::string expected;
-    for (std::size_t i = 0; i < values.size(); ++i)
-      expected += "    <era block=\"" + std::to_string(first + i) + "\" era=\"" +
-                  std::to_string(values[i]) + "\"/>\n";
-    EXPECT_EQ(text.view(), expected);
-  }
+  const std::vector<std::uint32_t> some{0, 7, 7, 10, 4294967295, 0, 1};
+  for (const std::uint32_t tens : {0u, 90u, 9'990u, 2'147'483'610u})
+    for (std::uint32_t first = tens; first < tens + 10; ++first)
+      for (std::size_t size = 1; size < 25; ++size) {
+        std::vector<std::uint32_t> values;
+        std::string expected;
+        for (std::size_t i = 0; i < size; ++i) {
+          values.push_back(some[i % some.size()]);
+          expected += "    <era block=\"" + std::to_string(first + i) + "\" era=\"" +
+                      std::to_string(values[i]) + "\"/>\n";
+        }
+        text_buffer text;
+        eras(text, {first}, values);
+        ASSERT_EQ(text.view(), expected);
+      }
 }
 
 TEST(XmlWriter, WritesNothingForNothing) {
