@@ -55,11 +55,17 @@ class list_position {
   // The first block that has not been listed or passed over.
   std::uint64_t next() const noexcept { return last_.end; }
 
-  void advance(origin_range blocks) {
+  // Throws invalid_input unless the list can go on with these blocks.
+  void require(origin_range blocks) const {
     if (blocks.begin < last_.end) not_ascending(blocks.begin);
     if (blocks.end > end_)
       throw pd::invalid_input(fmt::format("block {} is past the end; {} is {}",
                                           std::max(blocks.begin, end_), end_name_, end_));
+  }
+
+  // Requires it, and goes on.
+  void advance(origin_range blocks) {
+    require(blocks);
     last_ = blocks;
   }
 
@@ -111,7 +117,7 @@ struct metadata_builder::state {
   // The next eras of the array are those of these blocks.
   void advance_eras(origin_range blocks, era_nr newest) {
     const std::uint64_t expected = position.next();
-    position.advance(blocks);
+    position.require(blocks);
     if (blocks.begin != expected)
       throw pd::invalid_input(
           fmt::format("block {} is missing before block {}; every block needs its era", expected,
@@ -119,6 +125,7 @@ struct metadata_builder::state {
     if (newest > sb.current_era)
       throw pd::invalid_input(
           fmt::format("era=\"{}\" is past the current era {}", newest, sb.current_era));
+    position.advance(blocks);
     newest_in_array = std::max(newest_in_array, newest);
   }
 

@@ -42,7 +42,8 @@ class expat_parser {
   void expect(std::string_view name, std::string_view expected) const;
 
   // Lines that a derived class has read past expat; it must feed none of them.
-  void skip_line() noexcept { ++skipped_lines_; }
+  void skip_lines(std::uint64_t count) noexcept { skipped_lines_ += count; }
+  void skip_line() noexcept { skip_lines(1); }
   std::uint64_t skipped_lines() const noexcept { return skipped_lines_; }
 
   // In bytes of what was fed: all of it, and the end of the last tag.

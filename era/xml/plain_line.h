@@ -4,7 +4,9 @@
 // out of range, is for the parser to judge.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #include "era/format/superblock.h"
@@ -36,6 +38,7 @@ class plain_lines {
     if (skip(p, "    <bit block=\"")) {
       if (!number(p, max_origin_blocks, blocks.begin)) return false;
       blocks.end = blocks.begin + 1;
+      past_block_ = p;
       if (skip(p, "\" value=\"true\"/>\n")) return took(p, line, {"bit", blocks, 1});
       return skip(p, "\" value=\"false\"/>\n") && took(p, line, {"bit", blocks, 0});
     }
@@ -50,14 +53,45 @@ class plain_lines {
     if (skip(p, "    <era block=\"")) {
       if (!number(p, max_origin_blocks, blocks.begin)) return false;
       blocks.end = blocks.begin + 1;
+      past_block_ = p;
       return era_and_end(p, era) && took(p, line, {"era", blocks, era});
     }
     return skip(p, "    <range block_begin=\"") && run(p, blocks) && era_and_end(p, era) &&
            took(p, line, {"range", blocks, era});
   }
 
+  // Takes the lines after a bit or an era that was just taken, as long as each is the same for the
+  // next block, and only the last digit of its number changes. Returns how many.
+  [[gnu::always_inline]] std::uint64_t alike(const plain_line& last) noexcept {
+    if (last.blocks.size() != 1 || past_block_ < begin_) return 0;
+    const auto size = static_cast<std::size_t>(at_ - begin_);
+    const auto digit = static_cast<std::size_t>(past_block_ - 1 - begin_);
+    const std::uint64_t most = std::min<std::uint64_t>(static_cast<unsigned>('9' - begin_[digit]),
+                                                       max_origin_blocks - last.blocks.begin);
+    std::uint64_t taken = 0;
+    for (; taken < most && static_cast<std::size_t>(end_ - at_) >= size; ++taken, at_ += size)
+      if (at_[digit] != begin_[digit] + 1 + static_cast<char>(taken) || !same(at_, begin_, digit) ||
+          !same(at_ + digit + 1, begin_ + digit + 1, size - digit - 1))
+        break;
+    return taken;
+  }
+
  private:
+  // As memcmp for 8 to 32 bytes, which such parts of a line have; inline.
+  static bool same(const char* a, const char* b, std::size_t size) noexcept {
+    const auto differ = [&](std::size_t at) {
+      std::uint64_t x, y;
+      std::memcpy(&x, a + at, sizeof x);
+      std::memcpy(&y, b + at, sizeof y);
+      return x ^ y;
+    };
+    std::uint64_t any = differ(0) | differ(size - 8);
+    if (size > 16) any |= differ(8) | differ(size - 16);
+    return any == 0;
+  }
+
   bool took(const char* p, plain_line& line, const plain_line& taken) noexcept {
+    begin_ = at_;
     at_ = p;
     line = taken;
     return true;
@@ -103,6 +137,8 @@ class plain_lines {
 
   const char* at_;
   const char* end_;
+  const char* begin_ = nullptr;       // of the last line taken
+  const char* past_block_ = nullptr;  // the end of the block's number in it, if it has one block's
 };
 
 }  // namespace era::xml

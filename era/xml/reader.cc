@@ -115,9 +115,15 @@ class parser : public expat_parser {
     plain_line line{};
     try {
       if (where_ == inside::writeset)
-        for (; lines.of_writeset(line); skip_line()) out_.bits(line.blocks, line.value != 0);
+        while (lines.of_writeset(line)) {
+          const auto give = [&](origin_range blocks) { out_.bits(blocks, line.value != 0); };
+          give_lines(line.blocks, lines.alike(line), give);
+        }
       else
-        for (; lines.of_era_array(line); skip_line()) out_.eras(line.blocks, {line.value});
+        while (lines.of_era_array(line)) {
+          const auto give = [&](origin_range blocks) { out_.eras(blocks, {line.value}); };
+          give_lines(line.blocks, lines.alike(line), give);
+        }
     } catch (const pd::invalid_input& e) {
       throw pd::invalid_input(fmt::format("{}:{}: {}: {}", name(), fed_lines_ + skipped_lines() + 1,
                                           line.element, e.what()));
@@ -125,6 +131,22 @@ class parser : public expat_parser {
     if (lines.rest().size() < text.size()) set_element(line.element);
     consumed_ += text.size() - lines.rest().size();
     return lines.rest();
+  }
+
+  // Gives the block of a line, and those of the lines after it that are alike: together, or one by
+  // one if one of them is refused, so that the error names its line.
+  template <class Give>
+  void give_lines(origin_range blocks, std::uint64_t alike, Give give) {
+    give(blocks);
+    skip_line();
+    if (alike == 0) return;
+    const origin_range rest{blocks.end, blocks.end + alike};
+    try {
+      give(rest);
+      skip_lines(alike);
+    } catch (const pd::invalid_input&) {
+      for (std::uint64_t b = rest.begin; b < rest.end; ++b, skip_line()) give({b, b + 1});
+    }
   }
 
   void start_element(const attribute_list& list) override {

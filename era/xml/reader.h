@@ -19,8 +19,9 @@ struct superblock_element {
   uuid_bytes uuid{};
 };
 
-// Takes the elements as they come. Each function may throw invalid_input, and the reader says
-// where.
+// Takes the elements as they come; neighbouring blocks of the same value may come as one run. Each
+// function may throw invalid_input, and the reader says where; bits() and eras() then have taken
+// none of the blocks.
 class document {
  public:
   virtual ~document() = default;

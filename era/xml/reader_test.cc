@@ -41,7 +41,7 @@ const std::string whole = head +
                           "  </era_array>\n"
                           "</superblock>\n";
 const std::string told =
-    "superblock 128 4 9\nwriteset 3 4\nbits 0 1 false\nbits 1 2 true\nbits 2 4 true\nend writeset\n"
+    "superblock 128 4 9\nwriteset 3 4\nbits 0 1 false\nbits 1 4 true\nend writeset\n"
     "array\neras 0 1 5\neras 1 2 0\neras 2 4 7\nend array\nend superblock\n";
 
 std::string in_writeset(const std::string& inside) {
@@ -332,6 +332,37 @@ TEST(XmlReader, TellsTheSameWithAndWithoutTheShortcut) {
           "    <range block_begin=\"3\" len=\"2147483648\" era=\"1\"/>\n"})
       expect_same(whole.substr(0, at) + more + whole.substr(at));
   }
+}
+
+// Lines that differ from the one before by the last digit of their block alone are taken together.
+TEST(XmlReader, TellsTheSameOfLinesThatAreAlike) {
+  std::string bits, eras;
+  for (int b = 7; b < 24; ++b) {
+    bits += fmt::format("    <bit block=\"{}\" value=\"{}\"/>\n", b, b < 14);
+    eras += fmt::format("    <era block=\"{}\" era=\"{}\"/>\n", b, b == 15 ? 6 : 5);
+  }
+  const auto expect_same = [](const std::string& xml, std::uint64_t refused, std::size_t piece) {
+    recorder fast, slow;
+    fast.refused = slow.refused = refused;
+    ASSERT_EQ(error_of(xml, fast, piece), error_of(xml, slow, 1 << 20, shortcut::not_taken)) << xml;
+    ASSERT_EQ(fast.text, slow.text) << xml;
+  };
+  for (std::size_t piece = 1; piece < bits.size(); ++piece)
+    expect_same(in_writeset(bits), 1000, piece);
+  for (std::uint64_t refused = 7; refused < 24; ++refused)
+    expect_same(in_writeset(bits), refused, 1 << 20);
+  for (const std::string& lines : {in_writeset(bits), in_array(eras)})
+    for (std::size_t at = head.size(); at < lines.size(); ++at)
+      for (const char c : std::string_view("079\"a\n")) {
+        std::string changed = lines;
+        changed[at] = c;
+        expect_same(changed, 1000, 1 << 20);
+      }
+  // The last one that there can be.
+  std::string last;
+  for (const char* b : {"2147483645", "2147483646", "2147483647", "2147483648"})
+    last += fmt::format("    <era block=\"{}\" era=\"1\"/>\n", b);
+  expect_same(in_array(last), 1000, 1 << 20);
 }
 
 // Expat counts a carriage return without a newline as the end of a line.
