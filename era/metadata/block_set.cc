@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "era/metadata/stripe.h"
+#include "era/metadata/vectorized.h"
 #include "persistent-data/io/workers.h"
 
 namespace era {
@@ -32,13 +33,16 @@ void for_each_edge(std::span<const std::uint64_t> words, Take take) {
 }
 
 std::uint16_t count_edges(std::span<const std::uint64_t> words) {
-  std::uint64_t before = 0;
-  int count = 0;
-  for (const std::uint64_t word : words) {
-    count += std::popcount(word ^ (word << 1 | before));
-    before = word >> (bits_per_word - 1);
-  }
-  return static_cast<std::uint16_t>(count);
+  const auto count_all = [](const std::uint64_t* word, std::size_t size) ERA_INLINE {
+    std::uint64_t before = 0;
+    int count = 0;
+    for (std::size_t w = 0; w < size; ++w) {
+      count += std::popcount(word[w] ^ (word[w] << 1 | before));
+      before = word[w] >> (bits_per_word - 1);
+    }
+    return static_cast<std::uint16_t>(count);
+  };
+  return vectorized(count_all, words.data(), words.size());
 }
 
 std::size_t count_leading(std::span<const std::uint64_t> words) {

@@ -6,17 +6,23 @@
 #include <algorithm>
 #include <iterator>
 
+#include "era/metadata/vectorized.h"
+
 namespace era {
 
-// A loop of fixed length without a branch, for the vectoriser.
 era_nr newest_era(std::span<const pd::le32> eras) {
-  constexpr std::size_t at_once = 8;
-  std::uint32_t newest[at_once] = {};
-  const auto look = [&](std::size_t i) { newest[i] = std::max<std::uint32_t>(newest[i], eras[i]); };
-  for (; eras.size() >= at_once; eras = eras.subspan(at_once))
-    for (std::size_t i = 0; i < at_once; ++i) look(i);
-  for (std::size_t i = 0; i < eras.size(); ++i) look(i);
-  return {*std::max_element(std::begin(newest), std::end(newest))};
+  const auto newest_of = [](const pd::le32* values, std::size_t size) ERA_INLINE {
+    constexpr std::size_t at_once = 32;
+    std::uint32_t newest[at_once] = {};
+    std::size_t done = 0;
+    for (; size - done >= at_once; done += at_once)
+      for (std::size_t i = 0; i < at_once; ++i)
+        newest[i] = std::max<std::uint32_t>(newest[i], values[done + i]);
+    for (std::size_t i = 0; i < size - done; ++i)
+      newest[i] = std::max<std::uint32_t>(newest[i], values[done + i]);
+    return *std::max_element(std::begin(newest), std::end(newest));
+  };
+  return {vectorized(newest_of, eras.data(), eras.size())};
 }
 
 origin_range array_position::origin_blocks() const noexcept {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "era/metadata/vectorized.h"
 #include "persistent-data/io/workers.h"
 
 namespace era {
@@ -19,9 +20,13 @@ struct listed_stripe {
 };
 
 std::uint64_t count_bits(std::span<const std::uint64_t> words) {
-  std::uint64_t count = 0;
-  for (const std::uint64_t word : words) count += static_cast<std::uint64_t>(std::popcount(word));
-  return count;
+  const auto count_all = [](const std::uint64_t* word, std::size_t size) ERA_INLINE {
+    std::uint64_t count = 0;
+    for (std::size_t w = 0; w < size; ++w)
+      count += static_cast<std::uint64_t>(std::popcount(word[w]));
+    return count;
+  };
+  return vectorized(count_all, words.data(), words.size());
 }
 
 listed_stripe list_stripe(stripe_filter& filter, const metadata& m, std::uint64_t stripe) {

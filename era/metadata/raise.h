@@ -10,21 +10,24 @@
 
 #include "era/format/superblock.h"
 #include "era/format/writeset.h"
+#include "era/metadata/vectorized.h"
 #include "persistent-data/format/le.h"
 
 namespace era {
 
-// Loops of fixed length without a branch, for the vectoriser.
 inline void raise(std::span<std::uint32_t> eras, std::span<const pd::le32> values) {
-  constexpr std::size_t at_once = 8;
-  const std::size_t size = std::min(eras.size(), values.size());
-  std::uint32_t* to = eras.data();
-  const pd::le32* from = values.data();
-  const auto raise_one = [&](std::size_t i) { to[i] = std::max<std::uint32_t>(to[i], from[i]); };
-  std::size_t done = 0;
-  for (; size - done >= at_once; done += at_once, to += at_once, from += at_once)
-    for (std::size_t i = 0; i < at_once; ++i) raise_one(i);
-  for (std::size_t i = 0; i < size - done; ++i) raise_one(i);
+  const auto raise_all = [](std::uint32_t* to, const pd::le32* from, std::size_t size) ERA_INLINE {
+    constexpr std::size_t at_once = 16;
+    std::size_t done = 0;
+    for (; size - done >= at_once; done += at_once) {
+      std::uint32_t raised[at_once];
+      for (std::size_t i = 0; i < at_once; ++i)
+        raised[i] = std::max<std::uint32_t>(to[done + i], from[done + i]);
+      std::copy_n(raised, at_once, to + done);
+    }
+    for (; done < size; ++done) to[done] = std::max<std::uint32_t>(to[done], from[done]);
+  };
+  vectorized(raise_all, eras.data(), values.data(), std::min(eras.size(), values.size()));
 }
 
 // Word: std::uint64_t or le64; block i has bit i % 64 of word i / 64.

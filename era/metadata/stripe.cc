@@ -14,11 +14,13 @@
 #include <limits>
 #include <utility>
 
+#include "era/metadata/vectorized.h"
+
 namespace era {
 namespace {
 
-// A bit for each of 64 values: is it at least so much? Loops of fixed length, for the vectoriser.
-std::uint64_t at_least(const pd::le32* values, std::uint32_t least) {
+// A bit for each of 64 values: is it at least so much?
+ERA_INLINE inline std::uint64_t at_least(const pd::le32* values, std::uint32_t least) {
   unsigned char is[64];
   for (std::size_t i = 0; i < 64; ++i) is[i] = values[i] >= least ? 1 : 0;
   std::uint64_t bits = 0;
@@ -31,7 +33,7 @@ std::uint64_t at_least(const pd::le32* values, std::uint32_t least) {
   return bits;
 }
 
-void merge(std::span<std::uint64_t> bits, std::uint64_t first, std::uint64_t word) {
+ERA_INLINE inline void merge(std::uint64_t* bits, std::uint64_t first, std::uint64_t word) {
   const std::uint64_t w = first / bits_per_word, shift = first % bits_per_word;
   bits[w] |= word << shift;
   const std::uint64_t rest = shift > 0 ? word >> (bits_per_word - shift) : 0;
@@ -286,15 +288,17 @@ void stripe_filter::since::add(const write_evidence& e) {
 void stripe_filter::since::add_eras(std::vector<std::uint64_t>& bits, std::uint64_t first,
                                     std::span<const pd::le32> eras) const {
   if (era == 0 || era > std::numeric_limits<std::uint32_t>::max()) return;
-  const auto take = [&](const pd::le32* values) {
-    merge(bits, first, at_least(values, static_cast<std::uint32_t>(era)));
-    first += bits_per_word;
+  const auto take = [](std::uint64_t* to, std::uint64_t at, const pd::le32* values,
+                       std::size_t size, std::uint32_t least) ERA_INLINE {
+    std::size_t done = 0;
+    for (; size - done >= bits_per_word; done += bits_per_word)
+      merge(to, at + done, at_least(values + done, least));
+    if (done == size) return;
+    pd::le32 last[bits_per_word];
+    std::fill(std::copy(values + done, values + size, last), std::end(last), pd::le32(0));
+    merge(to, at + done, at_least(last, least));
   };
-  for (; eras.size() >= bits_per_word; eras = eras.subspan(bits_per_word)) take(eras.data());
-  if (eras.empty()) return;
-  pd::le32 last[bits_per_word];
-  std::fill(std::copy(eras.begin(), eras.end(), last), std::end(last), pd::le32(0));
-  take(last);
+  vectorized(take, bits.data(), first, eras.data(), eras.size(), static_cast<std::uint32_t>(era));
 }
 
 stripe_filter::stripe_filter(const metadata& m, const pd::block_device& device, era_range window,

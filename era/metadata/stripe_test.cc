@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "era/testing/image_builder.h"
+#include "era/testing/plain_loops.h"
 
 namespace era {
 namespace {
@@ -62,15 +63,17 @@ std::uint32_t expected_era(std::uint64_t i, std::uint32_t nr_blocks) {
 class FoldOfSize : public ::testing::TestWithParam<std::uint32_t> {};
 
 TEST_P(FoldOfSize, IsTheNewestOfAllThree) {
-  const std::uint32_t nr_blocks = GetParam();
-  const built_metadata built(described(nr_blocks));
-  for (const auto engine :
-       {pd::engine_choice::sync, pd::engine_choice::aio, pd::engine_choice::uring}) {
-    const auto all = opened(built.path(), engine).fold_all();
-    ASSERT_EQ(all.size(), nr_blocks);
-    for (std::uint64_t i = 0; i < nr_blocks; ++i)
-      ASSERT_EQ(all[i], expected_era(i, nr_blocks)) << "block " << i;
-  }
+  test::with_either_loop([&] {
+    const std::uint32_t nr_blocks = GetParam();
+    const built_metadata built(described(nr_blocks));
+    for (const auto engine :
+         {pd::engine_choice::sync, pd::engine_choice::aio, pd::engine_choice::uring}) {
+      const auto all = opened(built.path(), engine).fold_all();
+      ASSERT_EQ(all.size(), nr_blocks);
+      for (std::uint64_t i = 0; i < nr_blocks; ++i)
+        ASSERT_EQ(all[i], expected_era(i, nr_blocks)) << "block " << i;
+    }
+  });
 }
 
 // Whether each block is listed by a filter; every bit past the end of a stripe must be clear.
@@ -93,28 +96,30 @@ std::vector<bool> filter_all(const opened& o, era_range eras) {
 }
 
 TEST_P(FoldOfSize, IsWhatTheFilterAsks) {
-  const std::uint32_t nr_blocks = GetParam();
-  const built_metadata built(described(nr_blocks));
-  const opened o(built.path());
-  const std::uint64_t no_end = std::uint64_t{1} << 32;
-  for (const era_range eras : {era_range{0, no_end},
-                               {1, no_end},
-                               {9, no_end},
-                               {21, no_end},
-                               {no_end - 1, no_end},
-                               {0, 1},
-                               {6, 10},
-                               {10, 20},
-                               {10, 10},
-                               {10, 9}}) {
-    const auto all = filter_all(o, eras);
-    ASSERT_EQ(all.size(), nr_blocks);
-    for (std::uint64_t i = 0; i < nr_blocks; ++i) {
-      const std::uint32_t era = expected_era(i, nr_blocks);
-      ASSERT_EQ(all[i], eras.begin <= era && era < eras.end)
-          << "block " << i << ", eras " << eras.begin << " to before " << eras.end;
+  test::with_either_loop([&] {
+    const std::uint32_t nr_blocks = GetParam();
+    const built_metadata built(described(nr_blocks));
+    const opened o(built.path());
+    const std::uint64_t no_end = std::uint64_t{1} << 32;
+    for (const era_range eras : {era_range{0, no_end},
+                                 {1, no_end},
+                                 {9, no_end},
+                                 {21, no_end},
+                                 {no_end - 1, no_end},
+                                 {0, 1},
+                                 {6, 10},
+                                 {10, 20},
+                                 {10, 10},
+                                 {10, 9}}) {
+      const auto all = filter_all(o, eras);
+      ASSERT_EQ(all.size(), nr_blocks);
+      for (std::uint64_t i = 0; i < nr_blocks; ++i) {
+        const std::uint32_t era = expected_era(i, nr_blocks);
+        ASSERT_EQ(all[i], eras.begin <= era && era < eras.end)
+            << "block " << i << ", eras " << eras.begin << " to before " << eras.end;
+      }
     }
-  }
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(AroundBorders, FoldOfSize,
