@@ -115,15 +115,11 @@ class parser : public expat_parser {
     plain_line line{};
     try {
       if (where_ == inside::writeset)
-        while (lines.of_writeset(line)) {
-          const auto give = [&](origin_range blocks) { out_.bits(blocks, line.value != 0); };
-          give_lines(line.blocks, lines.alike(line), give);
-        }
+        give_all([&] { return lines.of_writeset(line); },
+                 [&](origin_range blocks) { out_.bits(blocks, line.value != 0); }, lines, line);
       else
-        while (lines.of_era_array(line)) {
-          const auto give = [&](origin_range blocks) { out_.eras(blocks, {line.value}); };
-          give_lines(line.blocks, lines.alike(line), give);
-        }
+        give_all([&] { return lines.of_era_array(line); },
+                 [&](origin_range blocks) { out_.eras(blocks, {line.value}); }, lines, line);
     } catch (const pd::invalid_input& e) {
       throw pd::invalid_input(fmt::format("{}:{}: {}: {}", name(), fed_lines_ + skipped_lines() + 1,
                                           line.element, e.what()));
@@ -133,19 +129,27 @@ class parser : public expat_parser {
     return lines.rest();
   }
 
-  // Gives the block of a line, and those of the lines after it that are alike: together, or one by
-  // one if one of them is refused, so that the error names its line.
+  // Gives the blocks of each line that next() takes. A line whose value is that of the line before
+  // may begin a run of lines that are alike.
+  template <class Next, class Give>
+  void give_all(Next next, Give give, plain_lines& lines, const plain_line& line) {
+    for (std::uint32_t before = line.value; next(); before = line.value) {
+      give(line.blocks);
+      skip_line();
+      if (line.value == before) give_alike(line.blocks.end, lines.alike(line), give);
+    }
+  }
+
+  // Gives these blocks together, or one by one if one of them is refused, so that the error names
+  // its line.
   template <class Give>
-  void give_lines(origin_range blocks, std::uint64_t alike, Give give) {
-    give(blocks);
-    skip_line();
-    if (alike == 0) return;
-    const origin_range rest{blocks.end, blocks.end + alike};
+  void give_alike(std::uint64_t first, std::uint64_t count, Give give) {
+    if (count == 0) return;
     try {
-      give(rest);
-      skip_lines(alike);
+      give({first, first + count});
+      skip_lines(count);
     } catch (const pd::invalid_input&) {
-      for (std::uint64_t b = rest.begin; b < rest.end; ++b, skip_line()) give({b, b + 1});
+      for (std::uint64_t b = first; b < first + count; ++b, skip_line()) give({b, b + 1});
     }
   }
 
