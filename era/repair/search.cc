@@ -3,9 +3,11 @@
 #include "era/repair/search.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "era/repair/block_scan.h"
+#include "era/repair/era_summaries.h"
 #include "persistent-data/format/btree_node.h"
 #include "persistent-data/format/errors.h"
 
@@ -18,21 +20,20 @@ struct candidate {
   std::uint32_t nr_blocks = 0;  // of the origin
   pd::array_map map;
   bool whole = false;  // all of its blocks are there
-  std::uint32_t newest_era = 0;
-  std::uint64_t written = 0;  // origin blocks that have an era
+  era_summary eras;
 };
 
 // The better one first.
 bool is_better(const candidate& a, const candidate& b) {
   const auto rank = [](const candidate& c) {
-    return std::tuple(c.whole, c.nr_blocks, c.newest_era, c.written, c.root.value);
+    return std::tuple(c.whole, c.nr_blocks, c.eras.newest, c.eras.written, c.root.value);
   };
   return rank(a) > rank(b);
 }
 
 std::string in_words(const candidate& c) {
   return fmt::format("block {} ({} origin blocks, newest era {}, {} of them written{})", c.root,
-                     c.nr_blocks, c.newest_era, c.written, c.whole ? "" : ", incomplete");
+                     c.nr_blocks, c.eras.newest, c.eras.written, c.whole ? "" : ", incomplete");
 }
 
 class searcher {
@@ -111,11 +112,13 @@ class searcher {
   }
 
   void judge_candidates() {
+    summaries_.emplace(scan_, queue_);
     for (const pd::block_nr root : scan_.possible_array_roots()) {
       step_();
       if (nr_judged_++ < most_candidates) judge(root);
     }
     std::sort(candidates_.begin(), candidates_.end(), is_better);
+    summaries_.reset();
   }
 
   void judge(pd::block_nr root) {
@@ -134,13 +137,7 @@ class searcher {
       c.whole = c.whole && where && scan_.class_of(*where) == block_class::eras;
       if (where) blocks.push_back(*where);
     }
-    queue_.read(blocks, [&](std::size_t i, const pd::block* data, int) {
-      if (!data || scan_.class_of(blocks[i]) != block_class::eras) return;
-      for (const std::uint32_t era : pd::array_values<pd::le32>(*data)) {
-        c.newest_era = std::max(c.newest_era, era);
-        c.written += era != 0;
-      }
-    });
+    c.eras = summaries_->of(blocks);
     // The best few are all that is of interest.
     candidates_.push_back(std::move(c));
     if (candidates_.size() < 2 * reported) return;
@@ -296,6 +293,7 @@ class searcher {
   block_scan scan_;
   pd::reference_counter counter_;  // for one array at a time
   pd::btree_walk walk_;
+  std::optional<era_summaries> summaries_;
   superblock first_{};
   std::vector<candidate> candidates_;
   std::uint64_t nr_judged_ = 0;

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A block's summary is found by how many blocks of era arrays lie before it.
+#include "era/repair/era_summaries.h"
+
+#include <algorithm>
+
+#include "persistent-data/format/array_block.h"
+
+namespace era {
+
+era_summaries::era_summaries(const block_scan& scan, pd::read_queue& queue)
+    : scan_(scan), queue_(queue) {
+  std::uint32_t count = 0;
+  for (std::uint64_t b = 0; b < scan.nr_blocks(); ++b) {
+    if (b % blocks_per_count == 0) before_.push_back(count);
+    count += scan.class_of({b}) == block_class::eras;
+  }
+  newest_.resize(count);
+  written_.resize(count, unknown);
+}
+
+era_summary era_summaries::of(std::span<const pd::block_nr> blocks) {
+  std::vector<std::uint64_t> indices;
+  std::vector<pd::block_nr> unread;
+  for (const pd::block_nr b : blocks) {
+    if (scan_.class_of(b) != block_class::eras) continue;
+    indices.push_back(index_of(b));
+    if (written_[indices.back()] == unknown) unread.push_back(b);
+  }
+  read(unread);
+  era_summary all;
+  for (const std::uint64_t i : indices) {
+    if (written_[i] == unknown) continue;
+    all.newest = std::max(all.newest, newest_[i]);
+    all.written += written_[i];
+  }
+  return all;
+}
+
+std::uint64_t era_summaries::index_of(pd::block_nr where) const {
+  const std::uint64_t run = where.value / blocks_per_count;
+  std::uint64_t index = before_[run];
+  for (std::uint64_t b = run * blocks_per_count; b < where.value; ++b)
+    index += scan_.class_of({b}) == block_class::eras;
+  return index;
+}
+
+void era_summaries::read(std::span<const pd::block_nr> blocks) {
+  queue_.read(blocks, [&](std::size_t k, const pd::block* data, int) {
+    if (!data) return;
+    const std::uint64_t i = index_of(blocks[k]);
+    std::uint32_t written = 0;
+    newest_[i] = 0;
+    for (const std::uint32_t era : pd::array_values<pd::le32>(*data)) {
+      newest_[i] = std::max(newest_[i], era);
+      written += era != 0 ? 1 : 0;
+    }
+    written_[i] = static_cast<std::uint16_t>(written);
+  });
+}
+
+}  // namespace era
