@@ -3,7 +3,8 @@
 // eight eras at once.
 #pragma once
 
-#if defined(__x86_64__) && __has_include(<sys/platform/x86.h>)
+// glibc's header is not for clang++.
+#if defined(__x86_64__) && !defined(__clang__) && __has_include(<sys/platform/x86.h>)
 #include <sys/platform/x86.h>
 #endif
 
