@@ -15,8 +15,10 @@
 
 namespace era {
 
-inline void raise(std::span<std::uint32_t> eras, std::span<const pd::le32> values) {
-  const auto raise_all = [](std::uint32_t* to, const pd::le32* from, std::size_t size) ERA_INLINE {
+// Value: std::uint32_t or le32.
+template <class Value>
+void raise_by(std::span<std::uint32_t> eras, std::span<const Value> values) {
+  const auto raise_all = [](std::uint32_t* to, const Value* from, std::size_t size) ERA_INLINE {
     constexpr std::size_t at_once = 16;
     std::size_t done = 0;
     for (; size - done >= at_once; done += at_once) {
@@ -28,6 +30,10 @@ inline void raise(std::span<std::uint32_t> eras, std::span<const pd::le32> value
     for (; done < size; ++done) to[done] = std::max<std::uint32_t>(to[done], from[done]);
   };
   vectorized(raise_all, eras.data(), values.data(), std::min(eras.size(), values.size()));
+}
+
+inline void raise(std::span<std::uint32_t> eras, std::span<const pd::le32> values) {
+  raise_by(eras, values);
 }
 
 // Word: std::uint64_t or le64; block i has bit i % 64 of word i / 64.

@@ -12,6 +12,7 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "era/metadata/vectorized.h"
@@ -259,16 +260,23 @@ std::span<const std::uint32_t> stripe_folder::fold(std::uint64_t stripe,
     raise(std::span(e.is_assumed ? assumed_ : known_), e);
   };
   reader_.read(stripe, what_, add, findings);
-  if (any_assumed_)
-    for (std::size_t i = 0; i < size; ++i) assumed_[i] = std::max(assumed_[i], known_[i]);
+  if (any_assumed_) raise_by(std::span(assumed_), std::span<const std::uint32_t>(known_));
   return assumed();
 }
 
 std::uint64_t stripe_folder::nr_assumed() const noexcept {
-  std::uint64_t n = 0;
-  if (any_assumed_)
-    for (std::size_t i = 0; i < known_.size(); ++i) n += assumed_[i] != known_[i];
-  return n;
+  if (!any_assumed_) return 0;
+  const auto count = [](const std::uint32_t* a, const std::uint32_t* b,
+                        std::size_t size) ERA_INLINE {
+    constexpr std::size_t at_once = 16;
+    std::uint32_t counts[at_once] = {};  // a stripe has fewer blocks than 2^32
+    std::size_t done = 0;
+    for (; size - done >= at_once; done += at_once)
+      for (std::size_t i = 0; i < at_once; ++i) counts[i] += a[done + i] != b[done + i] ? 1 : 0;
+    for (; done < size; ++done) counts[0] += a[done] != b[done] ? 1 : 0;
+    return std::accumulate(std::begin(counts), std::end(counts), std::uint64_t{0});
+  };
+  return vectorized(count, assumed_.data(), known_.data(), known_.size());
 }
 
 void stripe_filter::since::reset(std::uint64_t nr_blocks) {

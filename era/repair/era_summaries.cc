@@ -20,6 +20,14 @@ era_summaries::era_summaries(const block_scan& scan, pd::read_queue& queue)
 }
 
 era_summary era_summaries::of(std::span<const pd::block_nr> blocks) {
+  constexpr std::size_t at_once = 4096;
+  era_summary all;
+  for (; !blocks.empty(); blocks = blocks.subspan(std::min(at_once, blocks.size())))
+    add(blocks.first(std::min(at_once, blocks.size())), all);
+  return all;
+}
+
+void era_summaries::add(std::span<const pd::block_nr> blocks, era_summary& all) {
   std::vector<std::uint64_t> indices;
   std::vector<pd::block_nr> unread;
   for (const pd::block_nr b : blocks) {
@@ -28,13 +36,11 @@ era_summary era_summaries::of(std::span<const pd::block_nr> blocks) {
     if (written_[indices.back()] == unknown) unread.push_back(b);
   }
   read(unread);
-  era_summary all;
   for (const std::uint64_t i : indices) {
     if (written_[i] == unknown) continue;
     all.newest = std::max(all.newest, newest_[i]);
     all.written += written_[i];
   }
-  return all;
 }
 
 std::uint64_t era_summaries::index_of(pd::block_nr where) const {

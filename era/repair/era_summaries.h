@@ -32,6 +32,7 @@ class era_summaries {
   static constexpr std::uint16_t unknown = 0xffff;  // more than a block has
 
   std::uint64_t index_of(pd::block_nr) const;
+  void add(std::span<const pd::block_nr>, era_summary&);
   void read(std::span<const pd::block_nr>);
 
   const block_scan& scan_;

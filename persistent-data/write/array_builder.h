@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <span>
-#include <vector>
 
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/write/block_writer.h"
@@ -16,7 +16,7 @@ namespace persistent_data {
 // Returns the number of blocks of an array and its tree, for an estimate of space.
 std::uint64_t array_space_for(std::uint64_t nr_values, std::uint32_t value_size) noexcept;
 
-// Value is le32 or le64. Holds sixteen bytes an array block.
+// Value is le32 or le64. Holds four bytes an array block.
 template <class Value>
 class array_builder {
  public:
@@ -58,6 +58,15 @@ class array_builder {
  private:
   static constexpr std::uint32_t room = max_array_entries(sizeof(Value));
 
+  // The entries of the array's tree, by index. There may be two million: a deque does not copy them
+  // to grow.
+  struct list_of_blocks {
+    std::deque<std::uint32_t> places;
+
+    std::uint64_t size() const noexcept { return places.size(); }
+    btree_entry<le64> operator[](std::uint64_t index) const { return {index, places[index]}; }
+  };
+
   std::uint64_t full_blocks() const noexcept { return blocks_.size(); }
   Value* values() noexcept {
     return reinterpret_cast<Value*>(block_.bytes.data() + sizeof(array_header));
@@ -66,14 +75,15 @@ class array_builder {
   void write_block() {
     std::fill(values() + filled_, values() + room, Value(0));
     make_array_block<Value>(block_, filled_);
-    blocks_.push_back({blocks_.size(), writer_.append(array_block_kind, block_).value});
+    blocks_.places.push_back(
+        static_cast<std::uint32_t>(writer_.append(array_block_kind, block_).value));
     filled_ = 0;
   }
 
   block_writer& writer_;
   block block_{};
   std::uint32_t filled_ = 0;
-  std::vector<btree_entry<le64>> blocks_;
+  list_of_blocks blocks_;
 };
 
 }  // namespace persistent_data

@@ -34,8 +34,9 @@ struct btree_entry {
   Value value;
 };
 
-// entries: a random access container of structs with key and value; they ascend strictly. Returns
-// the root; no entries make an empty root. Holds one entry a node below, level by level.
+// entries: a random access container of structs with key and value, or of what makes them; they
+// ascend strictly. Returns the root; no entries make an empty root. Holds one entry a node below,
+// level by level.
 template <class Value, class Entries = std::span<const btree_entry<Value>>>
 block_nr build_btree(block_writer& writer, const Entries& entries, node_flag kind = leaf_node) {
   const node_layout layout{entries.size(), max_node_entries(sizeof(Value))};
@@ -46,8 +47,9 @@ block_nr build_btree(block_writer& writer, const Entries& entries, node_flag kin
     const node_editor node(b);
     node.make_empty(kind, sizeof(Value));
     for (std::uint64_t k = own.begin; k < own.end; ++k) {
-      static_assert(std::is_same_v<std::decay_t<decltype(entries[k].value)>, Value>);
-      node.append(entries[k].key, reinterpret_cast<const std::byte*>(&entries[k].value));
+      const auto& entry = entries[k];
+      static_assert(std::is_same_v<std::decay_t<decltype(entry.value)>, Value>);
+      node.append(entry.key, reinterpret_cast<const std::byte*>(&entry.value));
     }
     const block_nr where = writer.append(btree_node_kind, b);
     nodes.push_back({own.empty() ? 0 : entries[own.begin].key, where.value});
