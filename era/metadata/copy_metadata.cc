@@ -72,8 +72,8 @@ class stripe_encoder {
                  loss_policy policy, const metadata_sink& sink)
       : m_(m), sink_(sink), reader_(m, device, policy), folder_(m, device, what, policy) {}
 
-  void prefetch_writeset(pd::range writesets, pd::range stripes) {
-    reader_.prefetch_writeset(writesets, stripes);
+  void prefetch_writesets(std::span<const stripe_reader::part_of_writeset> parts) {
+    reader_.prefetch_writesets(parts);
   }
   void prefetch_array(pd::range stripes) { folder_.prefetch(stripes); }
 
@@ -113,7 +113,8 @@ class copier {
       : m_(m),
         device_(device),
         is_folded_(is_folded(m, form)),
-        bitset_stripes_per_item_(std::clamp(8 / device.nr_workers(), 1u, 2u)),
+        bitset_stripes_per_item_(to.encodes_large() ? std::clamp(8 / device.nr_workers(), 1u, 2u)
+                                                    : 8),
         policy_(policy),
         to_(to),
         sink_(sink),
@@ -194,16 +195,20 @@ class copier {
     return made;
   }
 
-  // An item's stripes are of the same kind, but can be of two writesets.
+  // An item's stripes are of the same kind, but can be of several writesets.
   void prefetch(stripe_encoder& encoder, pd::range stripes) const {
     const std::uint64_t array = end_of_writesets();
     if (stripes.begin >= array)
       return encoder.prefetch_array({stripes.begin - array, stripes.end - array});
-    const auto section = section_at(stripes.begin);
-    const std::uint64_t begin = begin_of(section);
-    encoder.prefetch_writeset(
-        writesets_of(section),
-        {stripes.begin - begin, std::min<std::uint64_t>(stripes.end, ends_[section]) - begin});
+    std::vector<stripe_reader::part_of_writeset> parts;
+    for (std::uint64_t at = stripes.begin; at < stripes.end;) {
+      const auto section = section_at(at);
+      const std::uint64_t begin = begin_of(section);
+      const auto end = std::min<std::uint64_t>(stripes.end, ends_[section]);
+      parts.push_back({writesets_of(section), {at - begin, end - begin}});
+      at = end;
+    }
+    encoder.prefetch_writesets(parts);
   }
 
   copied_stripe encode_bits(stripe_encoder& encoder, std::uint64_t at) const {
@@ -257,8 +262,8 @@ class copier {
   const metadata& m_;
   const pd::block_device& device_;
   const bool is_folded_;
-  // A stripe of a bitset is too little to hand from one thread to another, and the text of several
-  // is too much for many threads.
+  // A stripe of a bitset is too little to hand from one thread to another, and to keep a device
+  // busy; the text of several is too much for many threads.
   const std::uint64_t bitset_stripes_per_item_;
   const loss_policy policy_;
   metadata_sink& to_;

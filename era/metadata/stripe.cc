@@ -80,13 +80,14 @@ void stripe_reader::prefetch(pd::range stripes, fold_what what) {
   reader_.prefetch(positions_);
 }
 
-void stripe_reader::prefetch_writeset(pd::range same_era, pd::range stripes) {
+void stripe_reader::prefetch_writesets(std::span<const part_of_writeset> parts) {
   positions_.clear();
-  for (std::uint64_t i = same_era.begin; i < same_era.end; ++i)
-    for (std::uint64_t s = stripes.begin; s < stripes.end; ++s)
-      if (const writeset& ws = metadata_.writesets[i];
-          s < ws.bits.known_end() && positions_.size() < pd::read_ahead::most_blocks)
-        add_position(ws, s);
+  for (const auto& [same_era, stripes] : parts)
+    for (std::uint64_t i = same_era.begin; i < same_era.end; ++i)
+      for (std::uint64_t s = stripes.begin; s < stripes.end; ++s)
+        if (const writeset& ws = metadata_.writesets[i];
+            s < ws.bits.known_end() && positions_.size() < pd::read_ahead::most_blocks)
+          add_position(ws, s);
   reader_.prefetch(positions_);
 }
 

@@ -57,8 +57,11 @@ class stripe_reader {
   void read_writeset(era_nr, pd::range same_era, std::uint64_t stripe, const evidence_sink&,
                      std::vector<finding>& findings);
 
-  // Begins to read what read_writeset() needs for these stripes.
-  void prefetch_writeset(pd::range same_era, pd::range stripes);
+  // Begins to read what read_writeset() needs for these stripes, of one writeset after the other.
+  struct part_of_writeset {
+    pd::range same_era, stripes;
+  };
+  void prefetch_writesets(std::span<const part_of_writeset>);
 
  private:
   void begin(std::uint64_t stripe, origin_range blocks, const evidence_sink&,

@@ -40,6 +40,9 @@ class metadata_sink : public xml::document {
   virtual encoded_stripe encode_eras(std::uint32_t first,
                                      std::span<const std::uint32_t> eras) const = 0;
 
+  // Is an encoded stripe of a bitset much larger than the stripe?
+  virtual bool encodes_large() const noexcept = 0;
+
   // Takes the next stripe of the writeset or of the era array that has begun, as bits() and eras()
   // take runs. The stripe begins at a multiple of bits_per_bitset_block. Throws as these do.
   virtual void append(const encoded_stripe&) = 0;

@@ -26,6 +26,7 @@ class xml_writer final : public metadata_sink {
   encoded_stripe encode_bits(origin_range blocks, std::span<const pd::le64> words) const override;
   encoded_stripe encode_eras(std::uint32_t first,
                              std::span<const std::uint32_t> eras) const override;
+  bool encodes_large() const noexcept override { return form_ == xml_form::full; }
   void append(const encoded_stripe&) override;
 
   void begin_superblock(const xml::superblock_element&) override;
