@@ -104,6 +104,7 @@ class repair_judge {
                          truth.eras.size());
     for (std::size_t i = 0; i < truth.eras.size(); ++i) added_ += now.eras[i] > truth.eras[i];
     if (std::string older = find_older(now, truth); !older.empty()) return older;
+    if (now.current_era >= era::max_current_era) return "";  // no target goes on with it
     digest_all(output_);
     if (const std::string older = find_older(fold(output_.path()), truth); !older.empty())
       return older + " after digestion";

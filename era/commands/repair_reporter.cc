@@ -57,6 +57,11 @@ metadata repair_reporter::salvage(const repair_options& given, const std::functi
 
 void repair_reporter::sum_up(const metadata& m, std::optional<std::uint64_t> counted) const {
   if (quiet_) return;
+  if (m.current_era.value >= max_current_era)
+    say(fmt::format(
+        "era {} is the last one that there can be: the device cannot go on with this, and needs "
+        "new metadata; all blocks then count as changed",
+        m.current_era));
   if (m.lost.snapshot)
     say("assumed: the metadata snapshot is left out");
   else if (!anything_)

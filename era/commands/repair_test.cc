@@ -28,6 +28,22 @@ TEST_F(RepairCommand, WritesSoundMetadata) {
   EXPECT_EQ(test::run_command(check_command, {path("out")}).status, exit_success);
 }
 
+TEST_F(RepairCommand, SaysThatTheDeviceCannotGoOnAfterTheLastEra) {
+  for (const std::uint32_t era : {max_current_era, max_current_era - 1}) {
+    test::metadata_description d;
+    d.nr_blocks = 100;
+    d.current_era = era;
+    const test::built_metadata built(d);
+    std::ofstream(path("out")) << std::string(1 << 20, '\0');
+    const auto result = test::run_command(repair_command, {"-i", built.path(), "-o", path("out")});
+    EXPECT_EQ(result.status, exit_success);
+    EXPECT_EQ(
+        result.err.find("era 4294967294 is the last one that there can be") != std::string::npos,
+        era == max_current_era)
+        << result.err;
+  }
+}
+
 TEST_F(RepairCommand, LeavesTheOutputIfThereIsNothingToSave) {
   std::ofstream(path("in")) << std::string(1 << 20, 'x');
   std::ofstream(path("out")) << "other";
