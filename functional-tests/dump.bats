@@ -260,7 +260,7 @@ device() {
 }
 
 @test "on a terminal a long dump to a file shows how far it is" {
-  command -v script >/dev/null || skip 'there is no script(1) to make a terminal'
+  needs_terminal
   echo '<superblock uuid="" block_size="8" nr_blocks="4000000" current_era="3"><era_array>
     <range block_begin="0" len="4000000" era="2"/></era_array></superblock>' >x.xml
   truncate -s 20M big.img

@@ -61,6 +61,11 @@ unprivileged() {
   fi
 }
 
+# Skips the test where script(1) cannot make a terminal: without it a test would wait for one.
+needs_terminal() {
+  script -qec true /dev/null </dev/null >/dev/null 2>&1 || skip 'script(1) cannot make a terminal here'
+}
+
 # needs_modes: skips the test where file modes stop nobody.
 needs_modes() {
   : >closed && chmod 000 closed

@@ -434,7 +434,7 @@ needs_compression() {
 }
 
 @test "on a terminal a long job shows its progress, and -q silences it" {
-  command -v script >/dev/null || skip 'needs script'
+  needs_terminal
   small_xml
   for option in '' -q; do
     output

@@ -691,7 +691,7 @@ second_line_writes() {
 
 # at_terminal ARGUMENT...: era_sim on a terminal that types what is in the file typed, and shows into shown.
 at_terminal() {
-  command -v script >/dev/null || skip 'there is no script(1) to make a terminal'
+  needs_terminal
   script -qec "era_sim --metadata m.img $*" /dev/null <typed >shown
 }
 
@@ -725,7 +725,7 @@ ok: suspended, 0 blocks marked, 1 commit
 }
 
 @test "at a terminal a signal ends it at the prompt, and within a line, which shows its progress" {
-  command -v script >/dev/null || skip 'there is no script(1) to make a terminal'
+  needs_terminal
   mkfifo typed
   for signal in INT TERM HUP; do
     rm -f m.img shown pid && : >shown
@@ -751,7 +751,7 @@ ok: suspended, 0 blocks marked, 1 commit
 }
 
 @test "on a terminal a script shows how far it is" {
-  command -v script >/dev/null || skip 'there is no script(1) to make a terminal'
+  needs_terminal
   # A line that has no end, after two thirds of the script.
   { printf '#%80s\n' x && echo 'random-writes 10000000000000000000 1      '; } >script
   : >shown
