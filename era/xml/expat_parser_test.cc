@@ -52,8 +52,8 @@ TEST(ExpatParser, HandsElementsOn) {
   recording_parser parser;
   const std::string text = "<superblock>\n <a/>\n<b></b></superblock>\n";
   for (const char c : text) parser.feed({&c, 1}, false);
+  parser.feed("", true);  // a newer expat puts a tag off that came in pieces
   EXPECT_EQ(parser.end_of_tag(), text.size() - 1);
-  parser.feed("", true);
   EXPECT_THAT(parser.events, ElementsAre("+superblock", "+a", "-", "+b", "-", "-"));
   EXPECT_EQ(parser.fed(), text.size());
 }
