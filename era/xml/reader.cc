@@ -75,7 +75,7 @@ class parser : public expat_parser {
   std::string_view take(std::string_view text, bool all) {
     while (!text.empty()) {
       if (between_lines()) text = take_plain_lines(text);
-      const std::size_t newline = text.find('\n');
+      const std::size_t newline = text.find('\n', least_to_feed());
       if (newline == text.npos) {
         if (!all) return text;
         feed_lines(text);
@@ -87,6 +87,14 @@ class parser : public expat_parser {
     return text;
   }
 
+  // Expat begins anew with a tag or comment that is not complete: if that is long, it is fed no
+  // less than it has, or many short lines would take the square of their time.
+  std::size_t least_to_feed() const {
+    constexpr std::uint64_t is_long = 4096;
+    const std::uint64_t pending = fed() - end_of_tag();
+    return pending < is_long ? 0 : static_cast<std::size_t>(pending);
+  }
+
   void feed_lines(std::string_view text) {
     consumed_ += text.size();
     after_newline_ = text.ends_with('\n');
@@ -96,7 +104,7 @@ class parser : public expat_parser {
 
   // As expat counts: a carriage return that no newline follows ends a line, too.
   static std::uint64_t count_lines(std::string_view text) {
-    std::uint64_t lines = text.ends_with('\n');
+    auto lines = static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));
     for (auto at = text.find('\r'); at != text.npos; at = text.find('\r', at + 1))
       lines += at + 1 == text.size() || text[at + 1] != '\n';
     return lines;

@@ -305,6 +305,27 @@ TEST(XmlReader, HoldsNoTokenOfAnyLength) {
   }
 }
 
+// It would take minutes if each line of them were looked at again with all that came before.
+TEST(XmlReader, TakesAsLongForManyLinesAsForOne) {
+  const std::string lines(500'000, '\n');
+  for (const std::string& inside : {"<era" + lines + "block=\"x\" era=\"1\"/>\n",
+                                    "<!--" + lines + "--><era block=\"x\" era=\"1\"/>\n",
+                                    lines + "<era block=\"x\" era=\"1\"/>\n"}) {
+    const std::size_t line = inside.starts_with("<era") ? 3 : 3 + lines.size();
+    recorder out;
+    EXPECT_EQ(error_of(in_array(inside), out),
+              fmt::format("t.xml:{}: era: block=\"x\" is not a number", line));
+  }
+  // The last of these lines is taken by the shortcut.
+  std::string bits;
+  for (int b = 0; b < 40'000; ++b)
+    bits += fmt::format("    <bit block=\"{}\" value=\"true\"/>\n", b);
+  recorder fast;
+  fast.refused = 39'999;
+  EXPECT_EQ(error_of(in_writeset("<!--" + lines + "-->\n" + bits), fast),
+            fmt::format("t.xml:{}: bit: no such thing", 3 + lines.size() + 1 + 39'999));
+}
+
 // --- The shortcut.
 
 // The error of a wrong document does not tell by which of the two ways it was read.
