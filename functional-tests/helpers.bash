@@ -61,7 +61,7 @@ unprivileged() {
   fi
 }
 
-# Skips the test where script(1) cannot make a terminal: without it a test would wait for one.
+# needs_terminal: skips the test where script(1) cannot make a terminal, for which it would wait for ever.
 needs_terminal() {
   script -qec true /dev/null </dev/null >/dev/null 2>&1 || skip 'script(1) cannot make a terminal here'
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "era/metadata/content.h"
 #include "persistent-data/format/array_block.h"
 
 namespace era {
@@ -55,13 +56,10 @@ void era_summaries::read(std::span<const pd::block_nr> blocks) {
   queue_.read(blocks, [&](std::size_t k, const pd::block* data, int) {
     if (!data) return;
     const std::uint64_t i = index_of(blocks[k]);
-    std::uint32_t written = 0;
-    newest_[i] = 0;
-    for (const std::uint32_t era : pd::array_values<pd::le32>(*data)) {
-      newest_[i] = std::max(newest_[i], era);
-      written += era != 0 ? 1 : 0;
-    }
-    written_[i] = static_cast<std::uint16_t>(written);
+    const auto eras = pd::array_values<pd::le32>(*data);
+    newest_[i] = newest_era(eras).value;
+    written_[i] = static_cast<std::uint16_t>(
+        std::count_if(eras.begin(), eras.end(), [](std::uint32_t era) { return era != 0; }));
   });
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the blocks of era arrays hold, in brief. The arrays that a device has had since it was made
-// share most of their blocks: each block is read once.
+// The newest era of blocks of era arrays, and how many eras they have. The arrays that a device has
+// had since it was made share most of their blocks: each block is read once.
 #pragma once
 
 #include <cstdint>

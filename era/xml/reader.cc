@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -102,9 +103,11 @@ class parser : public expat_parser {
     feed(text, false);
   }
 
-  // As expat counts: a carriage return that no newline follows ends a line, too.
-  static std::uint64_t count_lines(std::string_view text) {
+  // As expat counts: a carriage return that no newline follows ends a line, too; the newline may be
+  // the first byte of the next text.
+  std::uint64_t count_lines(std::string_view text) {
     auto lines = static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));
+    if (std::exchange(after_return_, text.ends_with('\r')) && text.starts_with('\n')) --lines;
     for (auto at = text.find('\r'); at != text.npos; at = text.find('\r', at + 1))
       lines += at + 1 == text.size() || text[at + 1] != '\n';
     return lines;
@@ -268,7 +271,7 @@ class parser : public expat_parser {
   std::uint64_t& consumed_;
   inside where_ = inside::document, around_leaf_ = inside::document;
   std::uint64_t fed_lines_ = 0;  // without those that expat does not see
-  bool after_newline_ = false;
+  bool after_newline_ = false, after_return_ = false;
 };
 
 }  // namespace

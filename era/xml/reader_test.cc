@@ -397,6 +397,22 @@ TEST(XmlReader, CountsLinesAsExpatDoesOnBothWays) {
     }
 }
 
+// A line end of two bytes counts as one, although the two do not come together. The last line is
+// taken by the shortcut, which counts by itself.
+TEST(XmlReader, CountsALineEndThatIsReadInTwo) {
+  const std::string before = in_writeset("<!--");
+  std::string bits;
+  for (int b = 0; b < 20'000; ++b)
+    bits += fmt::format("    <bit block=\"{}\" value=\"true\"/>\n", b);
+  for (std::size_t at = (1 << 18) - 3; at <= (1 << 18) + 1; ++at) {
+    recorder out;
+    out.refused = 19'999;
+    EXPECT_EQ(error_of(before + std::string(at - before.size(), 'x') + "\r\n-->\n" + bits, out),
+              "t.xml:20004: bit: no such thing")
+        << at;
+  }
+}
+
 TEST(XmlReader, SaysHowMuchItHasConsumed) {
   std::uint64_t consumed = 0;
   bool given = false;

@@ -27,9 +27,9 @@ constexpr fixed_text range_begin = std::string_view("    <range block_begin=\"")
 constexpr fixed_text len = std::string_view("\" len=\"");
 constexpr fixed_text line_end = std::string_view("\"/>\n");
 
-// Puts a line for each block: begin, the block's number, and what put_end(to, i) puts for block i
-// of them. Ten blocks share their number but for the last digit, which is written over in the line:
-// the text that was just copied from would have to be waited for.
+// Puts a line for each block: begin, the block's number, and what put_end(to, i) puts for the block
+// with index i. The numbers of ten blocks differ in the last digit alone. It is changed in the line
+// that was put, not in the text that the next line is copied from: the copy would wait for that.
 template <class PutEnd>
 void put_lines(text_buffer& text, const fixed_text& begin, origin_range blocks, PutEnd put_end) {
   char* to = text.room(blocks.size() * max_line + copy_size);

@@ -34,9 +34,9 @@ struct btree_entry {
   Value value;
 };
 
-// entries: a random access container of structs with key and value, or of what makes them; they
-// ascend strictly. Returns the root; no entries make an empty root. Holds one entry a node below,
-// level by level.
+// entries: size() and operator[], which returns a struct with key and value, by reference or by
+// value; they ascend strictly. Returns the root; no entries make an empty root. Holds one entry a
+// node below, level by level.
 template <class Value, class Entries = std::span<const btree_entry<Value>>>
 block_nr build_btree(block_writer& writer, const Entries& entries, node_flag kind = leaf_node) {
   const node_layout layout{entries.size(), max_node_entries(sizeof(Value))};
