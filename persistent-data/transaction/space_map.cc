@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// load() reads all bitmaps and the tree of large counts into a byte for each block. write() puts
-// changes into new blocks:
+// load() reads all bitmaps and the tree of large counts, and set() changes them in memory. write()
+// puts what has changed into new blocks:
 // 1. The tree of large counts is built anew, if one of its counts has changed.
 // 2. The index block gets a new place, and so does each bitmap with a changed count, until none is
 //    left: a move changes counts, too.
-// 3. The moved bitmaps and the index are filled.
+// 3. The moved bitmaps and the index are copied there.
+// None of this takes time for blocks whose counts stay as they are.
 #include "persistent-data/transaction/space_map.h"
 
 #include <algorithm>
@@ -16,9 +17,11 @@ namespace persistent_data {
 
 counted_blocks::counted_blocks(block_cache& cache, std::uint64_t nr_blocks)
     : cache_(&cache),
-      counts_(nr_blocks),
+      bitmaps_(bitmaps_for(nr_blocks)),
       used_at_commit_(nr_blocks),
-      dirty_(bitmaps_for(nr_blocks)) {}
+      dirty_(bitmaps_.size()) {
+  for (std::size_t i = 0; i < bitmaps_.size(); ++i) index_.entries[i].nr_free = counts_per_bitmap;
+}
 
 counted_blocks counted_blocks::make(block_cache& cache) {
   counted_blocks c(cache, std::min(cache.store().nr_blocks(), max_metadata_blocks));
@@ -38,13 +41,14 @@ counted_blocks counted_blocks::load(block_cache& cache, const disk_sm_root& root
   c.tree_root_ = {root.ref_count_root};
   c.load_large_counts(c.tree_root_, 0);
   for (std::uint64_t b = 0; b < nr_blocks; ++b) {
-    if (c.counts_[b] == count_in_tree && !c.large_.contains(b))
+    const std::uint32_t count = c.count_in_bitmap({b});
+    if (count == count_in_tree && !c.large_.contains(b))
       c.fail(fmt::format("the count of metadata block {} is not in the tree", b));
-    if (c.counts_[b] == 0) continue;
+    if (count == 0) continue;
     ++c.nr_used_;
     c.used_at_commit_[b] = true;
   }
-  if (c.counts_[0] == 0) c.fail("the superblock is counted as free");
+  if (c.count({0}) == 0) c.fail("the superblock is counted as free");
   return c;
 }
 
@@ -57,11 +61,22 @@ void counted_blocks::load_bitmaps(const disk_sm_root& root) {
   index_ = cache_->read(space_map_index_kind, index_root_)->content.as<index_block>();
   for (std::uint32_t i = 0; i < dirty_.size(); ++i) {
     const auto block = cache_->read(space_map_bitmap_kind, {index_.entries[i].blocknr});
-    const auto& bitmap = block->content.as<bitmap_block>();
+    bitmaps_[i] = block->content.as<bitmap_block>();
+    // Blocks past the end of the device may be said to be in use.
     const std::uint64_t first = std::uint64_t{i} * counts_per_bitmap;
-    for (std::uint32_t k = 0; k < counts_per_bitmap && first + k < counts_.size(); ++k)
-      counts_[first + k] = static_cast<std::uint8_t>(count_at(bitmap, k));
+    for (std::uint64_t b = std::max(first, nr_blocks()); b < first + counts_per_bitmap; ++b)
+      set_count(bitmaps_[i], static_cast<std::uint32_t>(b - first), 0);
+    count_free(i);
   }
+}
+
+// As the kernel does: what lies past the device's end is free.
+void counted_blocks::count_free(std::uint32_t i) {
+  index_entry& entry = index_.entries[i];
+  std::uint32_t nr_free = 0;
+  for (std::uint32_t k = 0; k < counts_per_bitmap; ++k) nr_free += count_at(bitmaps_[i], k) == 0;
+  entry.nr_free = nr_free;
+  entry.none_free_before = 0;
 }
 
 void counted_blocks::load_large_counts(block_nr where, unsigned depth) {
@@ -70,7 +85,7 @@ void counted_blocks::load_large_counts(block_nr where, unsigned depth) {
       wrong || depth > max_btree_depth)
     fail(fmt::format("metadata block {}: {}", where, wrong ? wrong->text : "too deep"));
   tree_nodes_.push_back(where);
-  if (tree_nodes_.size() > counts_.size()) fail("the tree of large counts has no end");
+  if (tree_nodes_.size() > nr_blocks()) fail("the tree of large counts has no end");
   const node_view node(block->content);
   for (std::uint32_t i = 0; i < node.size(); ++i) {
     if (!node.is_leaf()) {
@@ -79,48 +94,64 @@ void counted_blocks::load_large_counts(block_nr where, unsigned depth) {
     }
     const std::uint64_t key = node.key(i);
     const std::uint32_t count = node.value<le32>(i);
-    if (key >= counts_.size() || counts_[key] != count_in_tree || count < count_in_tree)
+    if (key >= nr_blocks() || count_in_bitmap({key}) != count_in_tree || count < count_in_tree)
       fail(fmt::format("the tree has a count of {} for metadata block {}", count, key));
     large_[key] = count;
-    counts_[key] = count < is_large ? static_cast<std::uint8_t>(count) : is_large;
   }
 }
 
 void counted_blocks::check(block_nr b) const {
-  if (b.value >= counts_.size())
+  if (b.value >= nr_blocks())
     fail(fmt::format("something refers to metadata block {}, past the end", b));
+}
+
+std::uint32_t counted_blocks::count_in_bitmap(block_nr b) const noexcept {
+  return count_at(bitmaps_[b.value / counts_per_bitmap],
+                  static_cast<std::uint32_t>(b.value % counts_per_bitmap));
 }
 
 std::uint32_t counted_blocks::count(block_nr b) const {
   check(b);
-  if (counts_[b.value] < count_in_tree) return counts_[b.value];
-  return large_.at(b.value);
+  const std::uint32_t count = count_in_bitmap(b);
+  return count < count_in_tree ? count : large_.at(b.value);
 }
 
 void counted_blocks::set(block_nr b, std::uint32_t count) {
-  const std::uint8_t before = counts_[b.value];
-  nr_used_ += (count > 0) - (before > 0);
-  counts_[b.value] = count < is_large ? static_cast<std::uint8_t>(count) : is_large;
+  const auto bitmap = static_cast<std::uint32_t>(b.value / counts_per_bitmap);
+  const auto k = static_cast<std::uint32_t>(b.value % counts_per_bitmap);
+  const std::uint32_t before = count_at(bitmaps_[bitmap], k);
+  set_count(bitmaps_[bitmap], k, std::min(count, count_in_tree));
+  dirty_[bitmap] = true;
   if (count >= count_in_tree)
     large_[b.value] = count;
-  else if (before >= count_in_tree)
+  else if (before == count_in_tree)
     large_.erase(b.value);
-  if (count >= count_in_tree || before >= count_in_tree) tree_changed_ = true;
-  dirty_[b.value / counts_per_bitmap] = true;
+  if (count >= count_in_tree || before == count_in_tree) tree_changed_ = true;
+  if ((count > 0) == (before > 0)) return;
+  taken_or_freed_.push_back(static_cast<std::uint32_t>(b.value));
+  index_entry& entry = index_.entries[bitmap];
+  if (count > 0) {
+    ++nr_used_;
+    entry.nr_free = entry.nr_free - 1;
+  } else {
+    --nr_used_;
+    entry.nr_free = entry.nr_free + 1;
+    entry.none_free_before = std::min<std::uint32_t>(entry.none_free_before, k);
+  }
 }
 
 block_nr counted_blocks::allocate() {
-  for (std::uint64_t tried = 0; tried < counts_.size(); ++tried) {
-    if (next_ >= counts_.size()) next_ = 1;
+  for (std::uint64_t tried = 0; tried < nr_blocks(); ++tried) {
+    if (next_ >= nr_blocks()) next_ = 1;
     const std::uint64_t b = next_++;
-    if (b >= counts_.size() || counts_[b] != 0 || used_at_commit_[b]) continue;
+    if (b >= nr_blocks() || used_at_commit_[b] || count_in_bitmap({b}) != 0) continue;
     set({b}, 1);
     return {b};
   }
   throw no_space(
       fmt::format("{}: no free metadata block is left: {} of {} are in use, and others "
                   "are only free after a commit; take a larger metadata device",
-                  cache_->store().name(), nr_used_, counts_.size()));
+                  cache_->store().name(), nr_used_, nr_blocks()));
 }
 
 void counted_blocks::increment(block_nr b) {
@@ -138,7 +169,7 @@ std::uint32_t counted_blocks::decrement(block_nr b) {
 
 bool counted_blocks::is_new(block_nr b) const {
   check(b);
-  return counts_[b.value] != 0 && !used_at_commit_[b.value];
+  return !used_at_commit_[b.value] && count_in_bitmap(b) != 0;
 }
 
 disk_sm_root counted_blocks::write() {
@@ -208,35 +239,21 @@ void counted_blocks::move_bitmaps() {
     }
   }
   for (std::uint32_t i = 0; i < dirty_.size(); ++i)
-    if (moved[i]) fill_bitmap(i);
+    if (moved[i]) put_bitmap(i);
 }
 
-void counted_blocks::fill_bitmap(std::uint32_t i) {
+void counted_blocks::put_bitmap(std::uint32_t i) {
   index_entry& entry = index_.entries[i];
-  const auto block = cache_->create(space_map_bitmap_kind, {entry.blocknr});
-  auto& bitmap = block->content.as<bitmap_block>();
-  const std::uint64_t first = std::uint64_t{i} * counts_per_bitmap;
-  std::uint32_t used = 0, first_free = counts_per_bitmap;
-  for (std::uint32_t k = 0; k < counts_per_bitmap; ++k) {
-    const std::uint32_t count = first + k < counts_.size() ? counts_[first + k] : 0;
-    if (count == 0) {
-      first_free = std::min(first_free, k);
-      continue;
-    }
-    set_count(bitmap, k, std::min(count, count_in_tree));
-    ++used;
-  }
-  // As the kernel counts: what lies past the device's end is free.
-  entry.nr_free = counts_per_bitmap - used;
+  std::uint32_t first_free = entry.none_free_before;
+  while (first_free < counts_per_bitmap && count_at(bitmaps_[i], first_free) != 0) ++first_free;
   entry.none_free_before = first_free;
+  const auto block = cache_->create(space_map_bitmap_kind, {entry.blocknr});
+  block->content.as<bitmap_block>() = bitmaps_[i];
 }
 
 void counted_blocks::committed() {
-  for (std::uint64_t b = 0; b < counts_.size(); ++b)
-    if (b % counts_per_bitmap == 0 && !dirty_[b / counts_per_bitmap])
-      b += counts_per_bitmap - 1;
-    else
-      used_at_commit_[b] = counts_[b] != 0;
+  for (const std::uint64_t b : taken_or_freed_) used_at_commit_[b] = count_in_bitmap({b}) != 0;
+  taken_or_freed_.clear();
   dirty_.assign(dirty_.size(), false);
   tree_changed_ = false;
 }

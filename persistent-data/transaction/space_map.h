@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The reference counts of a metadata device's blocks while they change: all of them in memory, a
-// byte each, and written as a whole transaction ends. Its own blocks are counted like all others.
+// The reference counts of a metadata device's blocks while they change: all of them in memory, two
+// bits each, and written as a whole transaction ends. Its own blocks are counted like all others.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ class counted_blocks {
   // Reads what a superblock's root describes. Throws damaged_metadata, device_error.
   static counted_blocks load(block_cache&, const disk_sm_root&);
 
-  std::uint64_t nr_blocks() const noexcept { return counts_.size(); }
+  std::uint64_t nr_blocks() const noexcept { return used_at_commit_.size(); }
   std::uint64_t nr_used() const noexcept { return nr_used_; }
   std::uint32_t count(block_nr) const;
 
@@ -43,25 +43,26 @@ class counted_blocks {
   counted_blocks(block_cache& cache, std::uint64_t nr_blocks);
 
   void check(block_nr) const;
+  std::uint32_t count_in_bitmap(block_nr) const noexcept;
   void set(block_nr, std::uint32_t count);
   void load_bitmaps(const disk_sm_root&);
   void load_large_counts(block_nr root, unsigned depth);
   void write_large_counts();
   void move_bitmaps();
-  void fill_bitmap(std::uint32_t i);
+  void count_free(std::uint32_t i);
+  void put_bitmap(std::uint32_t i);
   [[noreturn]] void fail(const std::string& why) const;
 
-  static constexpr std::uint8_t is_large = 255;  // the count is in large_
-
   block_cache* cache_;
-  std::vector<std::uint8_t> counts_;
-  std::map<std::uint64_t, std::uint32_t> large_;
+  std::vector<bitmap_block> bitmaps_;             // as they are to be written
+  std::map<std::uint64_t, std::uint32_t> large_;  // the counts of which a bitmap says count_in_tree
   std::vector<bool> used_at_commit_;
+  std::vector<std::uint32_t> taken_or_freed_;  // since the commit; some more than once
   std::uint64_t nr_used_ = 0, next_ = 1;
 
   block_nr index_root_{}, tree_root_{};
   std::vector<block_nr> tree_nodes_;  // of the tree on disk
-  index_block index_{};
+  index_block index_{};        // its entries' nr_free are right, none_free_before is a lower bound
   std::vector<bool> dirty_;    // by bitmap
   bool tree_changed_ = false;  // counts of three and more
 };
