@@ -345,6 +345,20 @@ first_night() { device && backup -q backup.img 2>err; }
   refused 'plain image' era_backup --metadata m.img --source origin --full --format qcow2 "$uri"
 }
 
+@test "an NBD server that takes larger units than the source has is refused" {
+  command -v qemu-nbd >/dev/null || skip 'needs qemu-utils'
+  head -c 102912 /dev/urandom >origin
+  era_sim --metadata m.img --create-metadata 4M --origin origin --block-size 8 --script /dev/null 2>err
+  truncate -s 104K backup.img
+  cp backup.img before.img
+  qemu-nbd --fork --persistent -k "$PWD/socket" --pid-file=pid --image-opts \
+    driver=blkdebug,align=4096,image.driver=file,image.filename=backup.img 3>&-
+  run -1 era_backup --metadata m.img --source origin --full "nbd+unix:///?socket=$PWD/socket"
+  kill "$(<pid)"
+  [[ $output = *"socket: its server takes multiples of 4096 bytes only, and the source has 102912; "* ]]
+  cmp before.img backup.img
+}
+
 @test "a live device needs a state, and a command that takes its snapshot" {
   refused 'no metadata was named' era_backup --source origin --full b.img
   refused 'needs --state' era_backup --era-device d --snapshot-command true --source origin --full b.img

@@ -34,12 +34,20 @@ bool is_nbd_uri(const std::string& name) {
 
 #ifndef HAVE_LIBNBD
 
-std::unique_ptr<backup_target> connect_nbd(const std::string& uri) {
+namespace {
+
+[[noreturn]] void fail(const std::string& name) {
   throw pd::device_error(
-      fmt::format("{}: this program was built without libnbd (Debian package libnbd-dev)", uri));
+      fmt::format("{}: this program was built without libnbd (Debian package libnbd-dev)", name));
 }
 
-std::unique_ptr<backup_target> open_qcow2(const qcow2_file& file) { return connect_nbd(file.name); }
+}  // namespace
+
+std::unique_ptr<backup_target> connect_nbd(const std::string& uri, const source_layout&) {
+  fail(uri);
+}
+
+std::unique_ptr<backup_target> open_qcow2(const qcow2_file& file) { fail(file.name); }
 
 #else
 namespace {
@@ -158,11 +166,34 @@ class nbd_target final : public backup_target {
 
 }  // namespace
 
-std::unique_ptr<backup_target> connect_nbd(const std::string& uri) {
+namespace {
+
+void require_unit(nbd_handle* h, const std::string& uri, const source_layout& source) {
+  const std::int64_t least = nbd_get_block_size(h, LIBNBD_SIZE_MINIMUM);
+  const std::uint64_t unit = least > 0 ? static_cast<std::uint64_t>(least) : 1;
+  const auto refuse = [&](const std::string& why) {
+    throw pd::device_error(fmt::format(
+        "{}: its server takes multiples of {} bytes only, and {}; let it serve a file instead of a "
+        "device, or back up into a file",
+        uri, unit, why));
+  };
+  if (source.block_bytes % unit != 0)
+    refuse(fmt::format("a block of the source has {}", source.block_bytes));
+  if (source.bytes % unit != 0) refuse(fmt::format("the source has {}", source.bytes));
+}
+
+}  // namespace
+
+std::unique_ptr<backup_target> connect_nbd(const std::string& uri, const source_layout& source) {
   nbd_ptr h = make_handle(uri);
   if (nbd_connect_uri(h.get(), uri.c_str()) != 0) fail(uri, "cannot connect");
+  require_unit(h.get(), uri, source);
   // All that it has may be a backup; nothing is known to be zeros.
-  return std::make_unique<nbd_target>(std::move(h), uri, ~std::uint64_t{0}, false);
+  auto target = std::make_unique<nbd_target>(std::move(h), uri, ~std::uint64_t{0}, false);
+  if (target->size() < source.bytes)
+    throw pd::device_error(fmt::format("{}: is too small: it has {} bytes, and the source has {}",
+                                       uri, target->size(), source.bytes));
+  return target;
 }
 
 namespace {

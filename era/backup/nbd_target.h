@@ -14,10 +14,17 @@ namespace era {
 // nbds://...)?
 bool is_nbd_uri(const std::string& name);
 
-// Connects to a server. Throws device_error: no connection, an export that is read-only or cannot
-// be flushed, and so would not keep what it was given; or this build lacks libnbd. A server that
-// takes only multiples of a larger unit than a sector fails at a write that is none.
-std::unique_ptr<backup_target> connect_nbd(const std::string& uri);
+// The data that a target is to take: whole blocks, and a last one that may be partial.
+struct source_layout {
+  std::uint64_t bytes;
+  std::uint64_t block_bytes;
+};
+
+// Connects to a server. Throws device_error: no connection; an export that is smaller than the
+// source, or read-only, or cannot be flushed, and so would not keep what it was given; a server
+// that takes multiples of a unit only, which the source's blocks or its end are not; or this build
+// lacks libnbd.
+std::unique_ptr<backup_target> connect_nbd(const std::string& uri, const source_layout&);
 
 struct qcow2_file {
   std::string path;

@@ -54,6 +54,9 @@ class NbdTarget : public ::testing::Test {
     target.start({3, offset, bytes_of(data), is_zero});
     EXPECT_EQ(target.wait(), 3u);
   }
+  std::string uri_of(const std::string& socket) const {
+    return "nbd+unix:///?socket=" + (directory_ / socket);
+  }
   std::string data_of(const std::string& image) const {
     return test::data_of_image(image, directory_ / "converted");
   }
@@ -148,9 +151,11 @@ TEST_F(NbdTarget, RefusesWhatIsNoImage) {
 // A server that this test starts, on a socket in its directory.
 class server {
  public:
-  server(const std::string& socket, std::vector<std::string> arguments) {
+  server(const std::string& socket, std::vector<std::string> arguments)
+      : server(socket, "--format=raw", std::move(arguments)) {}
+  server(const std::string& socket, const std::string& format, std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), {"qemu-nbd", "--persistent", "--fork", "-k", socket,
-                                         "--pid-file=" + socket + ".pid", "-f", "raw"});
+                                         "--pid-file=" + socket + ".pid", format});
     run_program(arguments, "qemu-utils");
     pid_ = std::stoi(test::content_of(socket + ".pid"));
   }
@@ -167,11 +172,11 @@ TEST_F(NbdTarget, MayBeAnExport) {
   const std::string path = directory_.random_file("disk", 640 * block, 1);
   std::string wanted = test::content_of(path);
   server nbd(directory_ / "socket", {path});
-  const std::string uri = "nbd+unix:///?socket=" + (directory_ / "socket");
+  const std::string uri = uri_of("socket");
   EXPECT_TRUE(is_nbd_uri(uri));
   EXPECT_FALSE(is_nbd_uri("nbd.img"));
   {
-    const auto target = connect_nbd(uri);
+    const auto target = connect_nbd(uri, {640 * block, block});
     EXPECT_EQ(target->size(), 640 * block);
     EXPECT_EQ(target->held_bytes(), 640 * block);
     EXPECT_FALSE(target->reads_as_zeros(0, block));
@@ -192,7 +197,7 @@ TEST_F(NbdTarget, MayBeAnExport) {
 TEST_F(NbdTarget, LosesItsServer) {
   const std::string path = directory_.random_file("disk", block, 1);
   server nbd(directory_ / "socket", {path});
-  const auto target = connect_nbd("nbd+unix:///?socket=" + (directory_ / "socket"));
+  const auto target = connect_nbd(uri_of("socket"), {block, block});
   nbd.stop();
   const std::string data(block, 'x');
   EXPECT_THAT(error_of([&] {
@@ -205,10 +210,44 @@ TEST_F(NbdTarget, LosesItsServer) {
 TEST_F(NbdTarget, IsWritable) {
   const std::string path = directory_.random_file("disk", block, 1);
   server nbd(directory_ / "socket", {"--read-only", path});
-  EXPECT_THAT(error_of([&] { connect_nbd("nbd+unix:///?socket=" + (directory_ / "socket")); }),
+  EXPECT_THAT(error_of([&] {
+                connect_nbd(uri_of("socket"), {block, block});
+              }),
               HasSubstr("is read-only"));
-  EXPECT_THAT(error_of([&] { connect_nbd("nbd+unix:///?socket=" + (directory_ / "none")); }),
+  EXPECT_THAT(error_of([&] {
+                connect_nbd(uri_of("none"), {block, block});
+              }),
               HasSubstr("cannot connect"));
+}
+
+TEST_F(NbdTarget, TakesAllOfTheSource) {
+  const std::string path = directory_.random_file("disk", block, 1);
+  server nbd(directory_ / "socket", {path});
+  EXPECT_THAT(error_of([&] {
+                connect_nbd(uri_of("socket"), {block + 512, block});
+              }),
+              HasSubstr("is too small: it has 65536 bytes, and the source has 66048"));
+}
+
+// As a disk of large sectors is served without a cache.
+TEST_F(NbdTarget, TakesTheUnitsOfTheSource) {
+  const std::string path = directory_.random_file("disk", 4 * block, 1);
+  const std::string disk = "driver=blkdebug,align=4096,image.driver=file,image.filename=" + path;
+  server nbd(directory_ / "socket", "--image-opts", {disk});
+  const std::string uri = uri_of("socket");
+  EXPECT_THAT(error_of([&] {
+                connect_nbd(uri, {4 * block, 3 * block + 1024});
+              }),
+              HasSubstr(uri + ": its server takes multiples of 4096 bytes only, and a block of the "
+                              "source has 197632; "));
+  EXPECT_THAT(error_of([&] {
+                connect_nbd(uri, {3 * block + 512, block});
+              }),
+              HasSubstr("4096 bytes only, and the source has 197120; "));
+  const auto target = connect_nbd(uri, {3 * block + 4096, 4096});
+  write(*target, 3 * block, std::string(4096, 'x'));
+  target->flush();
+  EXPECT_EQ(test::content_of(path).substr(3 * block, 4096), std::string(4096, 'x'));
 }
 
 }  // namespace

@@ -246,11 +246,7 @@ class backup {
     if (image) return make_qcow2(m, *image);
     if (!chosen_.is_nbd())
       return open_raw_target(chosen_.target, {.bytes = source_.bytes(), .is_new = since() == 0});
-    auto target = connect_nbd(chosen_.target);
-    if (target->size() < source_.bytes())
-      throw pd::device_error(fmt::format("{}: is too small: it has {} bytes, and the source has {}",
-                                         target->name(), target->size(), source_.bytes()));
-    return target;
+    return connect_nbd(chosen_.target, {source_.bytes(), std::uint64_t{m.block_size} * 512});
   }
 
   std::unique_ptr<backup_target> make_qcow2(const metadata& m, const new_image& image) {
