@@ -5,10 +5,14 @@
 // - `loop/backing_file` names the file of an attached loop device, `loop/offset` and
 //   `loop/sizelimit` its place in it in bytes (a limit of 0: to its end);
 // - `slaves/*` are the devices below a mapped one.
+//
+// Where sysfs is not mounted, loop devices are asked themselves, and partitions and mapped devices
+// are taken for disks.
 #include "persistent-data/io/storage.h"
 
 #include <fcntl.h>
 #include <linux/loop.h>
+#include <linux/major.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -67,31 +71,51 @@ std::string node_of(const fs::path& sysfs_directory) {
   return "/dev/" + sysfs_directory.filename().string();
 }
 
-// The file below a loop device. The device itself knows it best: the name in sysfs is that of
-// the attaching process, and may be gone or another's. But it takes a right to open the device.
-std::optional<struct stat> backing_file(dev_t loop, const fs::path& directory) {
+bool has_devices(const std::string& sysfs) { return is_there(fs::path(sysfs) / "dev/block"); }
+
+// What an attached loop device lies on.
+struct attachment {
+  struct stat file {};
+  std::uint64_t offset = 0, limit = 0;  // in bytes; a limit of 0: to the end of the file
+  bool read_only = false;
+};
+
+std::string node_of_loop(dev_t loop) { return fmt::format("/dev/loop{}", minor(loop)); }
+
+// As the device itself says, which takes a right to open it.
+std::optional<attachment> ask(dev_t loop) {
+  const int fd = ::open(node_of_loop(loop).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return {};
   struct stat status {};
-  const int fd =
-      ::open(fmt::format("/dev/loop{}", minor(loop)).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd >= 0) {
-    loop_info64 info{};
-    const bool known = ::fstat(fd, &status) == 0 && S_ISBLK(status.st_mode) &&
-                       status.st_rdev == loop && ::ioctl(fd, LOOP_GET_STATUS64, &info) == 0;
-    ::close(fd);
-    // A device below it is named by lo_rdevice.
-    if (known) {
-      status = {};
-      status.st_mode = info.lo_rdevice != 0 ? S_IFBLK : S_IFREG;
-      status.st_dev = info.lo_device;
-      status.st_ino = info.lo_inode;
-      status.st_rdev = info.lo_rdevice;
-      return status;
-    }
-  }
+  loop_info64 info{};
+  const bool known = ::fstat(fd, &status) == 0 && S_ISBLK(status.st_mode) &&
+                     status.st_rdev == loop && ::ioctl(fd, LOOP_GET_STATUS64, &info) == 0;
+  ::close(fd);
+  if (!known) return {};
+  attachment found{.offset = info.lo_offset,
+                   .limit = info.lo_sizelimit,
+                   .read_only = (info.lo_flags & LO_FLAGS_READ_ONLY) != 0};
+  // A device below it is named by lo_rdevice.
+  found.file.st_mode = info.lo_rdevice != 0 ? S_IFBLK : S_IFREG;
+  found.file.st_dev = info.lo_device;
+  found.file.st_ino = info.lo_inode;
+  found.file.st_rdev = info.lo_rdevice;
+  return found;
+}
+
+// The device itself knows best: the name in sysfs is that of the attaching process, and may be
+// gone or another's.
+std::optional<attachment> attachment_of(dev_t device, const std::string& sysfs) {
+  if (!has_devices(sysfs)) return major(device) == LOOP_MAJOR ? ask(device) : std::nullopt;
+  const fs::path directory = directory_of(sysfs, device);
   std::string name;
   std::ifstream in(directory / "loop/backing_file");
-  if (!std::getline(in, name) || ::stat(name.c_str(), &status) != 0) return {};
-  return status;
+  if (!in) return {};
+  if (const auto known = ask(device)) return known;
+  attachment found{.offset = number_in(directory / "loop/offset"),
+                   .limit = number_in(directory / "loop/sizelimit")};
+  if (!std::getline(in, name) || ::stat(name.c_str(), &found.file) != 0) return {};
+  return found;
 }
 
 }  // namespace
@@ -136,10 +160,8 @@ void storage::add_device(dev_t device, part used, const std::string& sysfs) {
                  below(number_in(directory / "start") * bytes_of_a_sector,
                        number_in(directory / "size") * bytes_of_a_sector),
                  sysfs);
-  } else if (is_there(directory / "loop/backing_file")) {
-    const std::uint64_t limit = number_in(directory / "loop/sizelimit");
-    if (const auto file = backing_file(device, directory))
-      add(*file, below(number_in(directory / "loop/offset"), limit == 0 ? no_end : limit), sysfs);
+  } else if (const auto loop = attachment_of(device, sysfs)) {
+    add(loop->file, below(loop->offset, loop->limit == 0 ? no_end : loop->limit), sysfs);
   }
   for (const fs::path& slave : entries_of(directory / "slaves"))
     if (const auto lower = device_in(slave / "dev")) add_device(*lower, {.mapped = true}, sysfs);
@@ -163,15 +185,35 @@ bool storage::lies_on(dev_t device) const {
                      [&](const extent& e) { return e.is_device && e.device == device; });
 }
 
-std::vector<loop_device> loop_devices_on(const storage& below, const std::string& sysfs) {
+namespace {
+
+std::vector<loop_device> attached_loop_devices(const std::string& sysfs) {
   std::vector<loop_device> found;
-  for (const fs::path& directory : entries_of(fs::path(sysfs) / "block")) {
-    if (!is_there(directory / "loop/backing_file")) continue;
-    const auto number = device_in(directory / "dev");
-    if (!number || below.lies_on(*number)) continue;
-    if (storage::of_device(*number, sysfs).overlaps(below))
-      found.push_back({node_of(directory), *number, number_in(directory / "ro") != 0});
+  if (has_devices(sysfs)) {
+    for (const fs::path& directory : entries_of(fs::path(sysfs) / "block"))
+      if (is_there(directory / "loop/backing_file"))
+        if (const auto number = device_in(directory / "dev"))
+          found.push_back({node_of(directory), *number, number_in(directory / "ro") != 0});
+    return found;
   }
+  for (const fs::path& node : entries_of("/dev")) {
+    struct stat status {};
+    if (!node.filename().string().starts_with("loop") || ::stat(node.c_str(), &status) != 0 ||
+        !S_ISBLK(status.st_mode) || major(status.st_rdev) != LOOP_MAJOR)
+      continue;
+    if (const auto loop = ask(status.st_rdev))
+      found.push_back({node.string(), status.st_rdev, loop->read_only});
+  }
+  return found;
+}
+
+}  // namespace
+
+std::vector<loop_device> loop_devices_on(const storage& below, const std::string& sysfs) {
+  std::vector<loop_device> found = attached_loop_devices(sysfs);
+  std::erase_if(found, [&](const loop_device& loop) {
+    return below.lies_on(loop.number) || !storage::of_device(loop.number, sysfs).overlaps(below);
+  });
   return found;
 }
 

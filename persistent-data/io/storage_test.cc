@@ -283,5 +283,24 @@ TEST_F(Storage, OfARealLoopDevice) {
   ASSERT_EQ(loop_devices_on(storage::at(hard)).size(), 1u);
 }
 
+// In a chroot or a container, say.
+TEST_F(Storage, OfARealLoopDeviceWithoutSysfs) {
+  test::loop_devices loops;
+  const std::string one = file("one"), other = file("other"), nowhere = directory / "nowhere";
+  fs::resize_file(one, 1 << 20);
+  const std::string name = loops.attach(one), second = loops.attach(name, true);
+  if (second.empty()) GTEST_SKIP() << loops.why_not();
+  EXPECT_TRUE(storage::at(second, nowhere).overlaps(storage::at(one, nowhere)));
+  EXPECT_FALSE(storage::at(second, nowhere).overlaps(storage::at(other, nowhere)));
+  const auto found = loop_devices_on(storage::at(one, nowhere), nowhere);
+  ASSERT_EQ(found.size(), 2u);
+  for (const loop_device& loop : found) {
+    EXPECT_TRUE(loop.name == name || loop.name == second) << loop.name;
+    EXPECT_EQ(loop.read_only, loop.name == second);
+  }
+  EXPECT_EQ(loop_devices_on(storage::at(name, nowhere), nowhere).at(0).name, second);
+  EXPECT_TRUE(loop_devices_on(storage::at(other, nowhere), nowhere).empty());
+}
+
 }  // namespace
 }  // namespace persistent_data
