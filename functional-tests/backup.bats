@@ -105,7 +105,8 @@ first_night() { device && backup -q backup.img 2>err; }
   simulate 'message checkpoint' 'message checkpoint'
   backup -q backup.img 2>err
   cp earlier.img m.img
-  refused 'cannot have begun' backup backup.img
+  refused 'the current era was 4, and is 1; .* --full copies all' backup backup.img
+  refused 'the current era was 4, and is 1; .* --full copies all' backup --repair backup.img
 }
 
 @test "the source has to be the device that the metadata is about" {
@@ -159,7 +160,7 @@ first_night() { device && backup -q backup.img 2>err; }
 @test "a state that was damaged is refused" {
   first_night
   cp state good
-  for wrong in '' '{}' '[1]' '{"era_backup_state":2}'; do
+  for wrong in '' '{"era_backup_state":2}' '{"era_backup_state":1,'; do
     printf '%s' "$wrong" >state
     refused '^era_backup: state: .*--full' backup backup.img
   done
@@ -167,8 +168,69 @@ first_night() { device && backup -q backup.img 2>err; }
   refused '^era_backup: state: .*--full' backup backup.img
   backup -q --full backup.img
   [[ $(jq .next_era state) = 2 ]]
+  : >state
+  backup -q --full backup.img
+  [[ $(jq .next_era state) = 2 ]]
   chmod 0 good
   refused 'good: Permission denied' unprivileged era_backup --metadata m.img --source origin --state good b.img
+}
+
+@test "what is no state is not replaced by one" {
+  first_night
+  for wrong in '{}' '[1]' wrong "$(head -c 300 origin | base64)"; do
+    printf '%s' "$wrong" >mine
+    cp mine before
+    for full in '' --full; do
+      # shellcheck disable=SC2086
+      refused 'mine: is there, and no state of era_backup; name another file' \
+        era_backup --metadata m.img --source origin --state mine $full new.img
+    done
+    cmp mine before
+    [[ ! -e new.img ]]
+  done
+}
+
+@test "the state is no file of the backup" {
+  device
+  cp origin whole.img
+  refused 'new.img: is the target, and cannot be the state' era_backup --metadata m.img --source origin --state new.img --full new.img
+  refused 'new.qcow2: is the target' era_backup --metadata m.img --source origin --state "$PWD/new.qcow2" new.qcow2
+  ln -s new.img link
+  refused 'link: is the target' era_backup --metadata m.img --source origin --state link ./new.img
+  : >empty
+  ln empty hard
+  refused 'empty: is the target' era_backup --metadata m.img --source origin --full --state empty hard
+  refused 'origin: is the source' era_backup --metadata m.img --source origin --full --state origin new.img
+  refused 'm.img: ' era_backup --metadata m.img --source origin --full --state m.img new.img
+  [[ ! -e new.img && ! -e new.qcow2 ]]
+  cmp origin whole.img
+  refused 'No such file or directory' era_backup --metadata m.img --source origin --state none/state new.img
+  [[ ! -e new.img ]]
+}
+
+@test "a plain backup does not overwrite a qcow2 image" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  device
+  backup -q --format qcow2 b.img 2>err
+  cp b.img before
+  cp state good
+  simulate 'random-writes 5 7'
+  refused 'is a qcow2 image, and would be overwritten.*--format qcow2' backup b.img
+  for how in "--state other" "--written-since 2" --full "--full --format raw"; do
+    # shellcheck disable=SC2086
+    refused 'b.img: begins like a qcow2 image, and would be overwritten' \
+      era_backup --metadata m.img --source origin $how b.img
+  done
+  cmp b.img before && cmp state good
+  # Unless the source is one itself.
+  qemu-img create -q -f qcow2 inner 1M
+  dd if=inner of=origin conv=notrunc status=none
+  era_backup -q --metadata m.img --source origin --full --state raw c.img
+  era_backup -q --metadata m.img --source origin --full c.img
+  dd if=/dev/zero of=origin bs=4096 count=1 conv=notrunc status=none
+  simulate 'write 0 8'
+  era_backup -q --metadata m.img --source origin --state raw c.img
+  cmp origin c.img
 }
 
 @test "damaged metadata is refused, unless it is to be repaired" {
@@ -282,6 +344,38 @@ first_night() { device && backup -q backup.img 2>err; }
   cmp earlier restored
 }
 
+@test "an image whose state cannot be written is taken back" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  device
+  # The name cannot be in JSON: known only when all is copied.
+  odd=$'odd\xff.qcow2'
+  refused 'is no UTF-8' backup -q "$odd"
+  [[ ! -e $odd && ! -e state && -z $(compgen -G '.era_*') ]]
+  backup -q night.qcow2 2>err
+}
+
+@test "an image in a directory whose name looks like a protocol" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  device
+  mkdir 01:00
+  backup -q 01:00/1.qcow2 2>err
+  simulate 'random-writes 5 7'
+  backup -q --verify 01:00/2.qcow2
+  qemu-img convert -O raw ./01:00/2.qcow2 restored
+  cmp origin restored
+}
+
+@test "the backing file is an earlier backup" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  first_night
+  refused 'origin: is the source itself' era_backup --metadata m.img --source origin --written-since 2 --backing origin 2.qcow2
+  refused 'm.img: is the metadata' era_backup --metadata m.img --source origin --written-since 2 --backing m.img 2.qcow2
+  refused '--written-since 0' era_backup --metadata m.img --source origin --written-since 0 --backing backup.img 2.qcow2
+  refused 'new: all blocks are copied, and --backing has no effect' \
+    era_backup --metadata m.img --source origin --state new --backing backup.img 2.qcow2
+  [[ ! -e 2.qcow2 && ! -e new ]]
+}
+
 @test "an image over a plain backup, and of a device that has grown" {
   command -v qemu-img >/dev/null || skip 'needs qemu-utils'
   first_night
@@ -366,7 +460,10 @@ first_night() { device && backup -q backup.img 2>err; }
   refused 'need each other' era_backup --metadata m.img --state state --snapshot-command true --source origin b.img
   refused 'exclude each other' era_backup --era-device d --metadata m.img --state state --source origin b.img
   echo wrong >state
-  refused 'state: line 1' era_backup --era-device d --snapshot-command true --state state --source origin b.img
+  refused 'no state of era_backup' era_backup --full --era-device d --snapshot-command true --state state --source origin b.img
+  [[ $(<state) = wrong ]]
+  echo '{"era_backup_state"' >state
+  refused 'state: line 2' era_backup --era-device d --snapshot-command true --state state --source origin b.img
   [[ ! -e state.live ]]
 }
 

@@ -145,6 +145,8 @@ contains() {
   image crash && output
   refused 'block-size: 12 is not a multiple of 8 above 0' era_repair -i crash.img -o out.img --block-size 12
   refused 'block-size: 0 is not a multiple of 8 above 0' era_repair -i crash.img -o out.img --block-size 0
+  refused 'nr-blocks: 0 is' era_repair -i crash.img -o out.img --nr-blocks 0
+  refused 'block-size 64 cannot be' era_repair -i crash.img -o out.img --block-size 64
   refused 'nr-blocks' era_repair -i crash.img -o out.img --nr-blocks 2147483648
   refused '--current-era 2 cannot be' era_repair -q -i crash.img -o out.img --current-era 2
   refused '--output is required' era_repair -i crash.img

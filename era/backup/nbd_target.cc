@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "config.h"
+#include "era/backup/qcow2_image.h"
 #include "persistent-data/format/errors.h"
 
 #ifdef HAVE_LIBNBD
@@ -213,7 +214,7 @@ bool connect_qemu_nbd(nbd_handle* h, const std::vector<std::string>& options,
                                  "MALLOC_TRIM_THRESHOLD_=67108864"};
   words.insert(words.end(), {"qemu-nbd", "--format=qcow2", "--discard=unmap"});
   words.insert(words.end(), options.begin(), options.end());
-  words.insert(words.end(), {"--", path});
+  words.insert(words.end(), {"--", name_for_qemu(path)});
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);

@@ -25,17 +25,6 @@ constexpr const char* package = "qemu-utils";
 constexpr std::uint64_t max_cluster = 64 << 10, min_cluster = 512;
 constexpr std::string_view qcow2_magic = "QFI\xfb";
 
-// qemu-img takes "nbd:..." and the like for a protocol, and -x for an option.
-std::string file_name(const std::string& path) {
-  return path.starts_with('/') ? path : "./" + path;
-}
-
-bool begins_like_qcow2(const std::string& path) {
-  char first[4] = {};
-  std::ifstream(path, std::ios::binary).read(first, sizeof first);
-  return std::string_view(first, sizeof first) == qcow2_magic;
-}
-
 // As the image at path has to name it.
 std::string name_in_chain(const fs::path& backing, const fs::path& image) {
   std::error_code ignored;
@@ -46,6 +35,16 @@ std::string name_in_chain(const fs::path& backing, const fs::path& image) {
 
 }  // namespace
 
+bool begins_like_qcow2(const std::string& path) {
+  char first[4] = {};
+  std::ifstream(path, std::ios::binary).read(first, sizeof first);
+  return std::string_view(first, sizeof first) == qcow2_magic;
+}
+
+std::string name_for_qemu(const std::string& path) {
+  return path.starts_with('/') ? path : "./" + path;
+}
+
 const char* name(image_format format) noexcept {
   return format == image_format::raw ? "raw" : "qcow2";
 }
@@ -55,7 +54,7 @@ std::uint64_t size_of_image(const backing_image& image) {
     throw pd::device_error(fmt::format(
         "{}: begins like a qcow2 image; say which it is with --backing-format", image.path));
   const std::string text = run_program(
-      {"qemu-img", "info", "--output=json", "-f", name(image.format), file_name(image.path)},
+      {"qemu-img", "info", "--output=json", "-f", name(image.format), name_for_qemu(image.path)},
       package);
   const std::unique_ptr<json_t, void (*)(json_t*)> document(
       json_loadb(text.data(), text.size(), 0, nullptr), [](json_t* j) { json_decref(j); });
@@ -75,12 +74,12 @@ void create_qcow2(const std::string& path, const qcow2_options& options) {
     const std::string backing = name_in_chain(options.backing->path, path);
     arguments.insert(arguments.end(), {"-b", backing, "-F", name(options.backing->format)});
   }
-  arguments.insert(arguments.end(), {file_name(path), fmt::to_string(options.bytes)});
+  arguments.insert(arguments.end(), {name_for_qemu(path), fmt::to_string(options.bytes)});
   run_program(arguments, package);
 }
 
 void check_qcow2(const std::string& path) {
-  run_program({"qemu-img", "check", "-q", "-f", "qcow2", file_name(path)}, package);
+  run_program({"qemu-img", "check", "-q", "-f", "qcow2", name_for_qemu(path)}, package);
 }
 
 }  // namespace era

@@ -15,6 +15,14 @@ struct backing_image {
   image_format format = image_format::raw;
 };
 
+// Is it the first block of a qcow2 image? Returns false of a file that cannot be read.
+bool begins_like_qcow2(const std::string& path);
+
+// As qemu's programs have to be told of a file: they take "nbd:..." and the like for a protocol,
+// and
+// "-x" for an option.
+std::string name_for_qemu(const std::string& path);
+
 // Returns the size of what the image holds, in bytes. Throws device_error: it cannot be read, or is
 // of another format; a raw image must not begin like a qcow2 image.
 std::uint64_t size_of_image(const backing_image&);

@@ -24,7 +24,9 @@ struct live_options {
 // The whole night: the device is suspended while the command takes a snapshot of its data, and its
 // metadata snapshot is held until it was read.
 int back_up_live_device(command_line& line, const live_options& live, backup_options chosen) {
-  if (!chosen.full) read_state(chosen.state);  // if it is wrong, nothing is suspended
+  // If it is wrong, nothing is suspended.
+  require_place_for_state(chosen.state);
+  if (!chosen.full) read_state(chosen.state);
   const interruption signals;
   live_device device(line,
                      {.name = live.device,
@@ -57,6 +59,8 @@ void check(const live_options& live, const backup_options& chosen) {
     throw pd::usage_error("--format raw cannot be: only a qcow2 image has bitmaps");
   if (!chosen.backing.empty() && !chosen.is_new_image())
     throw pd::usage_error("--backing has no effect without --format qcow2");
+  if (!chosen.backing.empty() && chosen.written_since == 0u)
+    throw pd::usage_error("--backing has no effect with --written-since 0: all blocks are copied");
   if (chosen.is_nbd() && chosen.is_new_image())
     throw pd::usage_error(
         "an NBD server exports a plain image: --format qcow2 cannot be written to it");
@@ -98,8 +102,8 @@ int backup_command(int argc, char** argv) {
   const auto next = o.add_number("--next-era", chosen.next_era, {1, most}, "ERA",
                                  "The era that began after the source's data was frozen");
   const auto device = o.add_text("--era-device", live.device, "NAME",
-                                 "Suspend this device, and take its snapshots; instead of the "
-                                 "last three");
+                                 "Suspend this device, and take its snapshots; instead of\n"
+                                 "--metadata, --metadata-snapshot and --next-era");
   o.add_text("--snapshot-command", live.snapshot_command, "COMMAND",
              "Takes the snapshot of the data, for --source, while the\ndevice is suspended");
   o.only_with(o.add_number("--time-limit", live.time_limit, {1, 86400}, "SECONDS",
@@ -115,8 +119,9 @@ int backup_command(int argc, char** argv) {
   const auto backing =
       o.add_text("--backing", chosen.backing, "FILE",
                  "The image that a new one continues (default: the last one of the state)");
-  const auto backing_format = o.add_choice("--backing-format", chosen.backing_format, formats,
-                                           "What that is (default: as of the target)");
+  const auto backing_format =
+      o.add_choice("--backing-format", chosen.backing_format, formats,
+                   "What that is (default: qcow2 if its name ends so, or raw)");
   const auto bitmap =
       o.add_text("--bitmap", chosen.bitmap, "NAME",
                  "Copy nothing; make an image of the source whose dirty bitmap\nNAME "

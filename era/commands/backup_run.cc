@@ -13,6 +13,7 @@
 #include <iterator>
 #include <memory>
 #include <random>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -24,10 +25,12 @@
 #include "era/commands/list_changes.h"
 #include "era/commands/new_image.h"
 #include "era/commands/output.h"
+#include "era/commands/output_place.h"
 #include "era/commands/progress.h"
 #include "era/commands/state_file.h"
 #include "era/text/range_text.h"
 #include "persistent-data/format/errors.h"
+#include "persistent-data/io/storage.h"
 
 namespace era {
 namespace {
@@ -36,6 +39,14 @@ std::string absolute(const std::string& path) {
   std::error_code ignored;
   const auto result = std::filesystem::weakly_canonical(std::filesystem::absolute(path), ignored);
   return result.empty() ? path : result.string();
+}
+
+// Also if neither is there yet.
+bool is_same_place(const std::string& a, const std::string& b) {
+  if (pd::storage::at(a).overlaps(pd::storage::at(b))) return true;
+  const output_place first = find_output_place(a), second = find_output_place(b);
+  const auto path = [](const output_place& p) { return absolute(p.directory + '/' + p.name); };
+  return first.descriptor < 0 && second.descriptor < 0 && path(first) == path(second);
 }
 
 std::string with_unit(std::uint64_t bytes) {
@@ -65,7 +76,12 @@ class backup {
 
   int run() {
     require_other_devices();
+    if (!chosen_.state.empty()) require_place_for_state(chosen_.state);
     if (base_ && !chosen_.is_new_image()) require_same_target();
+    if (!chosen_.is_new_image() && !chosen_.is_nbd()) require_plain_image();
+    if (since() == 0 && !chosen_.backing.empty())
+      throw pd::invalid_input(fmt::format(
+          "{}: all blocks are copied, and --backing has no effect; leave it out", chosen_.state));
     std::optional<new_image> image;
     if (chosen_.is_new_image()) image.emplace(chosen_.target);
     const auto found =
@@ -74,7 +90,8 @@ class backup {
                       .from = chosen_.metadata_snapshot ? source::snapshot : source::live,
                       .repair = chosen_.repair,
                       .given = chosen_.given,
-                      .in_doubt = "blocks are copied"});
+                      .in_doubt = "blocks are copied",
+                      .opened = [&](era_nr current) { require_later_era(current); }});
     if (!found) return exit_failure;
     const metadata& m = found->opened;
     require_same_size(m);
@@ -97,7 +114,7 @@ class backup {
       image->commit();
     }
     next.unread = copied.unread;
-    if (!chosen_.state.empty()) write_state(chosen_.state, next);
+    if (!chosen_.state.empty()) write_state(next, image);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     report(found->listed, m, copied, next,
            fmt::format("copied to {} in {:.1f} s{}", chosen_.target, seconds.count(),
@@ -111,7 +128,17 @@ class backup {
     return chosen_.written_since.value_or(0);
   }
 
-  // Writing the backup must not change what it is made of.
+  // If the state cannot be written, the same command has to run again, and to find its name free.
+  void write_state(const backup_state& next, std::optional<new_image>& image) const {
+    try {
+      era::write_state(chosen_.state, next);
+    } catch (...) {
+      if (image) image->take_back();
+      throw;
+    }
+  }
+
+  // Writing the backup and its state must not change what it is made of.
   void require_other_devices() const {
     if (source_.overlaps(chosen_.target))
       throw pd::device_error(fmt::format(
@@ -122,6 +149,25 @@ class backup {
     if (source_.overlaps(chosen_.metadata))
       throw pd::device_error(
           fmt::format("{}: is both the source and the metadata", chosen_.source));
+    if (!chosen_.backing.empty() && source_.overlaps(chosen_.backing))
+      throw pd::device_error(fmt::format(
+          "{}: is the source itself, or lies on it, and changes with it; name the last backup",
+          chosen_.backing));
+    if (!chosen_.backing.empty() && device_.is_same_file(chosen_.backing))
+      throw pd::device_error(
+          fmt::format("{}: is the metadata; name the last backup", chosen_.backing));
+    if (chosen_.state.empty()) return;
+    const std::pair<std::string, const char*> others[] = {
+        {chosen_.is_nbd() ? "" : chosen_.target, "the target"},
+        {chosen_.source, "the source"},
+        {chosen_.metadata, "the metadata"},
+        {chosen_.backing, "the backing file"}};
+    for (const auto& [path, what] : others)
+      if (!path.empty() && is_same_place(path, chosen_.state))
+        throw pd::device_error(
+            fmt::format("{}: is {}, and cannot be the state, too; name another "
+                        "file",
+                        chosen_.state, what));
   }
 
   std::string name_of_target() const {
@@ -135,6 +181,24 @@ class backup {
           "{}: the last backup is in {}, and changed blocks alone make no backup of {}; --full "
           "copies all",
           chosen_.state, base_->target, target));
+    if (base_->format != name(image_format::raw))
+      throw pd::invalid_input(fmt::format(
+          "{}: the last backup, {}, is a qcow2 image, and would be overwritten with a plain one; "
+          "--format qcow2 makes a new image, with another name, that continues it",
+          chosen_.state, target));
+  }
+
+  // A plain image begins like a qcow2 image only if the source does, or did when the state was
+  // made.
+  void require_plain_image() const {
+    const bool is_known = earlier_ && earlier_->target == name_of_target() &&
+                          earlier_->format == name(image_format::raw);
+    if (is_known || !begins_like_qcow2(chosen_.target) || begins_like_qcow2(chosen_.source)) return;
+    throw pd::device_error(
+        fmt::format("{}: begins like a qcow2 image, and would be overwritten with a plain one; "
+                    "--format qcow2 makes a new image, with another name; to overwrite this one, "
+                    "remove it, or what it begins with, first",
+                    chosen_.target));
   }
 
   // Writing all of the target takes away what the state says of it: a state that was not replaced
@@ -149,7 +213,7 @@ class backup {
     }
     next.next_era = backup_state::incomplete;
     next.witnesses.clear();
-    write_state(chosen_.state, next);
+    era::write_state(chosen_.state, next);
   }
 
   [[noreturn]] void fail_state(const std::string& why) const {
@@ -179,15 +243,17 @@ class backup {
     if (source_.bytes() < base_->source_bytes)
       fail_state(
           fmt::format("the device had {} bytes, and has {}", base_->source_bytes, source_.bytes()));
-    if (m.current_era.value < base_->current_era)
-      fail_state(
-          fmt::format("the current era was {}, and is {}", base_->current_era, m.current_era));
     if (const auto wrong = find_contradiction(
             base_->witnesses, {std::max(base_->current_era, base_->next_era)}, m, device_))
       fail_state(
           fmt::format("block {} was last written in era {}, and now in era {}, which had "
                       "ended by then: the metadata was made anew, or is another device's",
                       wrong->noted.block, wrong->noted.era, wrong->now));
+  }
+
+  void require_later_era(era_nr current) const {
+    if (base_ && current.value < base_->current_era)
+      fail_state(fmt::format("the current era was {}, and is {}", base_->current_era, current));
   }
 
   // The first era that the backup may lack blocks of.

@@ -34,8 +34,10 @@ std::optional<changes> list_sound(const command_line& line, const pd::block_devi
     line.say_in_bulk(in_words(device.path(), f));
   });
   changed_blocks answer(device, options.from, [&](finding f) { groups.add(std::move(f)); });
-  if (answer.opened())
+  if (answer.opened()) {
+    options.opened(answer.opened()->current_era);
     require_possible_era(device.path(), options.window.begin, answer.opened()->current_era);
+  }
   if (auto listed = answer.list(options.window)) return changes{answer.take(), std::move(*listed)};
   groups.flush();
   if (!foreign)
@@ -52,6 +54,7 @@ changes list_salvaged(const command_line& line, const pd::block_device& device,
   repair_options given = options.given;
   given.from = options.from;
   metadata saved = words.salvage(given, [] {});
+  options.opened(saved.current_era);
   require_possible_era(device.path(), options.window.begin, saved.current_era);
   // Without a superblock, there may have been later eras.
   if (saved.lost.searched && !given.current_era && options.window.begin > saved.current_era.value)

@@ -3,6 +3,7 @@
 // none.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string_view>
 
@@ -21,6 +22,8 @@ struct list_changes_options {
   repair_options given;
   // In the message about blocks in doubt: "12 of the 34 blocks listed are there only because ...".
   std::string_view in_doubt = "blocks listed are there";
+  // Told the current era before blocks are listed; may throw, which ends it.
+  std::function<void(era_nr)> opened = [](era_nr) {};
 };
 
 struct changes {

@@ -52,10 +52,14 @@ void new_image::commit() {
   if (::fsync(directory) != 0) fail(errno);
 }
 
+void new_image::take_back() noexcept { ::unlinkat(directory_.get(), file_name_.c_str(), 0); }
+
 void new_image::fail(int error) const {
   if (error == EEXIST)
     throw pd::device_error(fmt::format(
-        "{}: is there already, and other images may depend on it; name a new file", path_));
+        "{}: is there already, and other images may depend on it; name a new file, or remove it "
+        "if it was left by a backup that was killed",
+        path_));
   throw pd::device_error(fmt::format("{}: cannot be made: {}", path_, std::strerror(error)));
 }
 

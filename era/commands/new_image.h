@@ -26,6 +26,8 @@ class new_image {
   // Flushes the file, gives it its name, and flushes the directory. Throws device_error, also if
   // there is a file of that name by now.
   void commit();
+  // Removes the file again, after commit(): nothing refers to it yet.
+  void take_back() noexcept;
 
  private:
   [[noreturn]] void fail(int error) const;

@@ -15,7 +15,7 @@ void add_salvage_options(option_list& options, repair_options& given,
   const auto block_size =
       options.add_number("--block-size", given.block_size, {8, 0xffffffff, 8}, "SECTORS",
                          "Sectors of an origin block, if the superblock is lost");
-  const auto nr_blocks = options.add_number("--nr-blocks", given.nr_blocks, {0, max_origin_blocks},
+  const auto nr_blocks = options.add_number("--nr-blocks", given.nr_blocks, {1, max_origin_blocks},
                                             "N", "Blocks of the origin, if that is lost");
   const auto current_era =
       options.add_number("--current-era", given.current_era, {0, max_current_era}, "ERA",

@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -23,9 +25,8 @@ constexpr std::size_t most = std::size_t{64} << 20;  // far more than a state ha
   throw pd::device_error(fmt::format("{}: {}", path, std::strerror(errno)));
 }
 
-}  // namespace
-
-std::optional<backup_state> read_state(const std::string& path) {
+// Returns nullopt if there is no such file.
+std::optional<std::string> read_text(const std::string& path) {
   const pd::unique_fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd && errno == ENOENT) return {};
   if (!fd) fail(path);
@@ -35,14 +36,32 @@ std::optional<backup_state> read_state(const std::string& path) {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fail(path);
     text.append(buffer, static_cast<std::size_t>(got));
-    if (text.size() > most)
-      throw pd::invalid_input(fmt::format("{}: is no state of era_backup", path));
+    if (text.size() > most) break;
   }
+  // Every state begins with it, however damaged it is behind that.
+  const std::string_view first(text.data(), std::min<std::size_t>(text.size(), 256));
+  const bool is_state = first.find("\"era_backup_state\"") != std::string_view::npos;
+  if (text.size() > most || (!text.empty() && !is_state))
+    throw pd::invalid_input(
+        fmt::format("{}: is there, and no state of era_backup; name another file", path));
+  return text;
+}
+
+}  // namespace
+
+std::optional<backup_state> read_state(const std::string& path) {
+  const auto text = read_text(path);
+  if (!text) return {};
   try {
-    return backup_state_of_json(text);
+    return backup_state_of_json(*text);
   } catch (const pd::invalid_input& e) {
     throw pd::invalid_input(fmt::format("{}: {}", path, e.what()));
   }
+}
+
+void require_place_for_state(const std::string& path) {
+  read_text(path);
+  const output made_and_removed(path);
 }
 
 void write_state(const std::string& path, const backup_state& state) {

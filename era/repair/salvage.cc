@@ -111,6 +111,12 @@ class salvager {
     const auto valid = [](std::uint32_t size) { return size != 0 && size % 8 == 0; };
     const std::uint32_t said = sb_.data_block_size;
     if (given_.block_size) {
+      const bool is_confirmed = snapshot && snapshot->sb.data_block_size == *given_.block_size;
+      if (*given_.block_size != said && valid(said) && !is_confirmed)
+        throw pd::damaged_metadata(
+            fmt::format("{}: --block-size {} cannot be: the superblock is sound, and says {} "
+                        "sectors; leave the option out",
+                        device_.path(), *given_.block_size, said));
       sb_.data_block_size = *given_.block_size;
       if (*given_.block_size != said)
         assume(fmt::format("the block size is {} sectors, as told; the superblock says {}",

@@ -226,6 +226,17 @@ TEST(Salvage, AsksForTheBlockSizeWhereItIsLost) {
   EXPECT_EQ(repair(m, given).xml, as_it_was);
 }
 
+TEST(Salvage, BelievesASoundSuperblockItsBlockSize) {
+  built_metadata m(small_metadata());
+  repair_options given;
+  given.block_size = 64;
+  EXPECT_THAT(
+      repair(m, given).error,
+      HasSubstr("--block-size 64 cannot be: the superblock is sound, and says 128 sectors"));
+  given.block_size = 128;
+  EXPECT_EQ(repair(m, given).xml, as_it_was);
+}
+
 TEST(Salvage, TakesALostBlockSizeFromTheMetadataSnapshot) {
   memory_image image("snap-live");
   auto& sb = image.blocks()[0].as<superblock>();

@@ -198,6 +198,12 @@ class searcher {
     if (other && fits(*other)) copy = nullptr;
     if (given_.block_size) {
       result_.block_size = *given_.block_size;
+      if (copy && copy->data_block_size != result_.block_size)
+        assume(
+            fmt::format("the block size is {} sectors, as told; a metadata snapshot of era {} "
+                        "says {}",
+                        result_.block_size, std::uint32_t{copy->current_era},
+                        std::uint32_t{copy->data_block_size}));
     } else if (copy) {
       result_.block_size = copy->data_block_size;
       assume(fmt::format("the block size is that of a metadata snapshot of era {}, {} sectors",
