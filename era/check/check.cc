@@ -101,6 +101,7 @@ class checker {
   pd::block_error_sink watched(pd::block_error_sink sink) {
     return [this, sink = std::move(sink)](const pd::block_error& d) {
       if (pd::row_of(d.error.type).hidden != pd::references::kept) references_hidden_ = true;
+      counts_in_doubt_ = true;
       sink(d);
     };
   }
@@ -132,7 +133,7 @@ class checker {
 
   void list_suspects(const pd::space_map& counts) {
     suspect_references& suspects = summary_.suspects;
-    suspects.complete = counts.nr_blocks() > 0;
+    suspects.complete = counts.nr_blocks() > 0 && !counts_in_doubt_;
     for (std::uint64_t b = 1; b < counter_.nr_blocks(); ++b) {
       const std::uint32_t found = counter_.references({b});
       const bool is_past_end = b >= counts.nr_blocks();
@@ -158,6 +159,7 @@ class checker {
   pd::btree_walk walk_;
   check_summary summary_;
   bool references_hidden_ = false;
+  bool counts_in_doubt_ = false;  // the space map contradicts itself
 };
 
 }  // namespace

@@ -161,6 +161,19 @@ std::vector<pd::block_nr> block_scan::possible_array_roots() {
   return roots;
 }
 
+std::uint64_t block_scan::end_of_children() {
+  std::uint64_t end = 0;
+  for (const block_class what : {block_class::array_leaf, block_class::internal_node})
+    each_node(what, [&](pd::block_nr, const pd::node_view& node) {
+      for (std::uint32_t i = 0; i < node.size(); ++i) end = std::max(end, node.child(i).value + 1);
+    });
+  each_node(block_class::writeset_leaf, [&](pd::block_nr, const pd::node_view& node) {
+    for (std::uint32_t i = 0; i < node.size(); ++i)
+      end = std::max(end, node.value<writeset_value>(i).root + 1);
+  });
+  return end;
+}
+
 bool block_scan::collect(std::vector<named_writeset>& found) {
   bool all = true;
   const auto resolve = [&] {
@@ -206,8 +219,10 @@ block_scan::placed_blocks block_scan::place(std::uint32_t nr_blocks) {
       const block_class what = class_of(block);
       const bool is_eras = what == block_class::eras;
       is_of_eras = is_of_eras || is_eras;
-      if (what == block_class::invalid || what == block_class::zero) lost.push_back(node.key(i));
-      if (!is_eras && what != block_class::bits) continue;
+      if (!is_eras && what != block_class::bits) {
+        lost.push_back(node.key(i));
+        continue;
+      }
       if (node.key(i) >= (is_eras ? end_of_eras : end_of_bits)) continue;
       placed.is_complete =
           (is_eras ? placed.eras : placed.bits).add(node.key(i), block) && placed.is_complete;

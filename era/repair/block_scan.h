@@ -68,6 +68,9 @@ class block_scan {
   // Nodes that may be the root of an array's tree: their keys begin with 0.
   std::vector<pd::block_nr> possible_array_roots();
 
+  // Everything that a scanned node leads to lies before this block.
+  std::uint64_t end_of_children();
+
   // Collects the writesets that the scanned leaves name, each once, without those that have no
   // bits. Here and below, returns false if there are more than sound metadata has: the rest is left
   // out.
@@ -78,7 +81,9 @@ class block_scan {
     stray_blocks eras, bits;
     // Blocks that no leaf places: no leaf names them, or only one that cannot be where it says.
     std::vector<pd::block_nr> unplaced_eras, unplaced_bits;
-    std::vector<bool> lost_bits;  // by place: a leaf leads to a broken block, perhaps of a bitset
+    // By place: a leaf leads to a block that is broken or of another kind, and was perhaps a
+    // bitset.
+    std::vector<bool> lost_bits;
     bool is_complete = true;  // false: there are more than sound metadata has; the rest is left out
   };
   // Places the scanned array blocks in arrays of nr_blocks origin blocks. A leaf whose first key is

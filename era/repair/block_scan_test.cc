@@ -123,6 +123,21 @@ TEST_F(BlockScan, ABrokenBlockIsLostAtItsPlaceIfItMayHaveBeenBits) {
   EXPECT_THAT(scan_all().place(two_stripes).lost_bits, ElementsAre(false, false));
 }
 
+TEST_F(BlockScan, ASoundBlockOfAnotherKindIsLostBitsToo) {
+  put_leaf(first, {0, 1}, {20, 21});
+  put_bits(20, 1);
+  device_[{21}] = pd::test::make_bitmap({21}, {1, 1});
+  EXPECT_THAT(scan_all().place(two_stripes).lost_bits, ElementsAre(false, true));
+}
+
+TEST_F(BlockScan, KnowsHowFarNodesLead) {
+  EXPECT_EQ(scan_all().end_of_children(), 0u);
+  put_leaf(first, {0, 1}, {20, 21});
+  EXPECT_EQ(scan_all().end_of_children(), 22u);
+  device_[{30}] = pd::test::make_internal({30}, {0, 1}, {{31}, {first}});
+  EXPECT_EQ(scan_all().end_of_children(), 32u);
+}
+
 TEST_F(BlockScan, ScansWhatLeavesLeadTo) {
   put_leaf(first, {0}, {20});
   put_bits(20, 1);

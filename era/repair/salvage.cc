@@ -66,6 +66,9 @@ class salvager {
     const bool live = given_.from == source::live;
     const check_summary checked =
         check_metadata(device_, {given_.from, false, false, live}, [&](finding f) {
+          if (live && !f.where.snapshot && f.where.what != part::superblock &&
+              f.error.type == error_class::wrong_kind)
+            has_other_kinds_ = true;
           if (live ? is_of_live_trees(f) : f.where.what != part::superblock) return;
           // Whether there is metadata here without a superblock is what is to be found out.
           if (f.where.what == part::superblock && f.error.type == error_class::wrong_kind)
@@ -80,13 +83,14 @@ class salvager {
           device_.path()));
     sb_ = view->sb;
     resolve_block_size(checked.snapshot);
+    const bool is_outdated = live && may_be_outdated();
     resolve_nr_blocks(checked.suspects);
     map(view->location, checked.suspects);
     if (live && !checked.suspects.unreached.empty())
       unreachable_ =
           find_unreachable(device_, result_.nr_blocks, checked.suspects.unreached, step_);
     resolve_era(checked.snapshot);
-    const bool lost_current = live && may_have_lost_current(checked.suspects);
+    const bool lost_current = live && (is_outdated || may_have_lost_current(checked.suspects));
     place_writesets();
     const std::size_t nr_checked = result_.writesets.size();
     const bool is_adopted = live && adopt_snapshot(checked);
@@ -131,6 +135,26 @@ class salvager {
           "device has it)",
           device_.path()));
     }
+  }
+
+  // If the last writes of the superblock were lost, it leads to blocks that were used again since:
+  // sound ones, of other kinds. They name the eras that it does not know.
+  bool may_be_outdated() {
+    if (!has_other_kinds_) return false;
+    const std::uint32_t told = sb_.current_era;
+    const std::uint32_t newest = newest_era_on(device_, step_);
+    // The current writeset, if there is one, is of a newer era than all that have a name.
+    if (newest < told || (newest == told && sb_.current_root == 0)) return false;
+    newest_named_ = newest;
+    if (!given_.nr_blocks)
+      throw pd::damaged_metadata(fmt::format(
+          "{}: the superblock is of era {} and may be outdated, since sound blocks lie where it "
+          "has others, and one names era {}; give how many blocks the origin has, with "
+          "--nr-blocks N (its length divided by the block size, rounded up): all count as written",
+          device_.path(), told, newest));
+    assume(fmt::format("the superblock of era {} is outdated: a sound block names era {}", told,
+                       newest));
+    return true;
   }
 
   // The array itself says how long it is. Where it and the superblock disagree, the longer one does
@@ -264,9 +288,10 @@ class salvager {
   // era. An era too new costs time, one too old would lose writes.
   void resolve_era(const std::optional<view_summary>& snapshot) {
     const std::uint32_t told = sb_.current_era;
-    bool contradicted =
-        impossible_era_ || told > max_current_era || (told == 0 && !result_.writesets.empty()) ||
-        (snapshot && snapshot->sb.current_era > told) || unreachable_.newest_era > told;
+    bool contradicted = impossible_era_ || told > max_current_era ||
+                        (told == 0 && !result_.writesets.empty()) ||
+                        (snapshot && snapshot->sb.current_era > told) ||
+                        unreachable_.newest_era > told || newest_named_ != 0;
     for (const writeset& ws : result_.writesets)
       if (!ws.is_current && ws.era.value != 0 && !is_possible(ws)) contradicted = true;
     std::uint32_t era = told;
@@ -440,7 +465,9 @@ class salvager {
   std::deque<std::uint32_t> size_in_doubt_;  // of the archived writesets of these eras
   bool current_size_in_doubt_ = false;
   bool impossible_era_ = false;
-  std::vector<bool> in_stripe_;           // as losses::in_stripe
+  bool has_other_kinds_ = false;    // a sound block of one kind lies where one of another should
+  std::uint32_t newest_named_ = 0;  // if the superblock is outdated
+  std::vector<bool> in_stripe_;     // as losses::in_stripe
   std::vector<pd::range> lost_of_array_;  // origin blocks
   std::vector<era_nr> newest_in_array_;   // by stripe
 };

@@ -80,6 +80,66 @@ TEST(Salvage, ALostBitsetBlockMarksAllOfItsBlocksInItsEra) {
   </writeset>)"));
 }
 
+// In place of a lost writeset's bits there is an outdated block of another kind.
+TEST(Salvage, DoesNotTakeAnotherKindForAllThatWasThere) {
+  for (const bool is_bitmap : {true, false}) {
+    built_metadata m(small_metadata());
+    const std::uint64_t tree = m.read_superblock().writeset_tree_root;
+    const pd::block root = m.read({tree});
+    const pd::block_nr bits{leaf_value(m, pd::node_view(root).value<writeset_value>(0).root, 0)};
+    pd::block other{};
+    pd::prepare_for_write(is_bitmap ? pd::space_map_bitmap_kind : pd::space_map_index_kind, other,
+                          bits);
+    m.write(bits, other);
+    lose(m, tree);
+    const repaired r = repair(m);
+    EXPECT_THAT(r.said, Not(HasSubstr("all among them")));
+    EXPECT_THAT(r.xml, HasSubstr(R"(<marked block_begin="0" len="3000"/>)"));
+  }
+}
+
+// The space map does not count the blocks of a lost writeset, and contradicts its index in that.
+TEST(Salvage, DoesNotBelieveCountsThatContradictTheIndex) {
+  built_metadata m(small_metadata());
+  const superblock sb = m.read_superblock();
+  const pd::block tree = m.read({sb.writeset_tree_root});
+  const std::uint64_t root = pd::node_view(tree).value<writeset_value>(0).root;
+  const pd::block_nr bitmap{
+      m.read({sb.space_map.bitmap_root}).as<pd::index_block>().entries[0].blocknr};
+  change(m, pd::space_map_bitmap_kind, bitmap.value, [&](pd::block& b) {
+    for (const std::uint64_t uncounted : {root, leaf_value(m, root, 0)})
+      pd::set_count(b.as<pd::bitmap_block>(), static_cast<std::uint32_t>(uncounted), 0);
+  });
+  lose(m, sb.writeset_tree_root);
+  const repaired r = repair(m);
+  EXPECT_THAT(r.said, Not(HasSubstr("all among them")));
+  EXPECT_THAT(r.xml, HasSubstr(R"(<marked block_begin="0" len="3000"/>)"));
+}
+
+// The last writes of the superblock were lost, and the blocks that it leads to were used again.
+TEST(Salvage, AnOutdatedSuperblockIsNotBelieved) {
+  built_metadata m(small_metadata());
+  const superblock sb = m.read_superblock();
+  // A leaf of the writeset tree is where the era array's root was.
+  pd::block moved = m.read({sb.writeset_tree_root});
+  pd::prepare_for_write(pd::btree_node_kind, moved, {sb.era_array_root});
+  m.write({sb.era_array_root}, moved);
+  // Another kind where the bitset's node was: a bitmap.
+  pd::block bitmap{};
+  pd::prepare_for_write(pd::space_map_bitmap_kind, bitmap, {sb.current_root});
+  m.write({sb.current_root}, bitmap);
+  change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().current_era = 7; });
+  EXPECT_THAT(repair(m).error,
+              HasSubstr("the superblock is of era 7 and may be outdated, since sound blocks lie "
+                        "where it has others, and one names era 7; give how many blocks"));
+  repair_options given;
+  given.nr_blocks = 3000;
+  const repaired r = repair(m, given);
+  EXPECT_THAT(r.said, HasSubstr("the superblock of era 7 is outdated: a sound block names era 7"));
+  EXPECT_THAT(r.xml, HasSubstr(R"(current_era="8")"));
+  EXPECT_THAT(r.xml, HasSubstr(R"(<range block_begin="0" len="3000" era="8"/>)"));
+}
+
 // Leaves of the writeset tree are lost, and the space map says which blocks hold their bitsets.
 TEST(Salvage, FindsLostWritesetsByTheSpaceMap) {
   built_metadata m(small_metadata());

@@ -190,12 +190,22 @@ class searcher {
   void resolve_block_size() {
     const superblock* copy = nullptr;
     const superblock* other = nullptr;  // one that does not fit, or contradicts one that does
+    bool contradicted = false;
     for (const superblock& sb : scan_.superblocks())
-      if (fits(sb) && (!copy || copy->data_block_size == sb.data_block_size))
+      if (!fits(sb)) {
+        if (!other) other = &sb;
+      } else if (!copy || copy->data_block_size == sb.data_block_size) {
         copy = &sb;
-      else
+      } else {
         other = &sb;
-    if (other && fits(*other)) copy = nullptr;
+        contradicted = true;
+      }
+    const std::uint32_t seems = first_.data_block_size;
+    const bool plausible = first_.magic == superblock_magic && seems != 0 && seems % 8 == 0;
+    if (contradicted || (copy && plausible && copy->data_block_size != seems)) {
+      if (!contradicted) other = copy;
+      copy = nullptr;
+    }
     if (given_.block_size) {
       result_.block_size = *given_.block_size;
       if (copy && copy->data_block_size != result_.block_size)
@@ -209,8 +219,6 @@ class searcher {
       assume(fmt::format("the block size is that of a metadata snapshot of era {}, {} sectors",
                          std::uint32_t{copy->current_era}, result_.block_size));
     } else {
-      const std::uint32_t seems = first_.data_block_size;
-      const bool plausible = first_.magic == superblock_magic && seems != 0 && seems % 8 == 0;
       fail(fmt::format(
           "the block size is lost with the superblock; give it with --block-size "
           "SECTORS (the table line of the device has it{}{})",
@@ -235,10 +243,14 @@ class searcher {
   }
 
   // The kernel fills the device from its beginning: the part that it has never used lies after all
-  // that it has used, and is zeros if the device was new. Anything else may be a part that is lost.
-  std::uint64_t count_gaps() const {
+  // that it has used, and is zeros if the device was new. Anything else may be a part that is lost;
+  // so are zeros that a node leads to.
+  std::uint64_t count_gaps() {
+    const std::uint64_t end_of_children = std::min(scan_.end_of_children(), scan_.nr_blocks());
     std::uint64_t used = scan_.nr_blocks(), gaps = 0;
-    while (used > 1 && scan_.class_of({used - 1}) == block_class::zero) --used;
+    while (used > std::max<std::uint64_t>(end_of_children, 1) &&
+           scan_.class_of({used - 1}) == block_class::zero)
+      --used;
     for (std::uint64_t b = 1; b < used; ++b) {
       const block_class what = scan_.class_of({b});
       if (what == block_class::zero || what == block_class::invalid ||

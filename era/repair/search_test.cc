@@ -5,8 +5,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "era/testing/repaired.h"
 #include "persistent-data/format/btree_node.h"
+#include "persistent-data/testing/blocks.h"
 
 namespace era {
 namespace {
@@ -84,7 +90,13 @@ TEST(Search, ABlockSizeThatDoesNotFitIsNotBelieved) {
     const std::uint64_t where = sb.space_map.nr_allocated;
     pd::prepare_for_write(superblock_kind, copy, {where});
     m.write({where}, copy);
+    // What is left of the superblock says 128.
     lose(m, 0);
+    EXPECT_THAT(repair(m).error, HasSubstr("the block size is lost with the superblock"));
+    EXPECT_THAT(repair(m).error, HasSubstr("what is left of the superblock says 128; a metadata "
+                                           "snapshot of " +
+                                           std::to_string(nr_blocks)));
+    m.write({0}, pd::block{});
     const repaired r = repair(m);
     if (nr_blocks == 3000) {
       EXPECT_THAT(r.xml, HasSubstr(R"(block_size="64")"));
@@ -96,6 +108,41 @@ TEST(Search, ABlockSizeThatDoesNotFitIsNotBelieved) {
           HasSubstr("a metadata snapshot of 2999 origin blocks of 64 sectors was here once"));
     }
   }
+}
+
+// In whatever order they are met.
+TEST(Search, TwoSnapshotsThatContradictEachOtherAreNotBelieved) {
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> copies{{3000, 64}, {3000, 128}, {2999, 64}};
+  std::sort(copies.begin(), copies.end());
+  do {
+    built_metadata m(small_metadata());
+    std::uint64_t where = m.read_superblock().space_map.nr_allocated;
+    for (const auto& [nr_blocks, block_size] : copies) {
+      pd::block copy = m.read({0});
+      copy.as<superblock>().nr_blocks = nr_blocks;
+      copy.as<superblock>().data_block_size = block_size;
+      pd::prepare_for_write(superblock_kind, copy, {where});
+      m.write({where++}, copy);
+    }
+    m.write({0}, pd::block{});
+    EXPECT_THAT(repair(m).error, HasSubstr("the block size is lost with the superblock"));
+  } while (std::next_permutation(copies.begin(), copies.end()));
+}
+
+// The end of what was used is lost with the superblock, and zeros are there as if it had never
+// been: a leaf leads to them.
+TEST(Search, ZerosThatANodeLeadsToAreLost) {
+  built_metadata m(small_metadata());
+  repair_options given;
+  given.block_size = 128;
+  given.nr_blocks = 3000;
+  const std::uint64_t where = m.read_superblock().space_map.nr_allocated;
+  m.write({0}, pd::block{});
+  EXPECT_THAT(repair(m, given).said, Not(HasSubstr("not only the superblock is lost")));
+  m.write({where}, pd::test::make_leaf<pd::le64>({where}, {0}, {where + 1}));
+  const repaired r = repair(m, given);
+  EXPECT_THAT(r.said, HasSubstr("not only the superblock is lost"));
+  EXPECT_THAT(r.xml, HasSubstr(R"(<range block_begin="0" len="3000")"));
 }
 
 // The snapshot says 3000 blocks, and its array has become another one.

@@ -60,7 +60,10 @@ unreachable_metadata find_unreachable(const pd::block_device& device,
   for (const pd::block_nr b : unreached) {
     const block_class what = scan.class_of(b);
     if (what == block_class::impossible) found.has_evidence = true;
-    if (what == block_class::invalid || what == block_class::zero) found.explained = false;
+    // Another kind may be an outdated block, in place of one that was never written.
+    if (what != block_class::bits && what != block_class::internal_node &&
+        what != block_class::writeset_leaf && what != block_class::array_leaf)
+      found.explained = false;
   }
   found.explained = found.explained && !found.has_evidence && arrays.unplaced_bits.empty();
   return found;
