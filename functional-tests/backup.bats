@@ -205,7 +205,12 @@ first_night() { device && backup -q backup.img 2>err; }
   [[ ! -e new.img && ! -e new.qcow2 ]]
   cmp origin whole.img
   refused 'No such file or directory' era_backup --metadata m.img --source origin --state none/state new.img
-  [[ ! -e new.img ]]
+  mkfifo pipe
+  refused 'pipe: is no regular file' era_backup --metadata m.img --source origin --state pipe new.img
+  refused 'pipe: is no regular file' era_backup --metadata m.img --source origin --full --state pipe new.img
+  refused 'a state is kept in a file' era_backup --metadata m.img --source origin --full --state - new.img
+  refused 'is no UTF-8' era_backup --metadata m.img --source origin --state state $'odd\xff'
+  [[ ! -e new.img && ! -e $'odd\xff' && ! -e state ]]
 }
 
 @test "a plain backup does not overwrite a qcow2 image" {
@@ -271,6 +276,31 @@ first_night() { device && backup -q backup.img 2>err; }
   done
   backup -q --verify backup.img
   cmp data backup.img
+}
+
+@test "a killed backup leaves no program of qemu and no file" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  device
+  mkdir bin
+  # A server that no client has reached yet.
+  printf '#!/bin/sh\ntrap "" TERM\necho $$ >%q/server\nexec tail -f /dev/null 3>&-\n' "$PWD" >bin/qemu-nbd
+  chmod +x bin/qemu-nbd
+  PATH=$PWD/bin:$PATH era_backup -q --metadata m.img --source origin --full b.qcow2 3>&- &
+  pid=$!
+  until [[ -s server ]]; do kill -0 "$pid" || fail 'era_backup has ended'; done
+  kill -KILL "$pid"
+  wait "$pid" || true
+  for ((tries = 0; tries < 100000; ++tries)); do kill -0 "$(<server)" 2>/dev/null || break; done
+  if kill -9 "$(<server)" 2>/dev/null; then fail 'the server is still there'; fi
+  rm -f .era_* bin/qemu-nbd
+  # The signal comes while the image is being made: its file is there again when that has ended.
+  printf '#!/bin/sh\n%s\n%s\n%s "$@"\nstatus=$?\necho >%q/made\nexit $status\n' \
+    '[ "$1" = create ] && kill -TERM $PPID' 'for i in $(seq 2000); do kill -0 $PPID 2>/dev/null || break; done' \
+    "$(command -v qemu-img)" "$PWD" >bin/qemu-img
+  chmod +x bin/qemu-img
+  run bash -c "PATH=$PWD/bin:$PATH exec era_backup -q --metadata m.img --source origin --full b.qcow2"
+  for ((tries = 0; tries < 100000; ++tries)); do [[ ! -e made ]] || break; done
+  [[ $status = 143 && ! -e b.qcow2 && -z $(compgen -G '.era_*') ]]
 }
 
 @test "a full backup that was cut is no backup of its target" {
@@ -497,4 +527,17 @@ first_night() { device && backup -q backup.img 2>err; }
   losetup --detach "$target"
   [[ $status = 0 ]]
   cmp -n $((16 << 20)) origin disk
+}
+
+@test "a device of large sectors, and a source that ends within one" {
+  [[ $(id -u) = 0 ]] || skip 'needs root for loop devices'
+  head -c 4194816 /dev/urandom >origin
+  era_sim --metadata m.img --create-metadata 4M --origin origin --script - 2>err >/dev/null <<<'write 0 8193'
+  truncate -s 8M disk
+  target=$(losetup --find --show --sector-size 4096 disk) || skip 'needs loop devices'
+  status=0
+  era_backup --metadata m.img --source origin --full --verify "$target" || status=$?
+  losetup --detach "$target"
+  [[ $status = 0 ]]
+  cmp -n 4194816 origin disk
 }

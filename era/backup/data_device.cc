@@ -75,6 +75,19 @@ void data_device::resize(std::uint64_t bytes) {
   bytes_ = bytes;
 }
 
+std::uint64_t data_device::sector_bytes() const {
+  int bytes = 1;
+  if (is_block_device_ && ::ioctl(fd_.get(), BLKSSZGET, &bytes) != 0)
+    fail(fmt::format("cannot tell the size of its sectors: {}", std::strerror(errno)));
+  return static_cast<std::uint64_t>(bytes);
+}
+
+void data_device::write_through_cache() {
+  const int flags = ::fcntl(fd_.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(fd_.get(), F_SETFL, flags & ~O_DIRECT) != 0)
+    fail(fmt::format("cannot be written through the page cache: {}", std::strerror(errno)));
+}
+
 bool data_device::overlaps(const std::string& path) const {
   struct stat ours {};
   return ::fstat(fd_.get(), &ours) == 0 && pd::storage::of(ours).overlaps(pd::storage::at(path));

@@ -26,7 +26,7 @@ class data_device {
   const std::string& path() const noexcept { return path_; }
   bool is_block_device() const noexcept { return is_block_device_; }
   std::uint64_t bytes() const noexcept { return bytes_; }
-  // Owned by this; a block device is open with O_DIRECT.
+  // Owned by this; a block device is open with O_DIRECT, unless write_through_cache was called.
   int descriptor() const noexcept { return fd_.get(); }
 
   // A fresh engine for one thread, aio for block devices; it must not outlive this.
@@ -35,6 +35,11 @@ class data_device {
   // A longer file reads as zeros at its new end; a shorter one loses what it had there. Requires a
   // regular file that is open for writing. Throws device_error.
   void resize(std::uint64_t bytes);
+
+  // Of the device's own sectors: direct I/O takes no less. 1 for a file.
+  std::uint64_t sector_bytes() const;
+  // Leaves O_DIRECT, for data that ends within a sector. Requires a block device.
+  void write_through_cache();
 
   // Returns true if writing to what is at path changes this one; see storage.h.
   bool overlaps(const std::string& path) const;

@@ -24,6 +24,7 @@
 
 #include <fmt/format.h>
 
+#include "era/backup/blocked_signals.h"
 #include "era/backup/resume_watchdog.h"
 #include "era/text/printable.h"
 #include "persistent-data/format/errors.h"
@@ -42,23 +43,6 @@ class locked_memory {
   ~locked_memory() { ::munlockall(); }
   locked_memory(const locked_memory&) = delete;
   locked_memory& operator=(const locked_memory&) = delete;
-};
-
-// Keeps ^Z from stopping the process.
-class blocked_stop {
- public:
-  blocked_stop() noexcept {
-    sigset_t stop;
-    ::sigemptyset(&stop);
-    ::sigaddset(&stop, SIGTSTP);
-    ::sigprocmask(SIG_BLOCK, &stop, &before_);
-  }
-  ~blocked_stop() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
-  blocked_stop(const blocked_stop&) = delete;
-  blocked_stop& operator=(const blocked_stop&) = delete;
-
- private:
-  sigset_t before_;
 };
 
 // The words of a line of the device mapper.
@@ -196,7 +180,7 @@ data_snapshot era_device::snapshot_data(const snapshot_command_options& options,
     // For a process that hangs: one that does not ends the command within two times `grace`.
     const auto limit = options.time_limit + 4 * options.grace;
     resume_watchdog watchdog(dm_, {.device = name_, .limit = limit});
-    const blocked_stop no_stop;
+    const blocked_signals no_stop{SIGTSTP};  // ^Z
     const locked_memory locked;
     std::exception_ptr failure;
     try {

@@ -208,10 +208,13 @@ std::vector<std::string> direct_options(const std::string& path) {
 
 bool connect_qemu_nbd(nbd_handle* h, const std::vector<std::string>& options,
                       const std::string& path) {
+  // It must not outlive this process, which may be killed before it is its client: then it would
+  // wait for one for ever.
+  std::vector<std::string> words{"setpriv", "--pdeathsig", "KILL", "--"};
   // Or glibc gives the memory of each request back, and its pages are cleared for the next: that
   // takes longer than the copying.
-  std::vector<std::string> words{"env", "MALLOC_MMAP_THRESHOLD_=33554432",
-                                 "MALLOC_TRIM_THRESHOLD_=67108864"};
+  words.insert(words.end(),
+               {"env", "MALLOC_MMAP_THRESHOLD_=33554432", "MALLOC_TRIM_THRESHOLD_=67108864"});
   words.insert(words.end(), {"qemu-nbd", "--format=qcow2", "--discard=unmap"});
   words.insert(words.end(), options.begin(), options.end());
   words.insert(words.end(), {"--", name_for_qemu(path)});

@@ -143,6 +143,7 @@ std::unique_ptr<backup_target> open_raw_target(const std::string& path,
     if (before < options.bytes)
       device.fail(fmt::format("is too small: it has {} bytes, and the source has {}", before,
                               options.bytes));
+    if (options.bytes % device.sector_bytes() != 0) device.write_through_cache();
     return std::make_unique<raw_target>(std::move(device), before, calls);
   }
   if (before > options.bytes && !options.is_new)

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The program writes into files without a name, which never fill up as pipes do.
+//
+// A signal that ends this process waits until the program has ended: it could still make a file
+// that was removed by then.
 #include "era/backup/run_program.h"
 
 #include <fcntl.h>
@@ -14,6 +17,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "era/backup/blocked_signals.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/unique_fd.h"
 
@@ -37,12 +41,19 @@ std::string content_of(const pd::unique_fd& fd) {
   return text;
 }
 
-struct spawn_actions {
-  spawn_actions() { ::posix_spawn_file_actions_init(&actions); }
-  ~spawn_actions() { ::posix_spawn_file_actions_destroy(&actions); }
-  spawn_actions(const spawn_actions&) = delete;
-  spawn_actions& operator=(const spawn_actions&) = delete;
-  posix_spawn_file_actions_t actions;
+struct spawn_options {
+  spawn_options() {
+    ::posix_spawn_file_actions_init(&files);
+    ::posix_spawnattr_init(&attributes);
+  }
+  ~spawn_options() {
+    ::posix_spawnattr_destroy(&attributes);
+    ::posix_spawn_file_actions_destroy(&files);
+  }
+  spawn_options(const spawn_options&) = delete;
+  spawn_options& operator=(const spawn_options&) = delete;
+  posix_spawn_file_actions_t files;
+  posix_spawnattr_t attributes;
 };
 
 }  // namespace
@@ -50,16 +61,19 @@ struct spawn_actions {
 std::string run_program(const std::vector<std::string>& arguments, const std::string& package) {
   const std::string& program = arguments.front();
   const pd::unique_fd out = memory_file(program), err = memory_file(program);
-  spawn_actions files;
-  ::posix_spawn_file_actions_addopen(&files.actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_adddup2(&files.actions, out.get(), STDOUT_FILENO);
-  ::posix_spawn_file_actions_adddup2(&files.actions, err.get(), STDERR_FILENO);
+  spawn_options options;
+  ::posix_spawn_file_actions_addopen(&options.files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_adddup2(&options.files, out.get(), STDOUT_FILENO);
+  ::posix_spawn_file_actions_adddup2(&options.files, err.get(), STDERR_FILENO);
+  const blocked_signals wait{SIGINT, SIGTERM, SIGHUP};
+  ::posix_spawnattr_setsigmask(&options.attributes, &wait.before());
+  ::posix_spawnattr_setflags(&options.attributes, POSIX_SPAWN_SETSIGMASK);
   std::vector<char*> argv;
   for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
   argv.push_back(nullptr);
   pid_t pid = 0;
-  if (const int error =
-          ::posix_spawnp(&pid, program.c_str(), &files.actions, nullptr, argv.data(), environ))
+  if (const int error = ::posix_spawnp(&pid, program.c_str(), &options.files, &options.attributes,
+                                       argv.data(), environ))
     throw pd::device_error(
         fmt::format("cannot run {}: {}{}", program, std::strerror(error),
                     error == ENOENT ? fmt::format("; install Debian's package {}", package) : ""));

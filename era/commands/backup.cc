@@ -47,6 +47,8 @@ void check(const live_options& live, const backup_options& chosen) {
   if (chosen.metadata.empty() && live.device.empty())
     throw pd::usage_error(
         "no metadata was named: --metadata, or --era-device for a device that is in use");
+  if (chosen.state == "-")
+    throw pd::usage_error("--state -: a state is kept in a file; a file of that name is ./-");
   if (!live.device.empty() && chosen.state.empty())
     throw pd::usage_error("--era-device needs --state: it remembers what a killed backup leaves");
   if (live.device.empty() != live.snapshot_command.empty())

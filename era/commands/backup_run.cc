@@ -97,6 +97,7 @@ class backup {
     require_same_size(m);
     if (base_) require_same_history(m);
     backup_state next = next_state(m);
+    if (!chosen_.state.empty() || chosen_.json) to_json(next);  // or it fails when all is copied
     if (chosen_.metadata_snapshot) {
       pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
       require_still_held(queue, device_, m);

@@ -3,6 +3,7 @@
 #include "era/commands/state_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,9 +28,14 @@ constexpr std::size_t most = std::size_t{64} << 20;  // far more than a state ha
 
 // Returns nullopt if there is no such file.
 std::optional<std::string> read_text(const std::string& path) {
-  const pd::unique_fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // O_NONBLOCK: a pipe's other end may never come.
+  const pd::unique_fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd && errno == ENOENT) return {};
-  if (!fd) fail(path);
+  struct stat status {};
+  if (!fd || ::fstat(fd.get(), &status) != 0) fail(path);
+  if (!S_ISREG(status.st_mode))
+    throw pd::invalid_input(
+        fmt::format("{}: is no regular file, and keeps no state; name another file", path));
   std::string text;
   char buffer[1 << 16];
   while (const ssize_t got = ::read(fd.get(), buffer, sizeof buffer)) {
