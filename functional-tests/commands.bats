@@ -316,6 +316,10 @@ foreign() {
   for c in "${both[@]}" era_tools; do
     for option in --help --version; do run -1 bash -c "$c $option >/dev/full"; done
   done
+  for option in -h -V; do
+    run -1 bash -c "era_tools $option >/dev/full"
+    [[ $output = 'era_tools: cannot write standard output: No space left on device' ]]
+  done
 }
 
 @test "a file that may only be read is read" {

@@ -58,6 +58,12 @@ void print_usage(std::FILE* to) {
              "\nEach is a command of its own, too: era_check. See its --help and manual page.\n");
 }
 
+int end_of_output() {
+  if (std::fflush(stdout) == 0) return era::exit_success;
+  fmt::print(stderr, "era_tools: cannot write standard output: {}\n", std::strerror(errno));
+  return era::exit_failure;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -73,11 +79,11 @@ int main(int argc, char** argv) {
     return c->run(argc - 1, argv + 1);
   if (word == "-h" || word == "--help") {
     print_usage(stdout);
-    return std::fflush(stdout) == 0 ? era::exit_success : era::exit_failure;
+    return end_of_output();
   }
   if (word == "-V" || word == "--version") {
     fmt::print("{}\n", ERA_TOOLS_VERSION);
-    return std::fflush(stdout) == 0 ? era::exit_success : era::exit_failure;
+    return end_of_output();
   }
   if (!word.empty()) fmt::print(stderr, "era_tools: there is no command '{}'\n", word);
   print_usage(stderr);
