@@ -63,9 +63,12 @@ class trees {
       case 2: tree_->lowest({root_.tree}); break;
       case 3: array_->read_block({root_.array}, key % blocks, [](auto) {}); break;
       case 4:
+        // A block may have no values: how many it has to have is for the caller to judge.
         root_.array = array_
                           ->change_block({root_.array}, key % blocks,
-                                         [](auto values) { values.front() = pd::le32(9); })
+                                         [](auto values) {
+                                           if (!values.empty()) values.front() = pd::le32(9);
+                                         })
                           .value;
         break;
       case 5: root_.bits = bits_->set({root_.bits}, pd::range{key % size, size}).value; break;
