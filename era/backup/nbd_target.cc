@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "era/backup/qcow2_image.h"
+#include "era/backup/qemu_nbd.h"
 #include "persistent-data/format/errors.h"
 
 #ifdef HAVE_LIBNBD
@@ -73,8 +74,10 @@ nbd_ptr make_handle(const std::string& name) {
 
 class nbd_target final : public backup_target {
  public:
-  nbd_target(nbd_ptr h, std::string name, std::uint64_t held_bytes, bool new_reads_as_zeros)
-      : h_(std::move(h)),
+  nbd_target(nbd_ptr h, std::string name, std::uint64_t held_bytes, bool new_reads_as_zeros,
+             std::unique_ptr<qemu_nbd> server = {})
+      : server_(std::move(server)),
+        h_(std::move(h)),
         name_(std::move(name)),
         held_bytes_(held_bytes),
         new_reads_as_zeros_(new_reads_as_zeros) {
@@ -155,6 +158,7 @@ class nbd_target final : public backup_target {
     std::uint64_t offset;  // in bytes
   };
 
+  std::unique_ptr<qemu_nbd> server_;  // started here; it ends after h_
   nbd_ptr h_;
   std::string name_;
   std::uint64_t held_bytes_;
@@ -206,22 +210,12 @@ std::vector<std::string> direct_options(const std::string& path) {
   return {"--cache=none", pd::make_uring_engine(fd.get()) ? "--aio=io_uring" : "--aio=native"};
 }
 
-bool connect_qemu_nbd(nbd_handle* h, const std::vector<std::string>& options,
-                      const std::string& path) {
-  // It must not outlive this process, which may be killed before it is its client: then it would
-  // wait for one for ever.
-  std::vector<std::string> words{"setpriv", "--pdeathsig", "KILL", "--"};
-  // Or glibc gives the memory of each request back, and its pages are cleared for the next: that
-  // takes longer than the copying.
-  words.insert(words.end(),
-               {"env", "MALLOC_MMAP_THRESHOLD_=33554432", "MALLOC_TRIM_THRESHOLD_=67108864"});
-  words.insert(words.end(), {"qemu-nbd", "--format=qcow2", "--discard=unmap"});
+std::unique_ptr<qemu_nbd> start_qemu_nbd(const std::vector<std::string>& options,
+                                         const std::string& path) {
+  std::vector<std::string> words{"qemu-nbd", "--format=qcow2", "--discard=unmap"};
   words.insert(words.end(), options.begin(), options.end());
   words.insert(words.end(), {"--", name_for_qemu(path)});
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  return nbd_connect_systemd_socket_activation(h, argv.data()) == 0;
+  return std::make_unique<qemu_nbd>(words);
 }
 
 }  // namespace
@@ -229,14 +223,17 @@ bool connect_qemu_nbd(nbd_handle* h, const std::vector<std::string>& options,
 // A qemu-nbd that was built without what is asked of it serves the image without.
 std::unique_ptr<backup_target> open_qcow2(const qcow2_file& file) {
   const auto options = direct_options(file.path);
+  auto server = start_qemu_nbd(options, file.path);
   nbd_ptr h = make_handle(file.name);
-  bool connected = connect_qemu_nbd(h.get(), options, file.path);
+  bool connected = nbd_connect_socket(h.get(), server->connect()) == 0;
   if (!connected && !options.empty()) {
     h = make_handle(file.name);
-    connected = connect_qemu_nbd(h.get(), {}, file.path);
+    server = start_qemu_nbd({}, file.path);
+    connected = nbd_connect_socket(h.get(), server->connect()) == 0;
   }
   if (!connected) fail(file.name, "cannot be opened by qemu-nbd (Debian package qemu-utils)");
-  return std::make_unique<nbd_target>(std::move(h), file.name, file.held_bytes, true);
+  return std::make_unique<nbd_target>(std::move(h), file.name, file.held_bytes, true,
+                                      std::move(server));
 }
 
 #endif

@@ -66,8 +66,7 @@ class salvager {
     const bool live = given_.from == source::live;
     const check_summary checked =
         check_metadata(device_, {given_.from, false, false, live}, [&](finding f) {
-          if (live && !f.where.snapshot && f.where.what != part::superblock &&
-              f.error.type == error_class::wrong_kind)
+          if (live && is_of_live_trees(f) && f.error.type == error_class::wrong_kind)
             has_other_kinds_ = true;
           if (live ? is_of_live_trees(f) : f.where.what != part::superblock) return;
           // Whether there is metadata here without a superblock is what is to be found out.
@@ -146,13 +145,14 @@ class salvager {
     // The current writeset, if there is one, is of a newer era than all that have a name.
     if (newest < told || (newest == told && sb_.current_root == 0)) return false;
     newest_named_ = newest;
-    if (!given_.nr_blocks)
+    // If the era is only one too old, a wrong pointer to a current writeset looks the same.
+    if (newest > told && !given_.nr_blocks)
       throw pd::damaged_metadata(fmt::format(
           "{}: the superblock is of era {} and may be outdated, since sound blocks lie where it "
           "has others, and one names era {}; give how many blocks the origin has, with "
           "--nr-blocks N (its length divided by the block size, rounded up): all count as written",
           device_.path(), told, newest));
-    assume(fmt::format("the superblock of era {} is outdated: a sound block names era {}", told,
+    assume(fmt::format("the superblock of era {} may be outdated: a sound block names era {}", told,
                        newest));
     return true;
   }
