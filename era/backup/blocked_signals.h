@@ -20,7 +20,7 @@ class blocked_signals {
   blocked_signals(const blocked_signals&) = delete;
   blocked_signals& operator=(const blocked_signals&) = delete;
 
-  // What was blocked before, and is for programs that are started meanwhile.
+  // The mask of before, which programs that are started meanwhile are to have.
   const sigset_t& before() const noexcept { return before_; }
 
  private:

@@ -36,7 +36,7 @@ class data_device {
   // regular file that is open for writing. Throws device_error.
   void resize(std::uint64_t bytes);
 
-  // Of the device's own sectors: direct I/O takes no less. 1 for a file.
+  // The size of the device's own sectors: direct I/O takes no less. 1 for a file.
   std::uint64_t sector_bytes() const;
   // Leaves O_DIRECT, for data that ends within a sector. Requires a block device.
   void write_through_cache();

@@ -169,10 +169,6 @@ class nbd_target final : public backup_target {
   std::map<std::size_t, std::size_t> requests_;  // under way, by tag
 };
 
-}  // namespace
-
-namespace {
-
 void require_unit(nbd_handle* h, const std::string& uri, const source_layout& source) {
   const std::int64_t least = nbd_get_block_size(h, LIBNBD_SIZE_MINIMUM);
   const std::uint64_t unit = least > 0 ? static_cast<std::uint64_t>(least) : 1;
@@ -228,6 +224,7 @@ std::unique_ptr<backup_target> open_qcow2(const qcow2_file& file) {
   bool connected = nbd_connect_socket(h.get(), server->connect()) == 0;
   if (!connected && !options.empty()) {
     h = make_handle(file.name);
+    server.reset();  // it has the image's lock until it has ended
     server = start_qemu_nbd({}, file.path);
     connected = nbd_connect_socket(h.get(), server->connect()) == 0;
   }

@@ -15,11 +15,10 @@ struct backing_image {
   image_format format = image_format::raw;
 };
 
-// Is it the first block of a qcow2 image? Returns false of a file that cannot be read.
+// Returns true if the file has a qcow2 image's magic number, false if it cannot be read.
 bool begins_like_qcow2(const std::string& path);
 
-// As qemu's programs have to be told of a file: they take "nbd:..." and the like for a protocol,
-// and
+// The name of a file for qemu's programs, which take "nbd:..." and the like for a protocol, and
 // "-x" for an option.
 std::string name_for_qemu(const std::string& path);
 

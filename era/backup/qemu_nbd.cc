@@ -12,7 +12,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -49,7 +48,7 @@ pd::unique_fd connected_to(const pd::unique_fd& server) {
   return client;
 }
 
-// What qemu-nbd finds in its environment, beside ours.
+// Our environment, and what qemu-nbd has to find there.
 std::vector<std::string> environment() {
   std::vector<std::string> all;
   for (char** e = environ; *e != nullptr; ++e) {
@@ -75,6 +74,10 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
 [[noreturn]] void become(int server, pid_t parent, char** argv, char** envp, char* pid_digits) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(1);  // it has died already
+  sigset_t of_the_end;
+  ::sigemptyset(&of_the_end);
+  ::sigaddset(&of_the_end, SIGTERM);
+  ::sigprocmask(SIG_UNBLOCK, &of_the_end, nullptr);
   for (pid_t pid = ::getpid(); pid > 0; pid /= 10)
     *--pid_digits = static_cast<char>('0' + pid % 10);
   if (server == first_activated)
@@ -105,6 +108,8 @@ qemu_nbd::qemu_nbd(const std::vector<std::string>& arguments) {
 
 qemu_nbd::~qemu_nbd() {
   client_.reset();
+  // A client that did not finish the negotiation does not end it. An image is closed in order.
+  ::kill(pid_, SIGTERM);
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) continue;
 }
 

@@ -18,7 +18,7 @@ class qemu_nbd {
   // it. Throws device_error if there is no memory or no process for it; if there is no such
   // program, its client's connection breaks.
   explicit qemu_nbd(const std::vector<std::string>& arguments);
-  // Waits until it has ended: its client must be closed by then.
+  // Ends it, and waits for that: its client must be closed by then, and what it wrote flushed.
   ~qemu_nbd();
   qemu_nbd(const qemu_nbd&) = delete;
   qemu_nbd& operator=(const qemu_nbd&) = delete;

@@ -296,7 +296,7 @@ class salvager {
       if (!ws.is_current && ws.era.value != 0 && !is_possible(ws)) contradicted = true;
     std::uint32_t era = told;
     if (contradicted) {
-      era = newest_era_on(device_, step_) + 1;
+      era = (newest_named_ != 0 ? newest_named_ : newest_era_on(device_, step_)) + 1;
       if (told <= max_current_era) era = std::max(era, told);
       assume(fmt::format("the current era is {}; the superblock says {}, which is contradicted",
                          era, told));

@@ -90,7 +90,7 @@ TEST(Search, ABlockSizeThatDoesNotFitIsNotBelieved) {
     const std::uint64_t where = sb.space_map.nr_allocated;
     pd::prepare_for_write(superblock_kind, copy, {where});
     m.write({where}, copy);
-    // What is left of the superblock says 128.
+    // The remains of the superblock say 128.
     lose(m, 0);
     EXPECT_THAT(repair(m).error, HasSubstr("the block size is lost with the superblock"));
     EXPECT_THAT(repair(m).error, HasSubstr("what is left of the superblock says 128; a metadata "

@@ -73,7 +73,7 @@ std::string node_of(const fs::path& sysfs_directory) {
 
 bool has_devices(const std::string& sysfs) { return is_there(fs::path(sysfs) / "dev/block"); }
 
-// What an attached loop device lies on.
+// The place of an attached loop device.
 struct attachment {
   struct stat file {};
   std::uint64_t offset = 0, limit = 0;  // in bytes; a limit of 0: to the end of the file
