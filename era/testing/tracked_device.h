@@ -64,7 +64,7 @@ struct sizes {
 };
 inline constexpr sizes small{160};
 // Several bitset blocks, and a cache that does not hold what a change needs.
-inline constexpr sizes large{400, 3 * bits_per_bitset_block, 6};
+inline constexpr sizes large{400, 3 * bits_per_bitset_block, 4};
 
 // A target over a metadata device, and what the origin has written through it.
 class tracked_device {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A hash map of blocks with a list in order of use. A full cache writes its dirty blocks, which is
-// safe since nothing on the device refers to them yet, and drops the blocks that are unused
-// longest.
+// A hash map of blocks with a list in order of use. A full cache drops the clean blocks that are
+// unused longest. Only if that is not enough it writes its dirty blocks, which is safe since
+// nothing on the device refers to them yet.
 #include "persistent-data/transaction/block_cache.h"
 
 #include <algorithm>
@@ -60,12 +60,18 @@ block_ptr block_cache::insert(block_ptr block) {
 
 void block_cache::make_room() {
   if (blocks_.size() < capacity_) return;
+  forget_clean();
+  if (blocks_.size() < capacity_) return;
   // Dirty ones are new: nothing on the device refers to them yet, so they may be written any time.
   write_dirty(in_use::stay_dirty);
+  forget_clean();
+}
+
+void block_cache::forget_clean() {
   for (auto at = recent_.end(); at != recent_.begin() && blocks_.size() >= capacity_;) {
     --at;
     const auto found = blocks_.find(*at);
-    if (found->second.block.use_count() > 1) continue;
+    if (found->second.block.use_count() > 1 || dirty_.contains(*at)) continue;
     blocks_.erase(found);
     at = recent_.erase(at);
   }

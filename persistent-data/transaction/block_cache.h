@@ -56,6 +56,8 @@ class block_cache {
 
   block_ptr insert(block_ptr);
   void make_room();
+  // Those that nobody has, the longest unused first, until there is room.
+  void forget_clean();
   enum class in_use { stay_dirty, are_clean };
   void write_dirty(in_use);
 

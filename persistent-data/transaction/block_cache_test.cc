@@ -87,6 +87,21 @@ TEST_F(BlockCache, WritesOnce) {
   EXPECT_EQ(writes_of(6), 1u);
 }
 
+// Room is made of clean blocks first: what is being changed is written once, at the commit.
+TEST_F(BlockCache, AFullCacheWritesABlockOnceThatIsBeingChanged) {
+  for (std::uint32_t b = 30; b < 60; ++b) make(b, b);
+  cache_.write_dirty();
+  store_.records = true;
+  const block_ptr used = cache_.create(array_block_kind, {5});
+  make(6, 6);
+  for (std::uint32_t b = 30; b < 60; ++b) ASSERT_EQ(value(b), b);
+  EXPECT_LE(cache_.size(), capacity);
+  EXPECT_TRUE(store_.recorded.empty());
+  cache_.write_dirty();
+  EXPECT_EQ(writes_of(5), 1u);
+  EXPECT_EQ(writes_of(6), 1u);
+}
+
 TEST_F(BlockCache, DirtyBlocksAreInTheOrderOfTheDevice) {
   store_.records = true;
   for (const std::uint64_t b : {7u, 3u, 9u, 1u}) make(b, 1);
