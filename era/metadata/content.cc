@@ -98,13 +98,11 @@ void content_reader::read(std::span<const array_position> positions, const visit
 
 void content_reader::read_strays(
     std::span<const stray_blocks::entry> strays, std::uint32_t value_size,
-    const std::function<void(const stray_blocks::entry&, const pd::block&)>& look) {
+    const std::function<void(const stray_blocks::entry&, const pd::block*)>& look) {
   wanted_.clear();
   for (const stray_blocks::entry& stray : strays) wanted_.push_back({stray.block});
   queue_.read(wanted_, [&](std::size_t i, const pd::block* data, int) {
-    if (data && pd::identify(*data, wanted_[i]) == &pd::array_block_kind &&
-        pd::is_array_block_of(*data, value_size))
-      look(strays[i], *data);
+    look(strays[i], pd::is_sound_array_block(data, wanted_[i], value_size) ? data : nullptr);
   });
 }
 

@@ -46,9 +46,9 @@ class content_reader {
 
   // Reads the blocks at the positions as one batch, and calls look(k, block) for each position k,
   // in the order of arrival. block is nullptr if the map has lost it, it cannot be read, or its
-  // shape is wrong. look may
-  // return what is wrong with the content. Adds that and all damage to findings, in the order of
-  // positions. Blocks that an array's map has lost were reported with the map, and are not again.
+  // shape is wrong. look may return what is wrong with the content. Adds that and all damage to
+  // findings, in the order of positions. Blocks that an array's map has lost were reported with the
+  // map, and are not again.
   using visitor = std::function<std::optional<finding>(std::size_t k, const pd::block*)>;
   void read(std::span<const array_position> positions, const visitor& look,
             std::vector<finding>& findings);
@@ -57,10 +57,11 @@ class content_reader {
   // in several. Without it read() does the same, later.
   void prefetch(std::span<const array_position>);
 
-  // Reads blocks that no map leads to, as one batch, and calls look for those that are array blocks
-  // of values of this size. The others have changed since they were found.
+  // Reads blocks that no map leads to, as one batch, and calls look for each. It gets nullptr if
+  // the block, which was a sound array block of values of this size when it was found, is that no
+  // longer: it cannot be read now, or it has changed.
   void read_strays(std::span<const stray_blocks::entry>, std::uint32_t value_size,
-                   const std::function<void(const stray_blocks::entry&, const pd::block&)>& look);
+                   const std::function<void(const stray_blocks::entry&, const pd::block*)>& look);
 
  private:
   pd::read_queue queue_;

@@ -186,15 +186,20 @@ bool stripe_reader::has_been_checked() const {
   return !in_stripe.empty() && !in_stripe[stripe_];
 }
 
-// An era that cannot have been counts as the current one.
+// An era that cannot have been counts as the current one, and so do those of a block that cannot be
+// read any more.
 void stripe_reader::add_stray_eras(pd::range of_array) {
   std::vector<pd::le32> possible;
-  const auto look = [&](const stray_blocks::entry& stray, const pd::block& b) {
-    const auto eras = pd::array_room<pd::le32>(b);
+  const auto look = [&](const stray_blocks::entry& stray, const pd::block* b) {
+    const std::uint64_t first = stray.index * std::uint64_t{eras_per_array_block};
+    if (!b)
+      return add_written({first, first + eras_per_array_block},
+                         {.era = metadata_.current_era, .is_assumed = true});
+    const auto eras = pd::array_room<pd::le32>(*b);
     possible.assign(eras.begin(), eras.end());
     for (pd::le32& era : possible)
       if (era > metadata_.newest_possible.value) era = metadata_.current_era.value;
-    add_eras(stray.index * std::uint64_t{eras_per_array_block}, possible, {.is_assumed = true});
+    add_eras(first, possible, {.is_assumed = true});
   };
   if (!of_array.empty())
     reader_.read_strays(metadata_.lost.eras.of(of_array), sizeof(pd::le32), look);
@@ -203,8 +208,9 @@ void stripe_reader::add_stray_eras(pd::range of_array) {
 void stripe_reader::add_stray_bits() {
   const write_evidence e{.era = metadata_.current_era, .is_assumed = true};
   reader_.read_strays(metadata_.lost.bits.of({stripe_, stripe_ + 1}), sizeof(pd::le64),
-                      [&](const stray_blocks::entry&, const pd::block& b) {
-                        add_words(pd::array_room<pd::le64>(b), e);
+                      [&](const stray_blocks::entry&, const pd::block* b) {
+                        if (!b) return add_written(blocks_, e);
+                        add_words(pd::array_room<pd::le64>(*b), e);
                       });
   if (!metadata_.lost.bits_anywhere.empty()) add_words(metadata_.lost.bits_anywhere, e);
 }

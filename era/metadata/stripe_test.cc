@@ -3,7 +3,12 @@
 // era array, the archived writesets and the current one.
 #include "era/metadata/stripe.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "era/testing/image_builder.h"
 #include "era/testing/plain_loops.h"
@@ -260,6 +265,42 @@ TEST(Fold, AssumesWhatALossMayHide) {
     }
     EXPECT_EQ(folder.nr_assumed(), differ);
   });
+}
+
+// Stray blocks were sound when they were found. If one is not when its content is read, all that it
+// may have said is assumed.
+TEST(Fold, AssumesWhatAStrayBlockMayHaveSaid) {
+  metadata_description d;
+  d.nr_blocks = 40'000;
+  d.current_era = 9;
+  d.era_of = [](std::uint64_t) { return 7u; };
+  d.archived = {{8, 40'000, [](std::uint64_t i) { return i == 5; }}};
+  built_metadata built(d);
+  opened o(built.path());
+  metadata m = std::move(*o.m);
+  m.newest_possible = m.current_era;
+  const auto eras_of_1 = static_cast<std::uint32_t>(m.eras.block(1)->value);
+  const auto bits = static_cast<std::uint32_t>(m.writesets[0].bits.block(0)->value);
+  m.lost.eras.add(0, pd::block_nr{eras_of_1});
+  m.lost.bits.add(1, pd::block_nr{bits});
+  m.lost.eras.resolve();
+  m.lost.bits.resolve();
+  std::vector<finding> findings;
+  stripe_folder folder(m, o.device, fold_what::everything, loss_policy::assume_written);
+  const auto fold = [&](std::uint64_t stripe) {
+    const auto eras = folder.fold(stripe, findings);
+    return std::vector(eras.begin(), eras.end());
+  };
+  EXPECT_EQ(fold(0)[0], 7u);
+  auto of_stripe_1 = fold(1);
+  EXPECT_EQ(std::count(of_stripe_1.begin(), of_stripe_1.end(), 9u), 1);
+
+  built.write({eras_of_1}, pd::block{});
+  built.write({bits}, pd::block{});
+  const auto of_stripe_0 = fold(0);
+  EXPECT_EQ(std::count(of_stripe_0.begin(), of_stripe_0.begin() + 1018, 9u), 1018);
+  of_stripe_1 = fold(1);
+  EXPECT_THAT(of_stripe_1, ::testing::Each(9u));
 }
 
 TEST(Fold, OmitsALossInSilence) {

@@ -243,10 +243,11 @@ block_scan::placed_blocks block_scan::place(std::uint32_t nr_blocks) {
 
 std::vector<pd::le64> block_scan::merge_bits(std::span<const pd::block_nr> blocks) {
   std::vector<pd::le64> merged;
-  queue_.read(blocks, [&](std::size_t, const pd::block* data, int) {
-    if (!data) return;
+  if (!blocks.empty()) merged.resize(pd::max_array_entries(sizeof(pd::le64)));
+  queue_.read(blocks, [&](std::size_t n, const pd::block* data, int) {
+    if (!pd::is_sound_array_block(data, blocks[n], sizeof(pd::le64)))
+      return std::fill(merged.begin(), merged.end(), pd::le64(~std::uint64_t{0}));
     const auto words = pd::array_room<pd::le64>(*data);
-    merged.resize(words.size());
     for (std::size_t i = 0; i < words.size(); ++i) merged[i] = merged[i] | words[i];
   });
   return merged;

@@ -90,7 +90,8 @@ class block_scan {
   // not 0 is believed only if a scanned internal node leads to it with that key.
   placed_blocks place(std::uint32_t nr_blocks);
 
-  // The bits that any of these bitset blocks has, by word.
+  // The bits that any of these bitset blocks has, by word. One that can no longer be read may have
+  // had all.
   std::vector<pd::le64> merge_bits(std::span<const pd::block_nr>);
 
  private:

@@ -17,6 +17,7 @@ namespace era {
 namespace {
 
 using pd::block_nr;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
@@ -199,6 +200,10 @@ TEST_F(BlockScan, MergesBitsWhateverTheirNumber) {
   EXPECT_EQ(merged[2], 7u);
   EXPECT_EQ(merged[3], 0u);
   EXPECT_THAT(scan.merge_bits({}), IsEmpty());
+  // One that can no longer be read may have had any.
+  const auto blocks = scan.all(block_class::bits);
+  device_.damage_block({21});
+  EXPECT_THAT(scan.merge_bits(blocks), Each(~std::uint64_t{0}));
 }
 
 }  // namespace

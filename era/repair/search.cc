@@ -286,8 +286,10 @@ class searcher {
   // A block whose place nothing tells counts at every place.
   void take_unplaced(std::span<const pd::block_nr> eras, std::span<const pd::block_nr> bits) {
     if (!eras.empty()) result_.lost.eras_anywhere.assign(eras_per_array_block, pd::le32(0));
-    queue_.read(eras, [&](std::size_t, const pd::block* data, int) {
-      if (!data) return;
+    queue_.read(eras, [&](std::size_t n, const pd::block* data, int) {
+      if (!pd::is_sound_array_block(data, eras[n], sizeof(pd::le32)))
+        return result_.lost.eras_anywhere.assign(eras_per_array_block,
+                                                 pd::le32(result_.current_era.value));
       const auto values = pd::array_room<pd::le32>(*data);
       for (std::size_t i = 0; i < values.size(); ++i)
         result_.lost.eras_anywhere[i] =

@@ -58,6 +58,28 @@ TEST(Search, SearchesWithoutASuperblock) {
   }
 }
 
+// The block was sound when the device was scanned, and is not when its eras are read.
+TEST(Search, ABlockThatCanNoLongerBeReadMayHaveSaidAnything) {
+  built_metadata m(small_metadata());
+  const std::uint64_t where = m.read({0}).as<superblock>().space_map.nr_allocated;
+  const std::vector<pd::le32> eras(3, pd::le32(5));
+  m.write({where}, pd::test::make_array_block<pd::le32>({where}, eras));
+  lose(m, 0);
+  repair_options given;
+  given.block_size = 128;
+  for (const bool is_lost : {false, true}) {
+    const repair_report report{[](const finding&) {},
+                               [&](const std::string&) {
+                                 if (is_lost) m.write({where}, pd::block{});
+                               }};
+    const pd::block_device device(m.path(), pd::access::shared);
+    const auto anywhere = search_metadata(device, given, report, [] {}).lost.eras_anywhere;
+    ASSERT_EQ(anywhere.size(), eras_per_array_block);
+    EXPECT_EQ(anywhere[0], is_lost ? 8u : 5u);
+    EXPECT_EQ(anywhere[3], is_lost ? 8u : 0u);
+  }
+}
+
 // Whether what is lost besides the superblock was in use cannot be told.
 TEST(Search, MarksAllBlocksWhereMoreThanTheSuperblockIsLost) {
   for (const bool zeros : {true, false}) {

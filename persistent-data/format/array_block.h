@@ -47,6 +47,12 @@ inline bool is_array_block_of(const block& b, std::uint32_t value_size) {
   return entries <= max_array_entries(value_size) && !check_array_block(b, value_size, entries);
 }
 
+// A block as it was read, or nullptr if it could not be: is it an array block of values of this
+// size, and sound?
+inline bool is_sound_array_block(const block* b, block_nr where, std::uint32_t value_size) {
+  return b && identify(*b, where) == &array_block_kind && is_array_block_of(*b, value_size);
+}
+
 // The values of a block that check_array_block has accepted; borrows the block.
 template <class Value>
 std::span<const Value> array_values(const block& b) noexcept {
