@@ -65,7 +65,10 @@ class checker {
   void check_snapshot(const superblock& sb) {
     const pd::block_nr where{sb.metadata_snap};
     const auto reached = counter_.reach(std::nullopt, where);
-    if (reached == pd::reach_result::outside) return;  // reported with the superblock
+    if (reached == pd::reach_result::outside) {  // reported with the superblock
+      references_hidden_ = true;
+      return;
+    }
     if (reached == pd::reach_result::again)
       sink_({{part::superblock, {}, true},
              {where.value, where.value + 1},

@@ -146,6 +146,17 @@ TEST(Check, FindsTheEndOfTheEraCounter) {
   EXPECT_THAT(r.findings[0].error.text, HasSubstr("the kernel would begin era 0"));
 }
 
+// What the snapshot holds is not known, so that nothing can be called a leak.
+TEST(Check, CallsNothingALeakIfTheSnapshotCannotBeFound) {
+  built_metadata built(small());
+  change(built, superblock_kind, 0,
+         [](pd::block& b) { b.as<superblock>().metadata_snap = std::uint64_t{1} << 40; });
+  const checked c = check(built);
+  ASSERT_EQ(c.findings.size(), 1u);
+  EXPECT_EQ(c.findings[0].error.type, pd::error_class::bad_pointer);
+  EXPECT_FALSE(c.summary.leaks_checked);
+}
+
 // The kernel writes the superblock of a live device while its snapshot is checked, before and
 // after.
 TEST(Check, ReadsATornSuperblockAgain) {
