@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
 
 #include "persistent-data/format/node_editor.h"
 
@@ -157,6 +158,8 @@ block_nr counted_blocks::allocate() {
 void counted_blocks::increment(block_nr b) {
   const std::uint32_t now = count(b);
   if (now == 0) fail(fmt::format("metadata block {} is referred to and counted as free", b));
+  if (now == std::numeric_limits<std::uint32_t>::max())
+    fail(fmt::format("metadata block {} has more references than can be counted", b));
   set(b, now + 1);
 }
 

@@ -6,10 +6,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <random>
 #include <set>
 #include <vector>
 
+#include "persistent-data/format/node_editor.h"
 #include "persistent-data/testing/blocks.h"
 #include "persistent-data/testing/recording_store.h"
 
@@ -137,6 +139,22 @@ TEST_F(CountedBlocks, BitmapsAndTreeHaveToAgree) {
   mixed.ref_count_root = root_.ref_count_root;
   cache_.clear();
   EXPECT_THROW(counted_blocks::load(cache_, mixed), damaged_metadata);
+}
+
+// One more would count the block as free, though it is in use.
+TEST_F(CountedBlocks, TheLargestCountIsNotIncremented) {
+  const block_nr b = counts_.allocate();
+  counts_.increment(b);
+  counts_.increment(b);
+  commit();
+  const block_nr leaf{root_.ref_count_root};
+  *reinterpret_cast<le32*>(node_editor(disk_[leaf]).value(0)) =
+      std::numeric_limits<std::uint32_t>::max();
+  prepare_for_write(btree_node_kind, disk_[leaf], leaf);
+  counts_ = loaded();
+  EXPECT_THROW(counts_.increment(b), damaged_metadata);
+  EXPECT_EQ(counts_.count(b), std::numeric_limits<std::uint32_t>::max());
+  EXPECT_EQ(counts_.decrement(b), std::numeric_limits<std::uint32_t>::max() - 1);
 }
 
 // On disk, a bitmap counts blocks past the end of the device and the index is wrong about it: the
