@@ -15,12 +15,14 @@
 #include <fmt/format.h>
 
 #include "persistent-data/format/errors.h"
+#include "persistent-data/io/flush_file.h"
 
 namespace era {
 
 namespace pd = persistent_data;
 
-new_image::new_image(std::string path) : path_(std::move(path)) {
+new_image::new_image(std::string path, pd::system_calls& calls)
+    : calls_(calls), path_(std::move(path)) {
   const std::filesystem::path whole(path_);
   file_name_ = whole.filename().string();
   const std::string directory = whole.has_parent_path() ? whole.parent_path().string() : ".";
@@ -41,7 +43,8 @@ void new_image::commit() {
   const int directory = directory_.get();
   const char* const from = temporary_->name().c_str();
   const pd::unique_fd fd(::openat(directory, from, O_RDONLY | O_CLOEXEC));
-  if (!fd || ::fsync(fd.get()) != 0) fail(errno);
+  if (!fd) fail(errno);
+  if (const int error = pd::flush_file(fd.get(), calls_); error != 0) fail(error);
   if (::linkat(directory, from, directory, file_name_.c_str(), 0) != 0) {
     if (errno == EEXIST ||
         ::renameat2(directory, from, directory, file_name_.c_str(), RENAME_NOREPLACE) != 0)
@@ -49,7 +52,10 @@ void new_image::commit() {
     temporary_->release();
   }
   temporary_.reset();
-  if (::fsync(directory) != 0) fail(errno);
+  if (const int error = pd::flush_file(directory, calls_); error != 0) {
+    take_back();
+    fail(error);
+  }
 }
 
 void new_image::take_back() noexcept { ::unlinkat(directory_.get(), file_name_.c_str(), 0); }

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 
@@ -72,6 +73,30 @@ TEST_F(NewImage, ReplacesNothing) {
 TEST_F(NewImage, NeedsADirectory) {
   EXPECT_THAT(error_of(directory_ / "no/image"), HasSubstr("No such file or directory"));
   EXPECT_THAT(error_of(directory_ / ""), HasSubstr("Is a directory"));
+}
+
+// Else the same backup would be refused the next time, since the image is there.
+TEST_F(NewImage, IsNotThereIfItCannotBeFlushed) {
+  class failing_flush : public persistent_data::system_calls {
+   public:
+    explicit failing_flush(int nr) : left_(nr) {}
+    int fsync(int fd) override {
+      if (left_-- > 0) return system_calls::fsync(fd);
+      errno = EIO;
+      return -1;
+    }
+
+   private:
+    int left_;
+  };
+  for (const int nr : {0, 1}) {
+    failing_flush calls(nr);
+    {
+      new_image image(directory_ / "image", calls);
+      EXPECT_THROW(image.commit(), persistent_data::device_error) << nr;
+    }
+    EXPECT_EQ(files(), 0u) << nr;
+  }
 }
 
 }  // namespace

@@ -21,6 +21,7 @@
 
 #include "era/commands/file_attributes.h"
 #include "era/commands/output_place.h"
+#include "persistent-data/io/flush_file.h"
 #include "persistent-data/io/in_use.h"
 
 namespace era {
@@ -140,13 +141,8 @@ void output::commit() {
   if (overwrites_ || !take_name()) overwrite();
 }
 
-// Some targets (pipes) cannot be synchronised.
 void output::flush(int fd) {
-  while (calls_.fsync(fd) != 0)
-    if (errno == EINVAL || errno == EROFS)
-      return;
-    else if (errno != EINTR)
-      fail(errno);
+  if (const int error = pd::flush_file(fd, calls_); error != 0) fail(error);
 }
 
 // Returns false if the file may be written, but not replaced.

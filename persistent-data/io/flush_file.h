@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What was written to a file, or into a directory, is made to last.
+#pragma once
+
+#include <cerrno>
+
+#include "persistent-data/io/system_calls.h"
+
+namespace persistent_data {
+
+// Returns 0 or the error's number. A target that cannot be flushed, such as a pipe, has been.
+inline int flush_file(int fd, system_calls& calls) {
+  while (calls.fsync(fd) != 0)
+    if (errno == EINVAL || errno == EROFS)
+      return 0;
+    else if (errno != EINTR)
+      return errno;
+  return 0;
+}
+
+}  // namespace persistent_data
