@@ -290,16 +290,18 @@ first_night() { device && backup -q backup.img 2>err; }
   until [[ -s server ]]; do kill -0 "$pid" || fail 'era_backup has ended'; done
   kill -KILL "$pid"
   wait "$pid" || true
-  for ((tries = 0; tries < 100000; ++tries)); do kill -0 "$(<server)" 2>/dev/null || break; done
-  if kill -9 "$(<server)" 2>/dev/null; then fail 'the server is still there'; fi
+  # Gone, or ended and not yet waited for.
+  until [[ ! -e /proc/$(<server) || $(<"/proc/$(<server)/stat") = *') Z '* ]] 2>/dev/null; do :; done
   rm -f .era_* bin/qemu-nbd
-  # The signal comes while the image is being made: its file is there again when that has ended.
+  # The signal comes while the image is being made: it has to wait until that has ended, or the file
+  # is there again.
   printf '#!/bin/sh\n%s\n%s\n%s "$@"\nstatus=$?\necho >%q/made\nexit $status\n' \
-    '[ "$1" = create ] && kill -TERM $PPID' 'for i in $(seq 2000); do kill -0 $PPID 2>/dev/null || break; done' \
+    '[ "$1" = create ] && kill -TERM $PPID' \
+    'until grep -q "^S..Pnd:.*[4-7c-f]...$" /proc/$PPID/status || ! [ -e /proc/$PPID ]; do :; done 2>/dev/null' \
     "$(command -v qemu-img)" "$PWD" >bin/qemu-img
   chmod +x bin/qemu-img
   run bash -c "PATH=$PWD/bin:$PATH exec era_backup -q --metadata m.img --source origin --full b.qcow2"
-  for ((tries = 0; tries < 100000; ++tries)); do [[ ! -e made ]] || break; done
+  until [[ -e made ]]; do :; done
   [[ $status = 143 && ! -e b.qcow2 && -z $(compgen -G '.era_*') ]]
 }
 

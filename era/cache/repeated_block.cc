@@ -16,7 +16,7 @@ namespace era {
 // Hands out the entries of one run in order.
 class repeated_block::run_reader {
  public:
-  run_reader(const temp_file& file, pd::range bytes, std::size_t entries_per_read)
+  run_reader(const pd::temp_file& file, pd::range bytes, std::size_t entries_per_read)
       : file_(&file), left_(bytes), buffer_(entries_per_read) {}
 
   std::optional<entry> next() {
@@ -35,7 +35,7 @@ class repeated_block::run_reader {
     left_.begin += bytes;
   }
 
-  const temp_file* file_;
+  const pd::temp_file* file_;
   pd::range left_;
   std::vector<entry> buffer_;
   std::size_t at_ = 0, have_ = 0;
@@ -67,7 +67,7 @@ void repeated_block::add(std::uint64_t block, std::uint64_t line) {
 
 void repeated_block::spill() {
   std::sort(entries_.begin(), entries_.end());
-  if (!file_) file_ = std::make_unique<temp_file>();
+  if (!file_) file_ = std::make_unique<pd::temp_file>();
   const auto bytes = std::as_bytes(std::span(entries_));
   const std::uint64_t begin = file_->append(bytes);
   runs_.push_back({begin, begin + bytes.size()});

@@ -25,12 +25,12 @@ class repeated_block {
   explicit repeated_block(std::size_t memory = default_memory);
 
   // The line of the file has this block; lines must not descend. Takes 16 bytes. Throws
-  // std::runtime_error.
+  // pd::device_error.
   void add(std::uint64_t block, std::uint64_t line);
 
   // Requires that all blocks are added; may be called once. Returns the repetition whose line is
   // the first in the file, or nullopt if no block occurs twice. Sorts: n log n for n blocks, and
-  // reads the temp_file once. Throws std::runtime_error.
+  // reads the temp_file once. Throws pd::device_error.
   std::optional<repetition> find();
 
  private:
@@ -46,9 +46,9 @@ class repeated_block {
   void merge(const std::function<void(const entry&)>& take) const;
 
   std::size_t most_entries_;
-  std::vector<entry> entries_;       // not sorted
-  std::vector<pd::range> runs_;      // in the file: bytes of sorted entries
-  std::unique_ptr<temp_file> file_;  // null if nothing was spilled
+  std::vector<entry> entries_;           // not sorted
+  std::vector<pd::range> runs_;          // in the file: bytes of sorted entries
+  std::unique_ptr<pd::temp_file> file_;  // null if nothing was spilled
 };
 
 }  // namespace era

@@ -23,6 +23,7 @@
 #include "era/commands/output_place.h"
 #include "persistent-data/io/flush_file.h"
 #include "persistent-data/io/in_use.h"
+#include "persistent-data/io/temp_file.h"
 
 namespace era {
 namespace {
@@ -82,7 +83,7 @@ void output::replace_file() {
   // Nobody may open the new file whom the earlier one would keep out.
   const int error = create_temporary(0600);
   if (error != 0 && !is_refusal(error)) fail(error);
-  if (error != 0) create_unnamed();
+  if (error != 0) own_ = pd::make_unnamed_file();
   overwrites_ = error != 0 || !copy_attributes(earlier_.get(), own_.get(), calls_);
 }
 
@@ -99,19 +100,6 @@ int output::create_temporary(unsigned mode) {
     if (errno != EEXIST) return errno;
   }
   return EEXIST;
-}
-
-// Elsewhere: where temporary files are.
-void output::create_unnamed() {
-  const char* named = std::getenv("TMPDIR");
-  const std::string directory = named && *named ? named : "/tmp";
-  std::string path = directory + "/era_tools.XXXXXX";
-  own_ = pd::unique_fd(::mkostemp(path.data(), O_CLOEXEC));
-  if (!own_)
-    throw pd::device_error(
-        fmt::format("cannot write a temporary file in {}: {}; name another directory in TMPDIR",
-                    directory, std::strerror(errno)));
-  ::unlink(path.c_str());
 }
 
 output::~output() = default;

@@ -53,7 +53,6 @@ class output {
   void open_in_directory(const std::string& directory);
   void replace_file();
   int create_temporary(unsigned mode);
-  void create_unnamed();
   void flush(int fd);
   bool take_name();
   void overwrite();

@@ -76,7 +76,7 @@ void block_set::add(stripe_set stripe) {
   if (bytes.size() <= memory_left_) {
     memory_left_ -= bytes.size();
   } else {
-    if (!file_) file_ = std::make_unique<temp_file>();
+    if (!file_) file_ = std::make_unique<pd::temp_file>();
     stripe.in_file_ = file_->append(bytes);
     stripe.kept_ = std::vector<std::uint16_t>();  // {} would keep its memory
   }

@@ -43,7 +43,7 @@ class block_set {
   explicit block_set(std::uint64_t nr_blocks, std::size_t memory = default_memory)
       : nr_blocks_(nr_blocks), memory_left_(memory) {}
 
-  // The next stripe: blocks_per_stripe blocks, except for the last one. Throws std::runtime_error.
+  // The next stripe: blocks_per_stripe blocks, except for the last one. Throws pd::device_error.
   void add(stripe_set);
 
   // The memory that it takes now, in bytes, except for some for each stripe.
@@ -54,12 +54,12 @@ class block_set {
 
   // The runs that begin in a stripe, each as long as it goes, into later stripes too; they lie
   // in the buffer. When all has been added, and by any number of threads at the same time. Throws
-  // std::runtime_error.
+  // pd::device_error.
   std::span<const origin_range> runs(std::size_t stripe, std::vector<origin_range>& buffer) const;
 
   // Returns true if any block of the range is in the set; none at or past the set's end is. When
   // all has been added. Looks at each stripe of the range up to the first such block: by a binary
-  // search, after reading the stripe again if it is in the temp_file. Throws std::runtime_error.
+  // search, after reading the stripe again if it is in the temp_file. Throws pd::device_error.
   bool overlaps(origin_range) const;
 
  private:
@@ -72,7 +72,7 @@ class block_set {
   std::uint64_t nr_blocks_;
   std::size_t memory_left_;
   std::vector<stripe_set> stripes_;
-  std::unique_ptr<temp_file> file_;
+  std::unique_ptr<pd::temp_file> file_;
 };
 
 // Called by any number of threads at the same time.

@@ -163,7 +163,7 @@ TEST(BlockSet, NameTheDirectoryThatIsFull) {
     choose(
         40000, [](std::uint64_t i) { return i % 2 == 0; }, 0);
     ADD_FAILURE();
-  } catch (const std::runtime_error& e) {
+  } catch (const pd::device_error& e) {
     EXPECT_NE(std::string(e.what()).find("/no/such/directory"), std::string::npos);
   }
   before ? ::setenv("TMPDIR", kept.c_str(), 1) : ::unsetenv("TMPDIR");

@@ -9,12 +9,13 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <stdexcept>
 #include <string>
 
 #include <fmt/format.h>
 
-namespace era {
+#include "persistent-data/format/errors.h"
+
+namespace persistent_data {
 namespace {
 
 std::string directory() {
@@ -24,26 +25,25 @@ std::string directory() {
 
 [[noreturn]] void fail_to_write() {
   const int error = errno;
-  throw std::runtime_error(
+  throw device_error(
       fmt::format("cannot write a temporary file in {}: {}; name another directory in TMPDIR",
                   directory(), std::strerror(error)));
 }
 
 }  // namespace
 
-temp_file::temp_file() {
+unique_fd make_unnamed_file() {
   std::string name = directory() + "/era_tools.XXXXXX";
-  fd_ = ::mkostemp(name.data(), O_CLOEXEC);
-  if (fd_ < 0) fail_to_write();
+  unique_fd fd(::mkostemp(name.data(), O_CLOEXEC));
+  if (!fd) fail_to_write();
   ::unlink(name.c_str());
+  return fd;
 }
-
-temp_file::~temp_file() { ::close(fd_); }
 
 std::uint64_t temp_file::append(std::span<const std::byte> bytes) {
   const std::uint64_t begin = size_;
   while (!bytes.empty()) {
-    const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
+    const ssize_t written = ::write(fd_.get(), bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) fail_to_write();
     bytes = bytes.subspan(static_cast<std::size_t>(written));
@@ -54,14 +54,14 @@ std::uint64_t temp_file::append(std::span<const std::byte> bytes) {
 
 void temp_file::read(std::uint64_t begin, std::span<std::byte> bytes) const {
   while (!bytes.empty()) {
-    const ssize_t got = ::pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(begin));
+    const ssize_t got = ::pread(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(begin));
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0)
-      throw std::runtime_error(fmt::format("cannot read a temporary file again: {}",
-                                           got < 0 ? std::strerror(errno) : "it ended early"));
+      throw device_error(fmt::format("cannot read a temporary file again: {}",
+                                     got < 0 ? std::strerror(errno) : "it ended early"));
     bytes = bytes.subspan(static_cast<std::size_t>(got));
     begin += static_cast<std::uint64_t>(got);
   }
 }
 
-}  // namespace era
+}  // namespace persistent_data

@@ -6,24 +6,25 @@
 #include <cstdint>
 #include <span>
 
-namespace era {
+#include "persistent-data/io/unique_fd.h"
 
+namespace persistent_data {
+
+// Returns a file without a name in the directory that TMPDIR names, or else in /tmp, open for
+// reading and writing. Throws device_error.
+unique_fd make_unnamed_file();
+
+// Throws device_error.
 class temp_file {
  public:
-  // In the directory that TMPDIR names. This and all else throws std::runtime_error.
-  temp_file();
-  ~temp_file();
-  temp_file(const temp_file&) = delete;
-  temp_file& operator=(const temp_file&) = delete;
-
   // Returns where it begins.
   std::uint64_t append(std::span<const std::byte>);
   // By any number of threads at the same time.
   void read(std::uint64_t begin, std::span<std::byte>) const;
 
  private:
-  int fd_;
+  unique_fd fd_ = make_unnamed_file();
   std::uint64_t size_ = 0;
 };
 
-}  // namespace era
+}  // namespace persistent_data

@@ -8,13 +8,13 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
+#include "persistent-data/format/errors.h"
 #include "persistent-data/testing/file_size_limit.h"
 
-namespace era {
+namespace persistent_data {
 namespace {
 
 using ::testing::EndsWith;
@@ -38,7 +38,7 @@ TEST(TempFile, HasNoMoreThanWasPutIntoIt) {
   temp_file s;
   s.append(bytes("hell"));
   std::array<char, 5> text;
-  EXPECT_THROW(s.read(0, std::as_writable_bytes(std::span(text))), std::runtime_error);
+  EXPECT_THROW(s.read(0, std::as_writable_bytes(std::span(text))), device_error);
 }
 
 TEST(TempFile, SaysWhereThereIsNoRoom) {
@@ -47,7 +47,7 @@ TEST(TempFile, SaysWhereThereIsNoRoom) {
   try {
     const persistent_data::test::file_size_limit limit(4);
     s.append(bytes("hello"));
-  } catch (const std::runtime_error& e) {
+  } catch (const device_error& e) {
     error = e.what();
   }
   EXPECT_THAT(error, StartsWith("cannot write a temporary file in "));
@@ -56,4 +56,4 @@ TEST(TempFile, SaysWhereThereIsNoRoom) {
 }
 
 }  // namespace
-}  // namespace era
+}  // namespace persistent_data
