@@ -207,6 +207,28 @@ finds() {
   [[ $output = *'found: 1 error, 1 leak'* ]] || fail "$output"
 }
 
+# The tree's root lost its last write: what it had before is there, sound and in its place.
+@test "cut-off: a writeset that nothing leads to is no leak" {
+  simulated() { printf '%s\n' "${@:2}" | era_sim --metadata m.img --size 16M $1 >/dev/null 2>&1; }
+  simulated '--create-metadata 1M' 'message checkpoint' 'write 17024 8' 'write 0 8'
+  cp m.img old.img
+  simulated '' 'message checkpoint' 'write 20864 8' 'message checkpoint'
+  simulated '' 'write 27008 8'
+  simulated '' 'write 17280 8'
+  simulated '' 'write 12800 8'
+  same '100 101' "$(era_invalidate --format text --written-since 8 m.img)"
+  root=$(superblock m.img writeset_tree_root)
+  dd if=old.img of=m.img bs=4096 skip="$root" seek="$root" count=1 conv=notrunc status=none
+  finds cut-off reference-counts m.img
+  run -1 --separate-stderr era_check --ignore-non-fatal-errors m.img
+  [[ $output = *'found: 1 error, 0 leaks'* && $stderr = *'a write that led to it may be lost'* ]] || fail "$output$stderr"
+  truncate -s 16M origin backup
+  refused 'may be lost' era_invalidate --format text --written-since 8 m.img
+  refused 'not dumped' era_dump --logical m.img
+  refused 'may be lost' era_backup --metadata m.img --source origin --written-since 8 backup
+  same '100 101' "$(era_invalidate --repair --format text --written-since 8 m.img 2>/dev/null)"
+}
+
 # --- Options.
 
 @test "findings go to stderr, the summary to stdout" {

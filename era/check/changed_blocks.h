@@ -12,29 +12,25 @@
 
 namespace era {
 
-// Checks superblock, trees and reference counts first, then makes the list. Without the reference
-// counts, a pointer to an outdated block would go unnoticed. Reports only findings that matter to
-// the list.
+// Checks superblock, trees and reference counts first, then makes the list. Reports only findings
+// that affect it.
 class changed_blocks {
  public:
   // Throws device_error.
   changed_blocks(const pd::block_device&, source, finding_sink);
 
-  // The metadata that is listed; nullopt if it could not be opened.
+  // The metadata that is listed; nullopt if it could not be opened, or is damaged.
   const std::optional<metadata>& opened() const noexcept { return metadata_; }
   // The same, for the caller to keep. Requires a list; nothing more can be listed.
   metadata take() noexcept { return std::move(*metadata_); }
 
-  // Returns nullopt if damage was found, now or before.
+  // Returns nullopt if damage was found, now or when it was opened.
   std::optional<listed_blocks> list(const era_window&);
 
  private:
-  void note(finding);
-
   const pd::block_device& device_;
   finding_sink sink_;
   std::optional<metadata> metadata_;
-  bool damaged_ = false;
 };
 
 }  // namespace era

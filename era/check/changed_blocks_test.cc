@@ -71,6 +71,19 @@ TEST(ChangedBlocks, AreNotListedIfATreeIsDamaged) {
   EXPECT_THAT(a.damaged, ElementsAre(part::writeset_tree));
 }
 
+// A superblock of before the current writeset was made leads to nothing that is wrong.
+TEST(ChangedBlocks, AreNotListedIfAWritesetIsCutOff) {
+  built_metadata built(small_metadata());
+  pd::block b = built.read(superblock_location);
+  b.as<superblock>().current_root = 0;
+  pd::prepare_for_write(superblock_kind, b, superblock_location);
+  built.write(superblock_location, b);
+  const answer a = ask(built);
+  EXPECT_EQ(a.listed, std::nullopt);
+  EXPECT_FALSE(a.is_open);
+  EXPECT_THAT(a.damaged, ElementsAre(part::reference_counts, part::reference_counts));
+}
+
 // A pointer to an outdated block would go unnoticed without the counts.
 TEST(ChangedBlocks, AreNotListedIfABlockIsReferredToMoreOftenThanCounted) {
   built_metadata built(small_metadata());

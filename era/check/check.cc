@@ -2,9 +2,11 @@
 // The order of the check, and the comparison of the space map with what was found.
 #include "era/check/check.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "era/check/check_content.h"
+#include "era/check/cut_off.h"
 #include "persistent-data/read/space_map_reader.h"
 
 namespace era {
@@ -112,6 +114,7 @@ class checker {
   void check_references(const pd::space_map& counts, const superblock& sb) {
     summary_.blocks_in_use = sb.space_map.nr_allocated;
     summary_.leaks_checked = !references_hidden_;
+    const std::vector<bool> lists_writes = find_cut_off(counts);
     for (std::uint64_t b = 0; b < counter_.nr_blocks(); ++b) {
       const std::uint32_t found = counter_.references({b});
       if (b >= counts.nr_blocks()) {
@@ -127,11 +130,40 @@ class checker {
         report(
             b, error_class::count_too_low,
             fmt::format("the space map counts {} references, and there are {}", *counted, found));
+      else if (lists_writes[b])
+        report(b, error_class::cut_off,
+               "the space map counts it, and nothing leads to it, but its content is that of "
+               "writesets");
       else if (!references_hidden_)
         report(
             b, error_class::count_too_high,
             fmt::format("the space map counts {} references, and there are {}", *counted, found));
     }
+  }
+
+  // Counted, and more often than they are reached, and not at all from the live superblock.
+  bool is_unreached(pd::block_nr b, std::uint64_t counted) const {
+    return counted > counter_.references(b) && !counter_.in_first_view(b);
+  }
+
+  // The unreached blocks that may have listed writes, by number; none if damage hides references.
+  std::vector<bool> find_cut_off(const pd::space_map& counts) {
+    std::vector<bool> found(counter_.nr_blocks());
+    if (references_hidden_) return found;
+    std::vector<pd::block_nr> unreached;
+    const auto read = [&] {
+      queue_.read(unreached, [&](std::size_t i, const pd::block* data, int) {
+        found[unreached[i].value] = data && may_list_writes(*data, unreached[i]);
+      });
+      unreached.clear();
+    };
+    for (std::uint64_t b = 1; b < std::min(counter_.nr_blocks(), counts.nr_blocks()); ++b) {
+      if (const auto counted = counts.count({b}); counted && is_unreached({b}, *counted))
+        unreached.push_back({b});
+      if (unreached.size() == blocks_at_once) read();
+    }
+    read();
+    return found;
   }
 
   void list_suspects(const pd::space_map& counts) {
@@ -140,18 +172,20 @@ class checker {
     for (std::uint64_t b = 1; b < counter_.nr_blocks(); ++b) {
       const std::uint32_t found = counter_.references({b});
       const bool is_past_end = b >= counts.nr_blocks();
-      const auto counted = is_past_end ? std::nullopt : counts.count({b});
+      std::optional<std::uint32_t> counted;
+      if (!is_past_end) counted = counts.count({b});
       if (!counted && (!is_past_end || found > 0)) suspects.complete = false;
       if (counter_.is_cross_linked({b}) || (counted && *counted < found))
         suspects.contested.push_back({b});
-      if (counted && *counted > found && !counter_.in_first_view({b}))
-        suspects.unreached.push_back({b});
+      if (counted && is_unreached({b}, *counted)) suspects.unreached.push_back({b});
     }
   }
 
   void report(std::uint64_t block, error_class what, std::string detail) {
     sink_({{part::reference_counts}, {block, block + 1}, {what, std::move(detail)}, {}});
   }
+
+  static constexpr std::size_t blocks_at_once = 4096;
 
   const pd::block_device& device_;
   const check_scope& scope_;

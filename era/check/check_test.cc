@@ -10,6 +10,7 @@
 
 #include "era/format/writeset.h"
 #include "era/testing/image_builder.h"
+#include "era/testing/repaired.h"
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/format/btree_node.h"
 #include "persistent-data/format/errors.h"
@@ -105,6 +106,27 @@ TEST(Check, DoesNotCallBlocksLeakedThatDamageHides) {
   EXPECT_EQ(c.findings[0].where, place{part::era_array});
   EXPECT_EQ(c.findings[0].hidden, (pd::range{0, 3000}));
   EXPECT_FALSE(c.summary.leaks_checked);
+}
+
+// The superblock was written anew, without the writeset that its last write named.
+TEST(Check, DoesNotCallALeakWhatListsWrites) {
+  for (const bool any : {false, true}) {
+    metadata_description d = small();
+    d.current = {5, 3000, [any](std::uint64_t i) { return any && i == 7; }};
+    built_metadata built(d);
+    const std::uint64_t root = built.read_superblock().current_root;
+    const std::uint64_t bits = test::leaf_value(built, root, 0);
+    change(built, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().current_root = 0; });
+    const checked c = check(built);
+    EXPECT_TRUE(c.summary.leaks_checked);
+    ASSERT_EQ(c.findings.size(), 2u);
+    for (const finding& f : c.findings) {
+      EXPECT_EQ(f.where, place{part::reference_counts});
+      const bool lists = f.blocks.begin == root || any;
+      EXPECT_EQ(f.error.type, lists ? pd::error_class::cut_off : pd::error_class::count_too_high);
+      EXPECT_TRUE(f.blocks.begin == root || f.blocks.begin == bits);
+    }
+  }
 }
 
 TEST(Check, FindsLeaksAndCountsThatAreTooLow) {

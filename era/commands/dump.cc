@@ -2,6 +2,7 @@
 // era_dump: prints metadata as XML.
 #include <functional>
 
+#include "era/check/sound_metadata.h"
 #include "era/commands/command_line.h"
 #include "era/commands/finding_text.h"
 #include "era/commands/output.h"
@@ -49,15 +50,12 @@ class dumping {
 
  private:
   int dump_sound() {
-    pd::read_queue queue(device_.make_engine(), device_.nr_blocks(), device_.make_engine());
     const finding_sink sink = [this](finding f) {
-      damaged_ = true;
       foreign_ = foreign_ || is_no_metadata(f);
       groups_.add(std::move(f));
     };
-    const auto m = open_metadata(queue, device_, source_of(chosen_), sink);
-    if (m && !damaged_ && write(*m, loss_policy::refuse, sink, [](const copy_result&) {}))
-      return exit_success;
+    const auto m = map_sound_metadata(device_, source_of(chosen_), sink);
+    if (m && write(*m, loss_policy::refuse, sink, [](const copy_result&) {})) return exit_success;
     groups_.flush();
     if (!foreign_)
       line_.say(
@@ -102,7 +100,7 @@ class dumping {
   command_line& line_;
   const options& chosen_;
   pd::block_device device_;
-  bool damaged_ = false, foreign_ = false;
+  bool foreign_ = false;
   finding_groups groups_;
 };
 

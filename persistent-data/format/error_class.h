@@ -19,6 +19,7 @@ enum class error_class {
   missing,        // something that must be there is not
   bad_value,      // a value that cannot be
   out_of_order,   // an archived writeset lists a block that has a newer era in the era array
+  cut_off,        // counted, and nothing leads to it, though it lists writes or leads to lists
   count_too_low,  // the space map counts fewer references than there are
   count_too_high  // the space map counts more references than there are: a leak
 };
@@ -71,6 +72,9 @@ constexpr error_class_row row_of(error_class what) noexcept {
     case error_class::out_of_order:
       return {"out-of-order", fatality::fatal, references::kept, evidence::of_one_block,
               "digestion would give these blocks the older era: do not activate the device"};
+    case error_class::cut_off:
+      return {"cut-off", fatality::fatal, references::kept, evidence::of_one_block,
+              "a write that led to it may be lost, and blocks would be missing from lists"};
     case error_class::count_too_low:
       return {"count-too-low", fatality::fatal, references::kept, evidence::of_one_block,
               "the kernel may overwrite metadata that is in use: do not activate the device"};
