@@ -17,8 +17,16 @@ namespace era {
 namespace {
 
 // The era after the current one begins when the device is activated, and nothing was written in it
-// yet. A later one was noted of other metadata.
-void require_possible_era(const std::string& path, std::uint64_t since, era_nr current) {
+// yet. A later one was noted of other metadata. A metadata snapshot is taken when its current era
+// begins: an older one that is still held has nothing of what was written since.
+void require_possible_era(const std::string& path, const list_changes_options& options,
+                          era_nr current) {
+  const std::uint64_t since = options.window.begin;
+  if (options.from == source::snapshot && since >= current.value && since > 0)
+    throw pd::invalid_input(fmt::format(
+        "{}: nothing is listed: the metadata snapshot was taken when era {} began, and knows "
+        "nothing of era {}; if it is an old one, drop it and take a new one",
+        path, current, since));
   if (since <= std::uint64_t{current.value} + 1) return;
   throw pd::invalid_input(fmt::format(
       "{}: nothing is listed: era {} cannot have begun, since the current era is {}; if the "
@@ -36,7 +44,7 @@ std::optional<changes> list_sound(const command_line& line, const pd::block_devi
   changed_blocks answer(device, options.from, [&](finding f) { groups.add(std::move(f)); });
   if (answer.opened()) {
     options.opened(answer.opened()->current_era);
-    require_possible_era(device.path(), options.window.begin, answer.opened()->current_era);
+    require_possible_era(device.path(), options, answer.opened()->current_era);
   }
   if (auto listed = answer.list(options.window)) return changes{answer.take(), std::move(*listed)};
   groups.flush();
@@ -55,7 +63,7 @@ changes list_salvaged(const command_line& line, const pd::block_device& device,
   given.from = options.from;
   metadata saved = words.salvage(given, [] {});
   options.opened(saved.current_era);
-  require_possible_era(device.path(), options.window.begin, saved.current_era);
+  require_possible_era(device.path(), options, saved.current_era);
   // Without a superblock, there may have been later eras.
   if (saved.lost.searched && !given.current_era && options.window.begin > saved.current_era.value)
     throw pd::invalid_input(fmt::format(
