@@ -74,8 +74,11 @@ bool child_process::say_ready(int socket) noexcept { return send_byte(socket, re
 bool child_process::tell(char byte) noexcept { return send_byte(socket_.get(), byte); }
 
 int child_process::wait() noexcept {
-  if (!has_ended_)
-    while (::waitpid(pid_, &status_, 0) < 0 && errno == EINTR) continue;
+  while (!has_ended_ && ::waitpid(pid_, &status_, 0) < 0)
+    if (errno != EINTR) {
+      status_ = W_EXITCODE(1, 0);  // how it ended is unknown
+      break;
+    }
   has_ended_ = true;
   return status_;
 }

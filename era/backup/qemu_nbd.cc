@@ -73,6 +73,7 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
 // In the new process, where only functions that a signal handler may call are allowed.
 [[noreturn]] void become(int server, pid_t parent, char** argv, char** envp, char* pid_digits) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  ::setpgid(0, 0);                        // what the terminal sends is for era_backup to decide
   if (::getppid() != parent) ::_exit(1);  // it has died already
   sigset_t of_the_end;
   ::sigemptyset(&of_the_end);

@@ -67,7 +67,9 @@ std::string run_program(const std::vector<std::string>& arguments, const std::st
   ::posix_spawn_file_actions_adddup2(&options.files, err.get(), STDERR_FILENO);
   const blocked_signals wait{SIGINT, SIGTERM, SIGHUP};
   ::posix_spawnattr_setsigmask(&options.attributes, &wait.before());
-  ::posix_spawnattr_setflags(&options.attributes, POSIX_SPAWN_SETSIGMASK);
+  // A process group of its own: what the terminal sends does not reach the program.
+  ::posix_spawnattr_setpgroup(&options.attributes, 0);
+  ::posix_spawnattr_setflags(&options.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
   std::vector<char*> argv;
   for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
   argv.push_back(nullptr);

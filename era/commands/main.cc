@@ -4,10 +4,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -16,6 +18,12 @@
 #include "era/commands/startup.h"
 
 namespace {
+
+// Whatever cannot be printed on standard error stays unsaid.
+template <class... Args>
+void print(std::FILE* to, fmt::format_string<Args...> format, Args&&... args) {
+  std::fputs(fmt::format(format, std::forward<Args>(args)...).c_str(), to);
+}
 
 struct command {
   std::string_view name;
@@ -30,8 +38,8 @@ int run_era_backup(int, char** argv) {
   const std::string beside = self.parent_path() / "era_backup";
   if (!error) ::execv(beside.c_str(), argv);
   ::execvp("era_backup", argv);
-  fmt::print(stderr, "era_tools: {} cannot be run: {}\n", error ? "era_backup" : beside,
-             std::strerror(errno));
+  print(stderr, "era_tools: {} cannot be run: {}\n", error ? "era_backup" : beside,
+        std::strerror(errno));
   return era::exit_failure;
 }
 
@@ -52,15 +60,15 @@ const command* find(std::string_view name) {
 }
 
 void print_usage(std::FILE* to) {
-  fmt::print(to, "Usage: era_tools COMMAND [options] ...\n\nCommands:\n");
-  for (const command& c : commands) fmt::print(to, "  {:<12}{}\n", c.name, c.purpose);
-  fmt::print(to,
-             "\nEach is a command of its own, too: era_check. See its --help and manual page.\n");
+  print(to, "Usage: era_tools COMMAND [options] ...\n\nCommands:\n");
+  for (const command& c : commands) print(to, "  {:<12}{}\n", c.name, c.purpose);
+  print(to, "\nEach is a command of its own, too: era_check. See its --help and manual page.\n");
 }
 
 int end_of_output() {
   if (std::fflush(stdout) == 0) return era::exit_success;
-  fmt::print(stderr, "era_tools: cannot write standard output: {}\n", std::strerror(errno));
+  if (errno == EPIPE) return era::exit_failure;  // nobody reads it any more
+  print(stderr, "era_tools: cannot write standard output: {}\n", std::strerror(errno));
   return era::exit_failure;
 }
 
@@ -82,10 +90,10 @@ int main(int argc, char** argv) {
     return end_of_output();
   }
   if (word == "-V" || word == "--version") {
-    fmt::print("{}\n", ERA_TOOLS_VERSION);
+    print(stdout, "{}\n", ERA_TOOLS_VERSION);
     return end_of_output();
   }
-  if (!word.empty()) fmt::print(stderr, "era_tools: there is no command '{}'\n", word);
+  if (!word.empty()) print(stderr, "era_tools: there is no command '{}'\n", word);
   print_usage(stderr);
   return era::exit_failure;
 }

@@ -8,17 +8,19 @@
 
 #include <csignal>
 
+#include "era/commands/command_line.h"
+
 namespace era {
 namespace {
 
 // A device must not be opened as descriptor 0, 1 or 2: output would go there. A descriptor that was
-// closed stays unusable.
+// closed stays unusable: whoever reads or writes it gets EBADF.
 void fill_standard_descriptors() {
-  for (int fd = ::open("/dev/null", O_RDONLY); fd >= 0; fd = ::open("/dev/null", O_RDONLY))
-    if (fd > STDERR_FILENO) {
-      ::close(fd);
-      return;
-    }
+  for (int fd = 0; fd >= 0 && fd <= STDERR_FILENO;) {
+    fd = ::open("/", O_PATH);
+    if (fd > STDERR_FILENO) ::close(fd);
+    if (fd < 0) ::_exit(exit_failure);
+  }
 }
 
 // Each stripe's text comes and goes as some megabytes. Memory that was freed stays with the
@@ -37,6 +39,8 @@ void start_program() {
   keep_freed_memory();
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of the write, with a message
   std::signal(SIGPIPE, SIG_IGN);  // and a closed pipe one without
+  // Else the system would wait for child processes itself, and nobody learn how they ended.
+  std::signal(SIGCHLD, SIG_DFL);
 }
 
 }  // namespace era

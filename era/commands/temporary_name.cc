@@ -34,7 +34,8 @@ extern "C" void remove_and_die(int signal) {
 }
 
 void handle_signals() {
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT, SIGALRM, SIGVTALRM, SIGPROF,
+                           SIGUSR1, SIGUSR2, SIGXCPU}) {
     struct sigaction action {};
     // A signal that was ignored from outside (nohup) stays ignored.
     if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) continue;
