@@ -89,7 +89,8 @@ class salvager {
       unreachable_ =
           find_unreachable(device_, result_.nr_blocks, checked.suspects.unreached, step_);
     resolve_era(checked.snapshot);
-    const bool lost_current = live && (is_outdated || may_have_lost_current(checked.suspects));
+    const bool lost_current =
+        era_was_told_ || (live && (is_outdated || may_have_lost_current(checked.suspects)));
     place_writesets();
     const std::size_t nr_checked = result_.writesets.size();
     const bool is_adopted = live && adopt_snapshot(checked);
@@ -279,9 +280,11 @@ class salvager {
                         [&](const writeset& ws) { return is_last(ws.era); });
   }
 
-  // Is an archived writeset's era one that it can have?
+  // Is an archived writeset's era one that it can have? The current era's is archived only when a
+  // device is suspended, and a metadata snapshot is taken of none that is.
   bool is_possible(const writeset& ws) const {
-    return ws.era.value != 0 && ws.era.value < sb_.current_era + (has_current() ? 0u : 1u);
+    const bool may_be_last = given_.from == source::live && !has_current();
+    return ws.era.value != 0 && ws.era.value < sb_.current_era + (may_be_last ? 1u : 0u);
   }
 
   // If something is from the future, or the present cannot be, the superblock may have the wrong
@@ -310,6 +313,12 @@ class salvager {
         throw pd::damaged_metadata(
             fmt::format("{}: --current-era {} cannot be: the metadata goes on to era {}",
                         device_.path(), *given_.current_era, era));
+      // The superblock would be outdated, and what was written since it is unknown.
+      if (*given_.current_era > era) {
+        era_was_told_ = true;
+        assume(fmt::format("the current era is {}, as told; the superblock says {}",
+                           *given_.current_era, told));
+      }
       era = *given_.current_era;
     }
     result_.current_era = {era};
@@ -465,6 +474,7 @@ class salvager {
   std::deque<std::uint32_t> size_in_doubt_;  // of the archived writesets of these eras
   bool current_size_in_doubt_ = false;
   bool impossible_era_ = false;
+  bool era_was_told_ = false;       // a later one than the metadata has
   bool has_other_kinds_ = false;    // a sound block of one kind lies where one of another should
   std::uint32_t newest_named_ = 0;  // if the superblock is outdated
   std::vector<bool> in_stripe_;     // as losses::in_stripe

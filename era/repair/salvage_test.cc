@@ -355,8 +355,39 @@ TEST(Salvage, TheCurrentEraCanBeRaisedAndNotLowered) {
   repair_options given;
   given.current_era = 8;
   EXPECT_THAT(repair(m, given).error, HasSubstr("--current-era 8 cannot be"));
+  given.current_era = 9;
+  EXPECT_EQ(repair(m, given).said, "");
+  // What was written between the superblock's era and that one is unknown.
   given.current_era = 20;
-  EXPECT_THAT(repair(m, given).xml, HasSubstr(R"(current_era="20")"));
+  const repaired r = repair(m, given);
+  EXPECT_THAT(r.said, HasSubstr("the current era is 20, as told; the superblock says 9"));
+  EXPECT_THAT(r.said, HasSubstr("all blocks were written in era 20"));
+  EXPECT_THAT(r.xml, HasSubstr(R"(current_era="20")"));
+  EXPECT_THAT(r.xml, HasSubstr(R"(<marked block_begin="0" len="3000"/>)"));
+}
+
+// In a metadata snapshot, the era that it begins with is nobody's.
+TEST(Salvage, AMetadataSnapshotHasNoWritesetOfItsCurrentEra) {
+  built_metadata m(small_metadata());
+  const superblock sb = m.read_superblock();
+  const std::uint64_t snapshot = sb.space_map.nr_allocated;
+  change(m, pd::btree_node_kind, sb.writeset_tree_root, [](pd::block& b) {
+    reinterpret_cast<pd::le64*>(b.bytes.data() + sizeof(pd::node_header))[1] = 9;
+  });
+  pd::block copy = m.read(superblock_location);
+  copy.as<superblock>().current_root = 0;
+  pd::prepare_for_write(superblock_kind, copy, {snapshot});
+  m.write({snapshot}, copy);
+  change(m, superblock_kind, 0, [&](pd::block& b) { b.as<superblock>().metadata_snap = snapshot; });
+  repair_options given;
+  given.from = source::snapshot;
+  std::string said;
+  const repair_report report{[](const finding&) {},
+                             [&](const std::string& text) { said += text + '\n'; }};
+  const pd::block_device device(m.path(), pd::access::shared);
+  const metadata saved = salvage_metadata(device, given, report, [] {});
+  EXPECT_THAT(said, HasSubstr("of an impossible era"));
+  EXPECT_GT(saved.current_era.value, 9u);
 }
 
 // The kernel would write era 5 over era 6.
