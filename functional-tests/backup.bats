@@ -305,6 +305,66 @@ first_night() { device && backup -q backup.img 2>err; }
   [[ $status = 143 && ! -e b.qcow2 && -z $(compgen -G '.era_*') ]]
 }
 
+@test "a full backup that cannot begin leaves the state" {
+  first_night
+  cp state before
+  flock -s backup.img bash -c 'echo >locked; read -r <end' 3>&- &
+  mkfifo end
+  until [[ -e locked ]]; do :; done
+  run -1 --separate-stderr era_backup --full --metadata m.img --source origin --state state backup.img
+  echo >end
+  wait $!
+  [[ $stderr = *'backup.img: is being read or written'* ]] || fail "$stderr"
+  cmp before state
+}
+
+@test "a block that cannot be read is asked for again" {
+  device
+  simulate 'random-writes 20 7'
+  cp origin kept
+  loop=$(losetup --find --show origin) || skip 'needs a loop device'
+  # What the file lacks cannot be read from the device.
+  truncate -s 8M origin
+  run --separate-stderr era_backup --metadata m.img --source "$loop" --keep-going --full backup.img
+  losetup --detach "$loop"
+  [[ $status = 1 && $stderr = *'could not be read, and the backup lacks them' ]] || fail "$stderr"
+  [[ $output = *'next time: --written-since 0' ]] || fail "$output"
+  cmp -n 8388608 kept backup.img
+}
+
+@test "standard output is nothing that the backup is made of" {
+  device
+  for name in m.img origin; do
+    cp $name before
+    run -1 --separate-stderr bash -c "era_backup --metadata m.img --source origin --full backup.img 1<>$name"
+    [[ $stderr = 'era_backup: standard output: is the '*' and would change it'* ]] || fail "$stderr"
+    cmp before $name
+  done
+}
+
+@test "signals of the terminal do not reach the programs of qemu" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  device
+  mkdir bin
+  printf '#!/bin/sh\ncut -d" " -f5 /proc/self/stat >>%q/groups\nexec %s "$@"\n' "$PWD" "$(command -v qemu-img)" >bin/qemu-img
+  printf '#!/bin/sh\ncut -d" " -f5 /proc/self/stat >>%q/groups\nexec %s "$@"\n' "$PWD" "$(command -v qemu-nbd)" >bin/qemu-nbd
+  chmod +x bin/*
+  own=$(cut -d' ' -f5 /proc/self/stat)
+  PATH=$PWD/bin:$PATH era_backup -q --metadata m.img --source origin --full b.qcow2 3>&-
+  [[ $(wc -l <groups) -ge 2 ]]
+  run ! grep -qx "$own" groups
+}
+
+@test "how a program ended is known if the caller ignores it" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  device
+  (
+    trap '' CHLD
+    exec era_backup -q --metadata m.img --source origin --full b.qcow2 3>&-
+  )
+  qemu-img compare -q origin b.qcow2
+}
+
 @test "a full backup that was cut is no backup of its target" {
   first_night
   # The target has become bad, and is to be written anew. That is cut after some blocks.

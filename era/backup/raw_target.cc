@@ -144,6 +144,7 @@ std::unique_ptr<backup_target> open_raw_target(const std::string& path,
       device.fail(fmt::format("is too small: it has {} bytes, and the source has {}", before,
                               options.bytes));
     if (options.bytes % device.sector_bytes() != 0) device.write_through_cache();
+    options.before_change();
     return std::make_unique<raw_target>(std::move(device), before, calls);
   }
   if (before > options.bytes && !options.is_new)
@@ -151,6 +152,7 @@ std::unique_ptr<backup_target> open_raw_target(const std::string& path,
         fmt::format("is no backup of the source: it has {} bytes, and the source has {}; --full "
                     "copies all",
                     before, options.bytes));
+  options.before_change();
   if (before != options.bytes) device.resize(options.bytes);
   return std::make_unique<raw_target>(std::move(device), before, calls);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -17,6 +18,8 @@ struct raw_target_options {
   std::uint64_t bytes = 0;  // of the source
   // The target need not hold a backup: a file may be missing, and a longer one is cut.
   bool is_new = false;
+  // Called when the target is open and fits, before anything that is there is changed.
+  std::function<void()> before_change = [] {};
 };
 
 // Opens a target that is written in place. A file grows to the size of the source; a block device

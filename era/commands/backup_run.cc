@@ -8,6 +8,8 @@
 // first write the state says that all blocks have to be copied.
 #include "era/commands/backup_run.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <filesystem>
 #include <iterator>
@@ -105,8 +107,9 @@ class backup {
     steps_.metadata_was_read();
     if (!chosen_.bitmap.empty()) return mark(found->listed, m, next, *image);
 
-    if (since() == 0 && !image) give_up_earlier_backup(next);
-    auto target = open_target(m, image);
+    auto target = open_target(m, image, [&] {
+      if (since() == 0) give_up_earlier_backup(next);
+    });
     const auto start = std::chrono::steady_clock::now();
     const copied_blocks copied = copy(found->listed, m, *target);
     target.reset();
@@ -129,18 +132,35 @@ class backup {
     return chosen_.written_since.value_or(0);
   }
 
-  // If the state cannot be written, the same command has to run again, and to find its name free.
+  // If the state cannot be written, the same command has to run again, and to find its name free. A
+  // state that only could not be flushed names the image already.
   void write_state(const backup_state& next, std::optional<new_image>& image) const {
     try {
       era::write_state(chosen_.state, next);
     } catch (...) {
-      if (image) image->take_back();
+      if (image && !is_written(chosen_.state, next)) image->take_back();
       throw;
     }
   }
 
+  // The summary goes there, at its beginning if a shell has not cut it.
+  void require_other_standard_output() const {
+    const auto printed = pd::storage::of_descriptor(STDOUT_FILENO);
+    const std::pair<std::string, const char*> others[] = {
+        {chosen_.metadata, "metadata"},
+        {chosen_.source, "source"},
+        {chosen_.is_nbd() ? "" : chosen_.target, "target"},
+        {chosen_.backing, "backing file"},
+        {chosen_.state, "state"}};
+    for (const auto& [path, what] : others)
+      if (pd::storage::at(path).overlaps(printed))
+        throw pd::device_error(
+            fmt::format("standard output: is the {}, and would change it; name another", what));
+  }
+
   // Writing the backup and its state must not change what it is made of.
   void require_other_devices() const {
+    require_other_standard_output();
     if (source_.overlaps(chosen_.target))
       throw pd::device_error(fmt::format(
           "{}: is the source itself, or lies on it; name another target", chosen_.target));
@@ -309,11 +329,17 @@ class backup {
                          base_->format == "raw" ? image_format::raw : image_format::qcow2};
   }
 
-  std::unique_ptr<backup_target> open_target(const metadata& m, std::optional<new_image>& image) {
+  // before_change: called before an earlier backup is overwritten, when its target has been opened.
+  std::unique_ptr<backup_target> open_target(const metadata& m, std::optional<new_image>& image,
+                                             const std::function<void()>& before_change) {
     if (image) return make_qcow2(m, *image);
     if (!chosen_.is_nbd())
-      return open_raw_target(chosen_.target, {.bytes = source_.bytes(), .is_new = since() == 0});
-    return connect_nbd(chosen_.target, {source_.bytes(), std::uint64_t{m.block_size} * 512});
+      return open_raw_target(
+          chosen_.target,
+          {.bytes = source_.bytes(), .is_new = since() == 0, .before_change = before_change});
+    auto target = connect_nbd(chosen_.target, {source_.bytes(), std::uint64_t{m.block_size} * 512});
+    before_change();
+    return target;
   }
 
   std::unique_ptr<backup_target> make_qcow2(const metadata& m, const new_image& image) {
@@ -404,7 +430,7 @@ class backup {
   }
 
   void report(const listed_blocks& listed, const metadata& m, const copied_blocks& copied,
-              const backup_state& next, const std::string& done) const {
+              backup_state next, const std::string& done) const {
     std::uint64_t unread = 0;
     for (const origin_range& r : copied.unread) unread += r.size();
     if (unread > 0)
@@ -412,6 +438,8 @@ class backup {
                             source_.path(), unread, copied.blocks,
                             chosen_.state.empty() ? "" : "; the next run copies them again"));
     const bool knows_next = next_era(m).has_value();
+    // Without a state nothing else remembers what the backup lacks.
+    if (unread > 0 && chosen_.state.empty()) next.next_era = since();
     std::string text;
     if (chosen_.json)
       text = to_json(backup_summary{.state = next,

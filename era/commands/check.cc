@@ -150,6 +150,7 @@ int check(command_line& line, const options& chosen, Report report) {
                           chosen.superblock_only};
   const auto access = chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive;
   pd::block_device device(line.device(), access, line.engine());
+  if (!chosen.quiet) require_other_output(device, "");
   read_progress shown(line, device, {.is_quiet = chosen.quiet, .prints = chosen.json});
 
   std::uint64_t errors = 0, leaks = 0;

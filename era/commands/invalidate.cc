@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // era_invalidate: lists the blocks that were written since an era, or the blocks of a cache above
 // the device that hold data of them.
+#include <unistd.h>
+
 #include <limits>
 #include <optional>
 
@@ -12,6 +14,7 @@
 #include "era/text/list_writer.h"
 #include "era/xml/source.h"
 #include "persistent-data/format/errors.h"
+#include "persistent-data/io/storage.h"
 
 namespace era {
 namespace {
@@ -154,9 +157,12 @@ class invalidation {
   void open_dump() {
     if (chosen_.cache.empty()) return;
     dump_.emplace(chosen_.cache);
-    if (!is_standard_output(chosen_.output) && dump_->is_same_file(chosen_.output))
-      throw pd::device_error(
-          fmt::format("{}: is the dump of the cache itself; name another output", chosen_.output));
+    const bool standard = is_standard_output(chosen_.output);
+    if (standard
+            ? pd::storage::at(chosen_.cache).overlaps(pd::storage::of_descriptor(STDOUT_FILENO))
+            : dump_->is_same_file(chosen_.output))
+      throw pd::device_error(fmt::format("{}: is the dump of the cache itself; name another output",
+                                         standard ? "standard output" : chosen_.output));
   }
 
   void print_stale(const listed_blocks& listed, const metadata& m) {

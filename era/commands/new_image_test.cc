@@ -79,24 +79,26 @@ TEST_F(NewImage, NeedsADirectory) {
 TEST_F(NewImage, IsNotThereIfItCannotBeFlushed) {
   class failing_flush : public persistent_data::system_calls {
    public:
-    explicit failing_flush(int nr) : left_(nr) {}
+    failing_flush(int nr, int error) : left_(nr), error_(error) {}
     int fsync(int fd) override {
       if (left_-- > 0) return system_calls::fsync(fd);
-      errno = EIO;
+      errno = error_;
       return -1;
     }
 
    private:
-    int left_;
+    int left_, error_;
   };
-  for (const int nr : {0, 1}) {
-    failing_flush calls(nr);
-    {
-      new_image image(directory_ / "image", calls);
-      EXPECT_THROW(image.commit(), persistent_data::device_error) << nr;
+  // EROFS: a file system that has become read-only after an error.
+  for (const int error : {EIO, EROFS})
+    for (const int nr : {0, 1}) {
+      failing_flush calls(nr, error);
+      {
+        new_image image(directory_ / "image", calls);
+        EXPECT_THROW(image.commit(), persistent_data::device_error) << nr;
+      }
+      EXPECT_EQ(files(), 0u) << nr;
     }
-    EXPECT_EQ(files(), 0u) << nr;
-  }
 }
 
 }  // namespace

@@ -235,14 +235,16 @@ TEST_F(Output, IsNotTheMetadata) {
   EXPECT_NO_THROW(require_other_output(metadata, path("other")));
   EXPECT_NO_THROW(require_other_output(metadata, path("none")));
   EXPECT_NO_THROW(require_other_output(metadata, ""));
+  EXPECT_FALSE(metadata.is_same_file(STDOUT_FILENO));
   const pd::unique_fd fd(::open(path("metadata").c_str(), O_RDWR | O_CLOEXEC));
   for (const std::string& name : {path("metadata"), "/dev/fd/" + std::to_string(fd.get())})
     EXPECT_THROW(require_other_output(metadata, name), pd::device_error) << name;
+  EXPECT_TRUE(metadata.is_same_file(fd.get()));
 }
 
 // A child ends itself by the signal while its file is half written.
 TEST_F(Output, GoesAwayWithASignal) {
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGUSR1, SIGXCPU}) {
     const auto child = [&] {
       output out(path("new")), other(path("other"));
       { output gone(path("third")); }

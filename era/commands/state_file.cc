@@ -76,4 +76,10 @@ void write_state(const std::string& path, const backup_state& state) {
   out.commit();
 }
 
+bool is_written(const std::string& path, const backup_state& state) noexcept try {
+  return read_text(path) == to_json(state);
+} catch (const std::exception&) {
+  return false;
+}
+
 }  // namespace era

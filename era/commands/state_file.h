@@ -22,4 +22,7 @@ void require_place_for_state(const std::string& path);
 // invalid_input if the state has a path that is no UTF-8.
 void write_state(const std::string& path, const backup_state&);
 
+// Has the file this state? Afterwards, if write_state() threw.
+bool is_written(const std::string& path, const backup_state&) noexcept;
+
 }  // namespace era

@@ -117,8 +117,11 @@ unsigned block_device::nr_workers() const noexcept {
 }
 
 bool block_device::is_same_file(const std::string& path) const {
-  struct stat ours {};
-  return ::fstat(fd_, &ours) == 0 && storage::of(ours).overlaps(storage::at(path));
+  return storage::of_descriptor(fd_).overlaps(storage::at(path));
+}
+
+bool block_device::is_same_file(int fd) const {
+  return storage::of_descriptor(fd_).overlaps(storage::of_descriptor(fd));
 }
 
 }  // namespace persistent_data

@@ -50,6 +50,8 @@ class block_device {
   // Returns true if writing to what is at path changes this one: it is the same, or one lies on the
   // other (see storage.h). Returns false if path is not there.
   bool is_same_file(const std::string& path) const;
+  // The same for what is open as fd.
+  bool is_same_file(int fd) const;
 
  private:
   void open(access);

@@ -8,10 +8,11 @@
 
 namespace persistent_data {
 
-// Returns 0 or the error's number. A target that cannot be flushed, such as a pipe, has been.
+// Returns 0 or the error's number. A target that cannot be flushed, such as a pipe, has been. A file
+// system that became read-only meanwhile, after an error, has lost what was written.
 inline int flush_file(int fd, system_calls& calls) {
   while (calls.fsync(fd) != 0)
-    if (errno == EINVAL || errno == EROFS)
+    if (errno == EINVAL)
       return 0;
     else if (errno != EINTR)
       return errno;

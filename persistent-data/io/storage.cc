@@ -132,6 +132,12 @@ storage storage::of(const struct stat& status, const std::string& sysfs) {
   return result;
 }
 
+storage storage::of_descriptor(int fd, const std::string& sysfs) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return {};
+  return of(status, sysfs);
+}
+
 storage storage::of_device(dev_t device, const std::string& sysfs) {
   storage result;
   result.add_device(device, {}, sysfs);

@@ -24,6 +24,8 @@ class storage {
   static storage at(const std::string& path, const std::string& sysfs = default_sysfs);
   // Returns that of an open file or device, by its fstat.
   static storage of(const struct stat&, const std::string& sysfs = default_sysfs);
+  // Empty if it is not open.
+  static storage of_descriptor(int fd, const std::string& sysfs = default_sysfs);
   static storage of_device(dev_t, const std::string& sysfs = default_sysfs);
 
   // Returns true if they are the same file or device, or one lies on the other, or both lie on the
