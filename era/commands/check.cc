@@ -146,8 +146,8 @@ class json_report {
 
 template <class Report>
 int check(command_line& line, const options& chosen, Report report) {
-  const check_scope scope{chosen.metadata_snapshot ? source::snapshot : source::live,
-                          chosen.superblock_only};
+  const check_scope scope{.from = chosen.metadata_snapshot ? source::snapshot : source::live,
+                          .superblock_only = chosen.superblock_only};
   const auto access = chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive;
   pd::block_device device(line.device(), access, line.engine());
   read_progress shown(line, device, {.is_quiet = chosen.quiet, .prints = chosen.json});

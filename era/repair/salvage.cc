@@ -64,8 +64,8 @@ class salvager {
   metadata run() {
     // Trees are walked again, without what the references put in doubt.
     const bool live = given_.from == source::live;
-    const check_summary checked =
-        check_metadata(device_, {given_.from, false, false, live}, [&](finding f) {
+    const check_summary checked = check_metadata(
+        device_, {.from = given_.from, .content = false, .references = live}, [&](finding f) {
           if (live && is_of_live_trees(f) && f.error.type == error_class::wrong_kind)
             has_other_kinds_ = true;
           if (live ? is_of_live_trees(f) : f.where.what != part::superblock) return;
