@@ -44,9 +44,8 @@ unreachable_metadata find_unreachable(const pd::block_device& device,
     }
     if (whole) {
       unreachable_writeset ws_found{
-          ws.era, ws.nr_bits,
-          pd::map_array(walk, std::nullopt, {ws.root}, bitset_words(ws.nr_bits), sizeof(pd::le64),
-                        [&](const pd::block_error&) { whole = false; })};
+          ws.era, pd::map_array(walk, std::nullopt, {ws.root}, bitset_words(ws.nr_bits),
+                                sizeof(pd::le64), [&](const pd::block_error&) { whole = false; })};
       for (std::uint64_t i = 0; i < ws_found.bits.known_end(); ++i)
         if (const auto block = ws_found.bits.block(i)) placed[block->value] = true;
       found.writesets.push_back(std::move(ws_found));

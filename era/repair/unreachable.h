@@ -15,7 +15,6 @@ namespace era {
 
 struct unreachable_writeset {
   std::uint64_t era = 0;  // as its leaf says
-  std::uint32_t nr_bits = 0;
   pd::array_map bits;
 };
 
