@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "era/format/superblock.h"
+#include "era/format/units.h"
 
 namespace era {
 

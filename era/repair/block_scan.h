@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "era/format/superblock.h"
 #include "era/format/writeset.h"
 #include "era/metadata/stray_blocks.h"
 #include "persistent-data/format/btree_node.h"

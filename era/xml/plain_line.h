@@ -9,7 +9,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "era/format/superblock.h"
+#include "era/format/units.h"
 
 namespace era::xml {
 
