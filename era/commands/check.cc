@@ -93,8 +93,8 @@ class text_report {
              "next: make sure that this is the metadata device; if it is, do not activate it, and "
              "see what era_repair finds\n";
     return found +
-           "next: do not activate the device; keep a copy of it, and let era_repair make sound "
-           "metadata of it, in which the blocks named above count as written\n";
+           "next: do not activate the device; keep a copy of it, and let era_repair write repaired "
+           "metadata to a new device, where the blocks named above count as written\n";
   }
 
   const command_line& line_;
