@@ -16,8 +16,7 @@
 
 namespace persistent_data {
 
-// For one thread; with its buffers it takes less than depth() * 128 KiB, and what a read_ahead
-// takes.
+// For one thread. Takes (depth() + 1) * 128 KiB for its buffers, and what a read_ahead takes.
 class read_queue {
  public:
   // nr_blocks: the device's size. A block at or past it arrives as an error. ahead: an engine of
