@@ -36,7 +36,7 @@ extern "C" void remove_and_die(int signal) {
 void handle_signals() {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
     struct sigaction action {};
-    // A signal that was ignored from outside (nohup) stays ignored.
+    // Ignored from outside (nohup), or by start_program (SIGPIPE): it stays so.
     if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) continue;
     ::signal(signal, remove_and_die);
   }
