@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// Blocks in use stay in the cache, dirty blocks are written once, and failures lose nothing.
 #include "persistent-data/transaction/block_cache.h"
 
 #include <gmock/gmock.h>
