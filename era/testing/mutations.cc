@@ -166,7 +166,7 @@ void mutator::location() {
   for (const std::uint64_t nr : {nr_ + 1, std::uint64_t{1} << 63}) {
     pd::block b = original_;
     pd::prepare_for_write(kind_of(use_.what), b, {nr});
-    destroy("wrong place", fmt::format("sealed for block {}", nr), b);
+    destroy("wrong place", fmt::format("written for block {}", nr), b);
   }
 }
 
