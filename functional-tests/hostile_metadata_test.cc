@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Metadata made by hand to do harm, unlike any kernel image: cycles, trees without an
-// end, one block owned by thousands, sizes that no device has. It is reported, the dump refuses,
-// and neither memory nor reading grows with what is claimed.
+// Metadata made by hand to do harm, unlike any kernel image: cycles, trees without an end, one
+// block owned by thousands, sizes that no device has. It is reported, the dump refuses, and neither
+// memory nor reading grows with what is claimed.
 #include <gtest/gtest.h>
 
 #include <functional>

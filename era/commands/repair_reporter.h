@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Shared by the commands that salvage: the options by which the user helps, and the
-// report of what was lost and what was assumed.
+// Shared by the commands that salvage: the options by which the user helps, and the report of what
+// was lost and what was assumed.
 #pragma once
 
 #include <optional>

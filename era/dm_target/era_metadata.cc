@@ -132,8 +132,8 @@ void era_metadata::commit() {
   ++nr_commits_;
 }
 
-// Changes and commits; if that fails, the last commit stays. Digestion that nobody has
-// committed yet may have taken the room for it: then it is given up, to be done again.
+// Changes and commits; if that fails, the last commit stays. Digestion that nobody has committed
+// yet may have taken the room for it: then it is given up, to be done again.
 template <class Change>
 void era_metadata::change(Change how) {
   const bool had_digested = has_digested_;

@@ -42,8 +42,8 @@ class atomic_metadata_output {
   // Prepares the superblock for writing, and writes it when all else is on the device.
   void finish(pd::block& superblock);
 
-  // After a failure, instead of all else. Writes only if that keeps the output from being taken
-  // for metadata.
+  // After a failure, instead of all else. Writes only if that keeps the output from being taken for
+  // metadata.
   output_state abandon() noexcept;
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A set comes out as it went in: from edges, bitmaps and the temp_file, over the borders
-// of stripes.
+// A set comes out as it went in: from edges, bitmaps and the temp_file, over the borders of
+// stripes.
 #include "era/metadata/block_set.h"
 
 #include <gtest/gtest.h>

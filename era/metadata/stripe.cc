@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // 1. The reader asks for the blocks of the era array and of all bitsets that lie in a stripe, as
-// one
-//    batch, and turns each that arrives into evidence. A block that cannot be used becomes a
+//    one batch, and turns each that arrives into evidence. A block that cannot be used becomes a
 //    finding, an assumption or nothing, as the policy says.
 // 2. If losses are to be assumed, it adds the evidence that replaces them.
-// 3. The fold raises eras by evidence, and the filter sets bits. Assumptions are kept
-//    apart; most stripes have none.
+// 3. The fold raises eras by evidence, and the filter sets bits. Assumptions are kept apart; most
+//    stripes have none.
 #include "era/metadata/stripe.h"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // 1. Every block is classified by itself: kind, shape, and whether it says what can be.
 // 2. Intact leaves give array blocks their places; a leaf whose own place nothing confirms gives
-// none.
+//    none.
 #include "era/repair/block_scan.h"
 
 #include <algorithm>

@@ -103,8 +103,8 @@ std::optional<attachment> ask(dev_t loop) {
   return found;
 }
 
-// The device itself knows best: the name in sysfs is that of the attaching process, and may be
-// gone or another's.
+// The device itself knows best: the name in sysfs is that of the attaching process, and may be gone
+// or another's.
 std::optional<attachment> attachment_of(dev_t device, const std::string& sysfs) {
   if (!has_devices(sysfs)) return major(device) == LOOP_MAJOR ? ask(device) : std::nullopt;
   const fs::path directory = directory_of(sysfs, device);

@@ -39,8 +39,8 @@ class scratch_device {
   // Flips a bit in the middle of the block: its checksum fails.
   void damage_block(block_nr);
 
-  // The device ends here from now on; whoever has opened it before finds the blocks from
-  // nr_blocks on unreadable (ENODATA). They must not be touched by operator[] any more.
+  // The device ends here from now on; whoever has opened it before finds the blocks from nr_blocks
+  // on unreadable (ENODATA). They must not be touched by operator[] any more.
   void cut(std::uint64_t nr_blocks);
 
   block_device open(engine_choice engine = engine_choice::automatic,
