@@ -282,7 +282,7 @@ finds() {
   same "$(wc -l <<<"$findings")" "$(jq '.findings | length' <<<"$output")"
   same "$(sed -n 's/^found: //p' <<<"$text")" "$(jq -r '"\(.errors) errors, \(.leaks) leaks"' <<<"$output")"
   same "$(jq .errors <<<"$output")" "$(jq '[.findings[] | select(.fatal)] | length' <<<"$output")"
-  # What is wrong and what it means, in the same words and the same order.
+  # The errors and their meanings, in the same words and the same order.
   same "$(sed 's/^.*: \(.*; .*\)$/\1/' <<<"$findings")" \
     "$(jq -r '.findings[] | "\(.what); \(.meaning)"' <<<"$output" | sed 's/^.*: \(.*; .*\)$/\1/')"
   same 0 "$(jq '.findings[0].hidden.origin_blocks.begin' <<<"$output")"

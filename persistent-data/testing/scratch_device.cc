@@ -76,7 +76,7 @@ laid_tree layout::btree(std::span<const std::uint64_t> keys, std::span<const std
       fill.leaf_entries ? fill.leaf_entries : max_node_entries(value_size);
   const std::uint32_t per_node = fill.children ? fill.children : max_node_entries(child_size);
   assert(per_node > 1);
-  // Of the level that was laid last: the lowest key of each node, and where it is.
+  // The nodes of the level that was laid last: the lowest key of each, and where it is.
   std::vector<std::uint64_t> lowest;
   std::vector<block_nr> nodes;
   for (std::size_t i = 0; i < keys.size() || nodes.empty(); i += per_leaf) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a commit does with the counts is in transaction_test.cc.
+// Counts in memory, and the blocks that they are written to. transaction_test.cc tests commits.
 #include "persistent-data/transaction/space_map.h"
 
 #include <gmock/gmock.h>
