@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Shared by era_restore and era_repair: metadata is built on an output, and when that
-// fails it is said what is left there.
+// Shared by era_restore and era_repair: builds metadata on an output. If that fails, a message says
+// what is left there.
 #pragma once
 
 #include <functional>

@@ -262,7 +262,7 @@ void era_metadata::commit_digestion() {
 
 void era_metadata::archive_current() {
   if (now_.current_root.value == 0) return;
-  // An insertion would let the other one go, and its writes would be missing.
+  // Inserting would replace the existing writeset and lose its writes.
   if (changes_->writesets.lookup(now_.writeset_tree_root, now_.current_era))
     throw pd::damaged_metadata(
         fmt::format("{}: era {} is the current one and has an archived writeset; see era_check",

@@ -36,7 +36,7 @@ class atomic_metadata_output {
  public:
   explicit atomic_metadata_output(output_target);
 
-  // In this order; each throws device_error. queue() is for all blocks but the superblock.
+  // In this order; each throws device_error. queue() is for all blocks except the superblock.
   void wipe();
   pd::write_queue& queue() noexcept { return *queue_; }
   // Prepares the superblock for writing, and writes it when all else is on the device.

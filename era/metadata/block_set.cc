@@ -18,9 +18,9 @@ namespace {
 
 constexpr std::size_t shorts_per_word = bits_per_word / 16;
 
-// Calls take(i) for each block i that differs from the one before it: where runs begin and
-// end, by turns. Before the first block there is one that is not chosen; of what goes on past the
-// last one there is no end.
+// Calls take(i) for each block i that differs from the block before it, so for the begin and end of
+// each run. The block before the first counts as not chosen; a run that reaches the last bit of the
+// words has no end.
 template <class Take>
 void for_each_edge(std::span<const std::uint64_t> words, Take take) {
   std::uint64_t before = 0;

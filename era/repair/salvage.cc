@@ -69,7 +69,7 @@ class salvager {
           if (live && is_of_live_trees(f) && f.error.type == error_class::wrong_kind)
             has_other_kinds_ = true;
           if (live ? is_of_live_trees(f) : f.where.what != part::superblock) return;
-          // Whether there is metadata here without a superblock is what is to be found out.
+          // We do not know yet whether this is era metadata.
           if (f.where.what == part::superblock && f.error.type == error_class::wrong_kind)
             f.error.type = error_class::bad_checksum;
           report_.damage(std::move(f));
@@ -157,8 +157,8 @@ class salvager {
     return true;
   }
 
-  // The array itself says how long it is. Where it and the superblock disagree, the longer one does
-  // not lose blocks.
+  // The array itself says how long it is. If it and the superblock disagree, the longer one is
+  // used: it loses no blocks.
   void resolve_nr_blocks(const suspect_references& suspects) {
     const std::uint32_t told = sb_.nr_blocks;
     const std::uint64_t most = std::min<std::uint64_t>(

@@ -40,7 +40,7 @@ class list_writer {
   void end(text_buffer&);
 
  private:
-  // Of a mapfile: the bytes from its last line to end have this state.
+  // Adds a mapfile line: the bytes up to end have this state.
   void map_until(text_buffer&, std::uint64_t end, char state);
   // Adds a run to the message, or begins another one that it fits into.
   void add_to_message(text_buffer&, origin_range);

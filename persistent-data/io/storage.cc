@@ -6,8 +6,8 @@
 //   `loop/sizelimit` its place in it in bytes (a limit of 0: to its end);
 // - `slaves/*` are the devices below a mapped one.
 //
-// Where sysfs is not mounted, loop devices are asked themselves, and partitions and mapped devices
-// are taken for disks.
+// If sysfs is not mounted, loop devices are asked themselves, and partitions and mapped devices are
+// taken for disks.
 #include "persistent-data/io/storage.h"
 
 #include <fcntl.h>
