@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The speed of the inner loops, beside that of memory: checksums, folding, filtering,
-// formatting and parsing, each on blocks that fit into the cache. NAME_plain does the same as NAME,
-// as one would write it who does not care for speed: one value after the other, {fmt}, or expat.
+// The speed of the inner loops, beside that of memory: checksums, folding, filtering, formatting
+// and parsing, each on blocks that fit into the cache. NAME_plain does the same as NAME, as one
+// would write it who does not care for speed: one value after the other, {fmt}, or expat.
 #include <benchmark/benchmark.h>
 #include <expat.h>
 #include <fmt/format.h>

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# What bin/check, bin/demo, bin/run-tests and .ci/run share: Debian's packages, the build, and the
+# The common part of bin/check, bin/demo, bin/run-tests and .ci/run: Debian's packages, the build, and the
 # counting of tests. Sourced, from the top of the tree or anywhere.
 
 # shellcheck disable=SC2034  # used by those that source this

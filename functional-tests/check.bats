@@ -28,7 +28,7 @@ finds() {
   zero_block full.img "$where"
   run -1 --separate-stderr era_check full.img
   same "era_check: full.img: metadata block $where: era array: the block holds only zeros; when origin blocks 101800 to 102817 were last written is unknown" "$stderr"
-  [[ $output = *$'\nfound: 1 error, 0 leaks\nnext: do not activate the device; keep a copy of it, and let era_repair make sound metadata of it, in which the blocks named above count as written' ]]
+  [[ $output = *$'\nfound: 1 error, 0 leaks\nnext: do not activate the device; keep a copy of it, and let era_repair write repaired metadata to a new device, where the blocks named above count as written' ]]
 }
 
 @test "a lost bitset: the era and its origin blocks are named exactly" {
@@ -304,7 +304,7 @@ finds() {
   same "$(wc -l <<<"$findings")" "$(jq '.findings | length' <<<"$output")"
   same "$(sed -n 's/^found: //p' <<<"$text")" "$(jq -r '"\(.errors) errors, \(.leaks) leaks"' <<<"$output")"
   same "$(jq .errors <<<"$output")" "$(jq '[.findings[] | select(.fatal)] | length' <<<"$output")"
-  # What is wrong and what it means, in the same words and the same order.
+  # The errors and their meanings, in the same words and the same order.
   same "$(sed 's/^.*: \(.*; .*\)$/\1/' <<<"$findings")" \
     "$(jq -r '.findings[] | "\(.what); \(.meaning)"' <<<"$output" | sed 's/^.*: \(.*; .*\)$/\1/')"
   same 0 "$(jq '.findings[0].hidden.origin_blocks.begin' <<<"$output")"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-3.0-or-later
-# What the commands have in common: options, usage errors, and what they say to inputs that are no
+# The commands' common behaviour: options, usage errors, and their messages about inputs that are no
 # metadata.
 load helpers
 

@@ -56,7 +56,7 @@ class CorruptionSweep : public ::testing::TestWithParam<const char*> {
 
   bool has_snapshot() const { return sound_[0].as<superblock>().metadata_snap != 0; }
 
-  // What the check finds, and whether it stays within what sound metadata takes.
+  // Returns the findings of the check. Its cost must stay within that of sound metadata.
   std::vector<finding> check(source from, const sweep::cost& sound) {
     std::vector<finding> found;
     const sweep::cost cost = sweep::measure([&] {
@@ -124,7 +124,7 @@ class CorruptionSweep : public ::testing::TestWithParam<const char*> {
     dump(source::snapshot, found, false);
   }
 
-  // Whatever hides an era must not be dumped around.
+  // Damage that hides an era must end a dump.
   void dump(source from, const std::vector<finding>& found, bool must_refuse) {
     const auto hides = [&](const finding& f) {
       return sweep::hides_something(f) && f.where.snapshot == (from == source::snapshot);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-3.0-or-later
-# era_dump: its output, whole or not at all. What the dumps say is in kernel_images.bats.
+# era_dump: its output, whole or not at all. kernel_images.bats compares the content of dumps.
 load helpers
 
 # only FILE...: these are all the files here, hidden ones included.

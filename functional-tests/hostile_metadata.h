@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Metadata that somebody has made by hand to do harm: built on a sound image, in its free blocks,
-// each block sealed as it should be.
+// each block with its right checksum and number.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Metadata made by hand to do harm, unlike any kernel image: cycles, trees without an
-// end, one block owned by thousands, sizes that no device has. It is reported, the dump refuses,
-// and neither memory nor reading grows with what is claimed.
+// Metadata made by hand to do harm, unlike any kernel image: cycles, trees without an end, one
+// block owned by thousands, sizes that no device has. It is reported, the dump refuses, and neither
+// memory nor reading grows with what is claimed.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -17,7 +17,7 @@ namespace {
 
 using pd::error_class;
 
-// What of the findings is kept: they can be many.
+// The kept part of the findings, of which there can be many.
 struct report {
   std::size_t findings = 0, expected = 0;
   bool fatal = false, hides = false;
@@ -68,7 +68,7 @@ class HostileMetadata : public ::testing::Test {
   }
 
   // With the superblock and without it: an end comes, and memory is not taken for claims. Nothing
-  // is written: how long that takes is up to who asks for so many blocks.
+  // is written, since writing takes time for each block that the metadata claims.
   void salvage(const std::optional<pd::block>& first) {
     const pd::block before = image_.blocks()[0];
     if (first) image_.blocks()[0] = *first;

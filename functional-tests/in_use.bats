@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-3.0-or-later
-# What somebody else uses is neither read exclusively nor written, by any command; and an output is
+# No command reads exclusively, or writes, a file that somebody else uses; and an output is
 # never the input, by whatever name or device.
 # shellcheck disable=SC2030,SC2031,SC2086,SC2094,SC2154  # tests are subshells, commands words
 load helpers
@@ -46,7 +46,7 @@ files() {
   attach crash.img
   unchanged crash.img refused "^era_repair: $loop: is the damaged metadata itself" \
     era_repair -i "$first" -o "$loop"
-  # What does not overlap is no input.
+  # A device that does not overlap the input is another one.
   attach other.img
   run -0 era_repair -q -i "$first" -o "$loop"
   run -0 era_check "$loop"

@@ -211,7 +211,7 @@ last_era() { superblock "$1.img" current_era; }
   truncate -s 2M long.img
   era_restore --quiet -i long.xml -o long.img
   era_invalidate --written-since 2 --format ddrescue -o long.map long.img
-  # In a shell of its own, since bats traps every command of a test. What is wrong differs from the list.
+  # In a shell of its own, since bats traps every command of a test. A wrong line differs from the list.
   tail -n +3 long.map | bash -c '
     end=0
     while read -r begin size state; do

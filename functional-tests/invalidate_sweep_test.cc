@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Law 1 over the corruption sweep: every damaged kernel image is asked for changed blocks at every
-// era and in windows of eras. What damage hides is listed, too: not one block that was written then
-// may be missing.
+// era and in windows of eras. Blocks that damage hides are listed, too: not one block that was
+// written then may be missing.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -88,8 +88,8 @@ TEST_P(InvalidateSweep, MissesNoBlock) {
 
   std::size_t cases = 0, failures = 0, turn = 0;
   const auto run = [&](std::uint64_t nr, const mutation& m) {
-    // Of images with hundreds of thousands of blocks, each takes its turn at a quarter of the
-    // cases.
+    // On images with hundreds of thousands of blocks, each metadata block gets a quarter of its
+    // cases, in turns.
     if (truth.size() > 100'000 && turn++ % 4 != nr % 4) return;
     image.blocks()[nr] = m.content;
     ++cases;

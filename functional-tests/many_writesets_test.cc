@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Metadata of the largest size may have four million writesets, and hostile metadata may claim as
-// many. What each of them takes is measured, on small metadata: it has to be so little that all of
-// them fit into the 320 MiB that every command keeps within. And the time does not grow with what
-// is claimed.
+// many. The test measures the memory that each takes, on small metadata: four million must fit into
+// the 320 MiB that every command keeps within. And the time does not grow with the claims of
+// hostile metadata.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,7 +20,8 @@
 namespace era::test {
 namespace {
 
-// Of 320 MiB; the rest is for the program, its buffers, and what does not grow with writesets.
+// 290 of the 320 MiB; the rest is for the program, its buffers, and all that does not grow with
+// writesets.
 constexpr double most_per_writeset =
     290.0 * (1 << 20) / static_cast<double>(pd::max_metadata_blocks);
 
@@ -115,8 +116,8 @@ double peak_of(const std::function<void()>& run) {
   return static_cast<double>(least);
 }
 
-// Expects that a writeset more takes each command at most so many bytes more. From a leaf more than
-// a walk reads at once, its batch does not grow any more.
+// Expects that each further writeset takes each command `most` bytes at most. Both numbers of
+// writesets have more leaves than a walk reads at once, so that its batch does not grow.
 void expect_little_memory(std::uint32_t nr_bits, bool shared, double most) {
   constexpr std::uint32_t few = 52'000, many = 78'000;
   double peaks[2][std::size(commands)];
@@ -130,7 +131,7 @@ void expect_little_memory(std::uint32_t nr_bits, bool shared, double most) {
   for (std::size_t i = 0; i < std::size(commands); ++i) {
     const double each = (peaks[1][i] - peaks[0][i]) / (many - few);
     printf("%s: %.1f bytes a writeset, of %.1f\n", commands[i].name, each, most);
-    // What is repaired has two blocks at least for each, so half as many fit on its device.
+    // Repaired metadata has at least two blocks for each, so half as many fit on its device.
     EXPECT_LE(each, shared && commands[i].makes_blocks ? 2 * most : most) << commands[i].name;
   }
 }

@@ -16,7 +16,7 @@ setup() {
   done
 }
 
-# same_text FILE COMMAND...: but for a newline at the end, which 1.1.0 leaves out, and spaces around the
+# same_text FILE COMMAND...: except a newline at the end, which 1.1.0 leaves out, and spaces around the
 # equals sign that 0.9.0 prints in ranges.
 same_text() { cmp "$1" <("${@:2}" | sed -e 's/ = "/="/' -e '$a\'); }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The power goes at every point of a workload. Whatever subset of the writes that were not yet
-// flushed arrives, whole or torn, the metadata is sound, the target opens and resumes it, and every
+// The power goes at every point of a workload, and any subset of the writes that were not yet
+// flushed arrives, whole or torn. The metadata is sound, the target opens and resumes it, and every
 // block that the origin has written since is listed in its era or a later one. In some workloads
-// the metadata device fails once before; what a flush that failed was to make durable may be lost
-// for good. The cache is smaller than the device, so that blocks are written between commits, too.
+// the metadata device fails once before; a flush that failed may lose all writes before it for
+// good. The cache is smaller than the device, so that blocks are written between commits, too.
 // ERA_POWER_CUT_SEEDS tries more workloads than the usual.
 #include <gtest/gtest.h>
 
@@ -38,7 +38,7 @@ constexpr sizes one_bitset_block{160, 5'000}, two_bitset_blocks{240, 40'000};
 // So few that each commit takes blocks that a commit shortly before has freed.
 constexpr sizes crowded{40, 3'000};
 
-// What the test must find: each is a fault that a target has had.
+// Faults that a target has had; the test must find each.
 enum class fault {
   none,
   written_before_commit,     // the block is marked in memory, and the origin writes, too early
@@ -47,7 +47,7 @@ enum class fault {
   goes_on_after_failure      // a commit fails, and others follow it
 };
 
-// What the origin wrote, by the length of the recording at that time.
+// A write of the origin, by the length of the recording at that time.
 struct origin_write {
   std::size_t at;
   std::uint64_t block;
@@ -365,7 +365,8 @@ class cutter {
     return "";
   }
 
-  // A write that was not flushed. What may be lost does not arrive for certain at the next flush.
+  // A write that was not flushed. If it may be lost, the next flush does not make it arrive for
+  // sure.
   struct pending {
     pd::block_nr where;
     const pd::block* content;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Law 1 over the corruption sweep, with metadata brought back: every damaged kernel image is
-// repaired. The output is sound, and no block in it has an older era than in the
-// sound image, neither at once nor when the target has digested what there is to digest. What was
-// destroyed besides origin blocks costs nothing. With a sanitizer, which looks for faults of
-// memory, one case in five is enough.
+// repaired. The output is sound, and no block in it has an older era than in the sound image,
+// neither at once nor when the target has digested all writesets. A destroyed space map costs
+// nothing. With a sanitizer, which looks for faults of memory, one case in five is enough.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -53,7 +52,7 @@ TEST_P(RepairSweep, MissesNoBlock) {
         m.destroys && (what == role::bitmap || what == role::index || what == role::count_node);
     if (wrong.empty() && of_no_account && judge_.added() != 0)
       wrong = fmt::format("{} blocks too many are marked", judge_.added());
-    // A leaked block may have been cut off. What it holds counts, not the whole device.
+    // A leaked block may have been cut off. Its own bits or eras count, not the whole device.
     if (wrong.empty() && m.kind == "count of a free block" &&
         judge_.added() > truth.eras.size() / 20)
       wrong = fmt::format("{} blocks are marked because of a leak", judge_.added());

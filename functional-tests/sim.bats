@@ -514,7 +514,7 @@ S
         [[ ! -e m.img ]] || fail "$signal $how: m.img is left"
         [[ $how = --script ]] || continue
       fi
-      # With part of a line read, after others. Who has read the status knows that it was read.
+      # With part of a line read, after others: once the status has arrived, the input was read.
       exec {writer}<>in {reader}<>out
       input=in
       [[ -n $how ]] || input=-

@@ -89,9 +89,9 @@ class answer {
  public:
   std::size_t size() const { return eras_.size(); }
 
-  // A block that comes has never been written. But if the device was larger before, and its
-  // writes then are not digested, they come back with it, as the kernel's do: that is too much, and
-  // never too little. What was seen once stays.
+  // A block that comes has never been written. But if the device was larger before, and its writes
+  // then are not digested, they come back with it, as the kernel's do: that is too much, and never
+  // too little. A write that came back once stays.
   void resize(std::size_t size) {
     if (size < eras_.size()) {
       former_.resize(std::max(former_.size(), eras_.size()));
@@ -109,7 +109,7 @@ class answer {
     return std::exchange(eras_[block], era) != era;
   }
 
-  // What is wrong with the eras from first on.
+  // Returns an error in the eras from first on, or an empty text.
   std::string compare(std::size_t first, std::span<const std::uint32_t> eras) {
     for (std::size_t i = 0; i < eras.size(); ++i) {
       const std::size_t b = first + i;

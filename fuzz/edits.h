@@ -35,7 +35,7 @@ struct edit_result {
   std::string description;          // a line for each
 };
 
-// Changes blocks below nr_used until the input ends or `most` changes are made. kinds: of each
+// Changes blocks below kinds.size() until the input ends or `most` changes are made. kinds: of each
 // block, before any change.
 edit_result apply_edits(input&, pd::test::scratch_device&,
                         const std::vector<const pd::block_kind*>& kinds, unsigned most);

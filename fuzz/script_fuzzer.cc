@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Scripts and traces through the simulator. Whatever a script does, the metadata is clean after it.
-// The first byte chooses between a script and a trace, and whether digestion is automatic.
+// Runs scripts and traces in the simulator. The metadata must be clean after every one of them. The
+// first byte chooses between a script and a trace, and whether digestion is automatic.
 #include <algorithm>
 #include <string_view>
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Written and read with jansson.
+// Writes and reads the state with jansson; and writes the summary of a backup (backup_summary.h),
+// which has the same parts.
 #include "era/backup/backup_state.h"
 
 #include <jansson.h>

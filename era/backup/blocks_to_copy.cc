@@ -23,7 +23,7 @@ std::vector<origin_range> joined(std::vector<origin_range> ranges) {
 
 blocks_to_copy::blocks_to_copy(const block_set& changed, std::vector<origin_range> also)
     : changed_(changed), also_(joined(std::move(also))) {
-  for (const pd::range& portion : changed.portions()) nr_stripes_ = portion.end;
+  for (const pd::range& stripes : changed.print_ranges()) nr_stripes_ = stripes.end;
   rewind();
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// Forks with a socket pair; the child's first byte says that it is ready.
 #include "era/backup/child_process.h"
 
 #include <sys/socket.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// The child is told to begin, sees the end of its parent, and is ready or an error.
 #include "era/backup/child_process.h"
 
 #include <fcntl.h>

@@ -29,7 +29,7 @@ class data_device {
   // Owned by this; a block device is open with O_DIRECT, unless write_through_cache was called.
   int descriptor() const noexcept { return fd_.get(); }
 
-  // A fresh engine for one thread, aio for block devices; it must not outlive this.
+  // A fresh engine for one thread, io_uring or aio for block devices; it must not outlive this.
   std::unique_ptr<pd::io_engine> make_engine() const;
 
   // A longer file reads as zeros at its new end; a shorter one loses what it had there. Requires a

@@ -199,7 +199,8 @@ std::unique_ptr<backup_target> connect_nbd(const std::string& uri, const source_
 
 namespace {
 
-// Past the page cache, data is copied once less. Empty where the file system or the kernel cannot.
+// Past the page cache, data is copied once less. Empty if the file system or the kernel cannot do
+// it.
 std::vector<std::string> direct_options(const std::string& path) {
   const pd::unique_fd fd(::open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
   if (fd.get() < 0) return {};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The whole of era_check but its words: looks at everything that metadata is made of.
+// All of era_check except its messages: checks everything that metadata is made of.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ struct view_summary {
   std::uint64_t bitset_blocks = 0;  // of all writesets
 };
 
-// Blocks whose references say that they, or who refers to them, may not be what they seem.
+// Blocks whose reference counts contradict the trees.
 struct suspect_references {
   // Referred to by more than the space map counts, or by two owners: perhaps an outdated block, or
   // another's.

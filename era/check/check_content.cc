@@ -62,7 +62,7 @@ std::optional<finding> check_bits(const array_position& at, const pd::block& b) 
   return finding{
       at.where,
       {where.value, where.value + 1},
-      {pd::error_class::bad_value, fmt::format("it has {} bits, and {} behind them are set",
+      {pd::error_class::bad_value, fmt::format("it has {} bits, and {} after them are set",
                                                at.nr_bits, std::popcount(surplus))},
       {}};
 }

@@ -168,7 +168,7 @@ TEST(Check, FindsTheEndOfTheEraCounter) {
   EXPECT_THAT(r.findings[0].error.text, HasSubstr("the kernel would begin era 0"));
 }
 
-// What the snapshot holds is not known, so that nothing can be called a leak.
+// The snapshot's blocks are not known, so that nothing can be called a leak.
 TEST(Check, CallsNothingALeakIfTheSnapshotCannotBeFound) {
   built_metadata built(small());
   change(built, superblock_kind, 0,

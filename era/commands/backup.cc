@@ -109,7 +109,7 @@ int backup_command(int argc, char** argv) {
   o.add_text("--snapshot-command", live.snapshot_command, "COMMAND",
              "Takes the snapshot of the data, for --source, while the\ndevice is suspended");
   o.only_with(o.add_number("--time-limit", live.time_limit, {1, 86400}, "SECONDS",
-                           "After which that command is ended (default: 60)"),
+                           "End that command after this time (default: 60)"),
               device);
   for (const auto other : {metadata, snapshot, next}) o.not_with(device, other);
   const auto repair = o.add_flag("--repair", chosen.repair,
@@ -117,13 +117,13 @@ int backup_command(int argc, char** argv) {
   const std::vector<std::pair<std::string, std::optional<image_format>>> formats{
       {"raw", image_format::raw}, {"qcow2", image_format::qcow2}};
   o.add_choice("--format", chosen.chosen_format, formats,
-               "What the target is (default: qcow2 if its name ends so, or raw)");
+               "The format of the target (default: qcow2 if its name ends so, or raw)");
   const auto backing =
       o.add_text("--backing", chosen.backing, "FILE",
                  "The image that a new one continues (default: the last one of the state)");
   const auto backing_format =
       o.add_choice("--backing-format", chosen.backing_format, formats,
-                   "What that is (default: qcow2 if its name ends so, or raw)");
+                   "The format of that image (default: qcow2 if its name ends so, or raw)");
   const auto bitmap =
       o.add_text("--bitmap", chosen.bitmap, "NAME",
                  "Copy nothing; make an image of the source whose dirty bitmap\nNAME "

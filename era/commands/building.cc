@@ -35,7 +35,7 @@ std::string in_words(const std::string& output, output_state left) {
 }  // namespace
 
 int build_metadata(const command_line& line, const std::string& output, progress& shown,
-                   const std::function<void()>& step,
+                   const pd::progress_function& on_progress,
                    const std::function<void(metadata_builder&)>& build) {
   std::optional<pd::output_device> device;
   metadata_builder builder(
@@ -48,7 +48,7 @@ int build_metadata(const command_line& line, const std::string& output, progress
                                                                          line.engine());
                              }};
       },
-      step);
+      on_progress);
   try {
     build(builder);
     return exit_success;

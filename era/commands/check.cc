@@ -93,8 +93,8 @@ class text_report {
              "next: make sure that this is the metadata device; if it is, do not activate it, and "
              "see what era_repair finds\n";
     return found +
-           "next: do not activate the device; keep a copy of it, and let era_repair make sound "
-           "metadata of it, in which the blocks named above count as written\n";
+           "next: do not activate the device; keep a copy of it, and let era_repair write repaired "
+           "metadata to a new device, where the blocks named above count as written\n";
   }
 
   const command_line& line_;
@@ -146,8 +146,8 @@ class json_report {
 
 template <class Report>
 int check(command_line& line, const options& chosen, Report report) {
-  const check_scope scope{chosen.metadata_snapshot ? source::snapshot : source::live,
-                          chosen.superblock_only};
+  const check_scope scope{.from = chosen.metadata_snapshot ? source::snapshot : source::live,
+                          .superblock_only = chosen.superblock_only};
   const auto access = chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive;
   pd::block_device device(line.device(), access, line.engine());
   if (!chosen.quiet) require_other_output(device, "");

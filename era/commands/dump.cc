@@ -76,8 +76,8 @@ class dumping {
     return exit_success;
   }
 
-  // Returns false at damage; then nothing of the output is left. copied: called before the
-  // output is whole.
+  // Returns false at damage; then nothing of the output is left. copied: called before the output
+  // is whole.
   bool write(const metadata& m, loss_policy policy, const finding_sink& sink,
              const std::function<void(const copy_result&)>& copied) const {
     output out(chosen_.output);

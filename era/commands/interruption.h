@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// For a command that must not just die of ^C: it holds signals back, and asks for them.
+// Holds back signals for a command that must end in order.
 #pragma once
 
 #include <csignal>

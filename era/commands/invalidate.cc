@@ -279,7 +279,7 @@ int invalidate_command(int argc, char** argv) {
   const auto unit = o.add_choice<std::optional<list_unit>>(
       "--unit", chosen.chosen_unit,
       {{"block", list_unit::block}, {"sector", list_unit::sector}, {"byte", list_unit::byte}},
-      "What it counts in (default: block; of a mapfile: byte)");
+      "The unit of the list (default: block; byte for a mapfile)");
   const auto device_size = o.add_number("--device-size", chosen.device_size,
                                         {1, std::numeric_limits<std::uint64_t>::max() / 512},
                                         "SECTORS", "End the last block where the device ends");

@@ -35,12 +35,12 @@ int repair(command_line& line, const options& chosen) {
                  chosen.quiet ? progress::sink() : progress_on_terminal());
   std::optional<std::uint64_t> counted;
   const auto build = [&](metadata_builder& builder) {
-    const auto step = [&](std::uint64_t done) {
+    const auto on_progress = [&](std::uint64_t done) {
       signals.check();
       shown.update(done);
     };
     counted = copy_metadata(saved, device, copy_form::as_it_is, loss_policy::assume_written,
-                            builder, ignore_findings, step)
+                            builder, ignore_findings, on_progress)
                   .assumed;
     builder.commit();
   };

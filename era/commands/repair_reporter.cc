@@ -44,9 +44,10 @@ void repair_reporter::say(const std::string& text) const {
   if (!quiet_) line_.say(fmt::format("{}: {}", device_.path(), text));
 }
 
-metadata repair_reporter::salvage(const repair_options& given, const std::function<void()>& step) {
+metadata repair_reporter::salvage(const repair_options& given,
+                                  const pd::progress_function& on_progress) {
   try {
-    metadata saved = salvage_metadata(device_, given, report_, step);
+    metadata saved = salvage_metadata(device_, given, report_, on_progress);
     groups_.flush();
     return saved;
   } catch (const std::exception&) {

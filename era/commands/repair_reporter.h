@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Shared by the commands that salvage: the options by which the user helps, and the
-// report of what was lost and what was assumed.
+// Shared by the commands that salvage: the options by which the user helps, and the report of what
+// was lost and what was assumed.
 #pragma once
 
 #include <optional>
@@ -9,6 +9,7 @@
 #include "era/commands/command_line.h"
 #include "era/damage/finding_groups.h"
 #include "era/repair/salvage.h"
+#include "persistent-data/io/progress_function.h"
 
 namespace era {
 
@@ -22,7 +23,7 @@ class repair_reporter {
   repair_reporter(const command_line&, const pd::block_device&, bool quiet);
 
   // As salvage_metadata; says what it reports.
-  metadata salvage(const repair_options&, const std::function<void()>& step);
+  metadata salvage(const repair_options&, const pd::progress_function& on_progress);
   // Was damage reported, or an assumption?
   bool anything() const noexcept { return anything_; }
   // Says what the output lacks, and how much had to be assumed, which it counts if the caller did

@@ -57,15 +57,15 @@ int restore(const command_line& line, const options& chosen) {
         fmt::format("{}: is the XML itself; name another output", chosen.output));
   restore_progress shown(line, input, chosen.quiet);
   const metadata_builder* builder = nullptr;
-  const auto step = [&] {
+  const auto on_progress = [&] {
     signals.check();
     if (builder) shown.update(builder->progress());
   };
 
-  return build_metadata(line, chosen.output, shown.shown(), step, [&](metadata_builder& to) {
+  return build_metadata(line, chosen.output, shown.shown(), on_progress, [&](metadata_builder& to) {
     builder = &to;
     const auto source = [&](char* buffer, std::size_t size) {
-      step();
+      on_progress();
       const std::size_t got = input.read(buffer, size);
       shown.handed += got;
       return got;

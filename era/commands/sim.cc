@@ -290,7 +290,7 @@ class simulator {
     return std::make_unique<progress>(line_.name(), std::nullopt, progress_on_terminal());
   }
 
-  // done of total: of the line. Where the input has a length, how far that is counts.
+  // done and total are of the line. If the input has a length, the position in it counts instead.
   std::string how_far(std::uint64_t done, std::uint64_t total, double seconds) const {
     std::string text = line_.name() + ": " + (simulation_ ? where() : "opening the metadata");
     const std::uint64_t bytes = talks_ ? 0 : lines_->bytes().value_or(0);  // 0: not known

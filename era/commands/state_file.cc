@@ -44,7 +44,7 @@ std::optional<std::string> read_text(const std::string& path) {
     text.append(buffer, static_cast<std::size_t>(got));
     if (text.size() > most) break;
   }
-  // Every state begins with it, however damaged it is behind that.
+  // Every state begins with it, however damaged it is after that.
   const std::string_view first(text.data(), std::min<std::size_t>(text.size(), 256));
   const bool is_state = first.find("\"era_backup_state\"") != std::string_view::npos;
   if (text.size() > most || (!text.empty() && !is_state))

@@ -37,7 +37,7 @@ void handle_signals() {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT, SIGALRM, SIGVTALRM, SIGPROF,
                            SIGUSR1, SIGUSR2, SIGXCPU}) {
     struct sigaction action {};
-    // A signal that was ignored from outside (nohup) stays ignored.
+    // Ignored from outside (nohup), or by start_program (SIGPIPE): it stays so.
     if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) continue;
     ::signal(signal, remove_and_die);
   }

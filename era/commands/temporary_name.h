@@ -7,9 +7,9 @@
 
 namespace era {
 
-// While it lives, SIGINT, SIGTERM, SIGHUP and SIGPIPE remove the file before they end the program;
-// signals that were ignored stay so. There can be several, in any thread; if there are more than
-// 16, signals do not remove the files of the later ones.
+// While it lives, SIGINT, SIGTERM, SIGHUP and SIGPIPE remove the file before they end the program.
+// A signal that is ignored stays so, as SIGPIPE does after start_program(). There can be several,
+// in any thread; if there are more than 16, signals do not remove the files of the later ones.
 class temporary_name {
  public:
   // directory: a descriptor, which has to stay open. name: in it, of up to 31 bytes.

@@ -132,8 +132,8 @@ void era_metadata::commit() {
   ++nr_commits_;
 }
 
-// Changes and commits; if that fails, the last commit stays. Digestion that nobody has
-// committed yet may have taken the room for it: then it is given up, to be done again.
+// Changes and commits; if that fails, the last commit stays. Digestion that nobody has committed
+// yet may have taken the room for it: then it is given up, to be done again.
 template <class Change>
 void era_metadata::change(Change how) {
   const bool had_digested = has_digested_;
@@ -262,7 +262,7 @@ void era_metadata::commit_digestion() {
 
 void era_metadata::archive_current() {
   if (now_.current_root.value == 0) return;
-  // An insertion would let the other one go, and its writes would be missing.
+  // Inserting would replace the existing writeset and lose its writes.
   if (changes_->writesets.lookup(now_.writeset_tree_root, now_.current_era))
     throw pd::damaged_metadata(
         fmt::format("{}: era {} is the current one and has an archived writeset; see era_check",

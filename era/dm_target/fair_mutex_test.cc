@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// A thread that waits gets the mutex before the one that has just released it.
 #include "era/dm_target/fair_mutex.h"
 
 #include <gtest/gtest.h>

@@ -114,8 +114,8 @@ class target {
   // Commits nothing. If it throws, digestion continues from the last commit: after pd::no_space,
   // commit (status) and ask for fewer steps at a time.
   std::uint64_t digest(std::uint64_t steps);
-  // The same, and commits: the steps that it returns are on disk. Throws pd::no_space if so many do
-  // not fit into a commit; then what was digested since the last commit is to be done again.
+  // The same, and commits: the steps that it returns are on disk. Throws pd::no_space if the steps
+  // do not fit into one commit; then what was digested since the last commit is to be done again.
   std::uint64_t digest_and_commit(std::uint64_t steps);
 
   // As it was committed last: a write that begins after this is listed in this era or a later one.
@@ -152,8 +152,8 @@ class target {
   //
   //   turn_           until era_ends_ is taken, so that writes cannot pass whoever wants to end an
   //                   era: they could go on for ever
-  //   era_ends_       shared: by a request, from the look at its marks until the origin is done;
-  //                   alone: by whoever ends the era or changes the length
+  //   era_ends_       shared: writers hold it from the mark test until the origin write completes,
+  //                   readers while they read; alone: by whoever ends the era or changes the length
   //   changing_       metadata_, and waiting writes as they are marked
   //   waiting_mutex_  waiting_
   std::mutex turn_;

@@ -8,12 +8,12 @@
 #include <span>
 #include <vector>
 
-#include "era/format/superblock.h"
+#include "era/format/units.h"
 
 namespace era {
 
-// Hostile metadata may have millions of ranges: one takes 12 bytes, and parts_of() takes time
-// for the blocks of the stripe, not for the ranges.
+// Hostile metadata may have millions of ranges: one takes 12 bytes, and parts_of() takes time for
+// the blocks of the stripe, not for the ranges.
 class assumed_ranges {
  public:
   struct entry {

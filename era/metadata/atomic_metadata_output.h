@@ -36,14 +36,14 @@ class atomic_metadata_output {
  public:
   explicit atomic_metadata_output(output_target);
 
-  // In this order; each throws device_error. queue() is for all blocks but the superblock.
+  // In this order; each throws device_error. queue() is for all blocks except the superblock.
   void wipe();
   pd::write_queue& queue() noexcept { return *queue_; }
-  // Seals the superblock and writes it once all else is on the device.
+  // Prepares the superblock for writing, and writes it when all else is on the device.
   void finish(pd::block& superblock);
 
-  // After a failure, instead of all else. Writes only if that keeps the output from being taken
-  // for metadata.
+  // After a failure, instead of all else. Writes only if that keeps the output from being taken for
+  // metadata.
   output_state abandon() noexcept;
 
  private:

@@ -18,9 +18,9 @@ namespace {
 
 constexpr std::size_t shorts_per_word = bits_per_word / 16;
 
-// Calls take(i) for each block i that differs from the one before it: where runs begin and
-// end, by turns. Before the first block there is one that is not chosen; of what goes on past the
-// last one there is no end.
+// Calls take(i) for each block i that differs from the block before it, so for the begin and end of
+// each run. The block before the first counts as not chosen; a run that reaches the last bit of the
+// words has no end.
 template <class Take>
 void for_each_edge(std::span<const std::uint64_t> words, Take take) {
   std::uint64_t before = 0;
@@ -166,8 +166,7 @@ bool block_set::overlaps(std::size_t stripe, origin_range range) const {
   return (after - kept.begin()) % 2 != 0 || (after != kept.end() && *after < range.end);
 }
 
-// Ranges of stripes that are printed as one item; each is large enough for a thread of its own.
-std::vector<pd::range> block_set::portions() const {
+std::vector<pd::range> block_set::print_ranges() const {
   constexpr std::size_t enough = 10000;
   std::vector<pd::range> result;
   std::size_t runs = enough;
@@ -184,18 +183,18 @@ std::vector<pd::range> block_set::portions() const {
 
 void print_runs(const block_set& chosen, unsigned nr_workers, const run_formatter& print,
                 const std::function<void(std::string_view)>& out) {
-  const std::vector<pd::range> portions = chosen.portions();
+  const std::vector<pd::range> ranges = chosen.print_ranges();
   const auto new_worker = [&] {
     return [&, buffer = std::vector<origin_range>()](std::size_t i) mutable {
       text_buffer text;
-      for (std::size_t stripe = portions[i].begin; stripe < portions[i].end; ++stripe)
+      for (std::size_t stripe = ranges[i].begin; stripe < ranges[i].end; ++stripe)
         print(text, chosen.runs(stripe, buffer));
       return text;
     };
   };
   const auto use = [&](std::size_t, const text_buffer& text) { out(text.view()); };
   // More of them would only wait for the output, and hold text meanwhile.
-  pd::in_order(std::min(nr_workers, 8u), portions.size(), new_worker, use);
+  pd::in_order(std::min(nr_workers, 8u), ranges.size(), new_worker, use);
 }
 
 }  // namespace era

@@ -49,11 +49,11 @@ class block_set {
   // The memory that it takes now, in bytes, except for some for each stripe.
   std::size_t memory() const;
 
-  // All stripes, in portions that are worth a thread's while to print, and not much more.
-  std::vector<pd::range> portions() const;
+  // All stripes, in ranges that are just large enough to be printed by a thread each.
+  std::vector<pd::range> print_ranges() const;
 
-  // The runs that begin in a stripe, each as long as it goes, into later stripes too; they lie
-  // in the buffer. When all has been added, and by any number of threads at the same time. Throws
+  // The runs that begin in a stripe, each as long as it goes, into later stripes too; they lie in
+  // the buffer. When all has been added, and by any number of threads at the same time. Throws
   // pd::device_error.
   std::span<const origin_range> runs(std::size_t stripe, std::vector<origin_range>& buffer) const;
 

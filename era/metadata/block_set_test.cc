@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A set comes out as it went in: from edges, bitmaps and the temp_file, over the borders
-// of stripes.
+// A set comes out as it went in: from edges, bitmaps and the temp_file, over the borders of
+// stripes.
 #include "era/metadata/block_set.h"
 
 #include <gtest/gtest.h>
@@ -105,15 +105,15 @@ TEST(BlockSet, ComeOutWhereEdgesTakeAsMuchAsABitmap) {
 TEST(BlockSet, AreTheSameForAnyNumberOfThreads) {
   const choice some = [](std::uint64_t i) { return i * i % 7 == 2; };
   const block_set chosen = choose(1000000, some, little);
-  EXPECT_GT(chosen.portions().size(), 10u);
+  EXPECT_GT(chosen.print_ranges().size(), 10u);
   const std::string right = expected(1000000, some);
   for (const unsigned nr_workers : {1u, 2u, 30u}) EXPECT_TRUE(printed(chosen, nr_workers) == right);
 }
 
-TEST(BlockSet, ThatAreFewAreOnePortion) {
+TEST(BlockSet, ThatAreFewAreOneRangeToPrint) {
   const block_set chosen = choose(
       1000000, [](std::uint64_t i) { return i < 5; }, little);
-  EXPECT_EQ(chosen.portions(), (std::vector<pd::range>{{0, 31}}));
+  EXPECT_EQ(chosen.print_ranges(), (std::vector<pd::range>{{0, 31}}));
 }
 
 TEST(BlockSet, TakeNoMoreMemoryThanTheyMay) {

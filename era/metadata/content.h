@@ -32,8 +32,8 @@ struct array_position {
 // The newest of the eras; 0 if there are none.
 era_nr newest_era(std::span<const pd::le32> eras);
 
-// Returns a finding if a sound block of the era array has eras newer than the current one. The
-// eras of those origin blocks are then unknown.
+// Returns a finding if a sound block of the era array has eras newer than the current one. The eras
+// of those origin blocks are then unknown.
 std::optional<finding> find_future_eras(const array_position&, const pd::block&, era_nr current);
 
 // Positions that a caller reads at once if there may be millions of writesets.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // All sections, a writeset for each era and then the era array, are one row of stripes for the
-// workers. A writeset has the stripes for which some bitset has a block; the blocks after
-// them are assumed to be written, or were not, and go to the sink as runs.
+// workers. A writeset has the stripes for which some bitset has a block; the blocks after them are
+// assumed to be written, or were not, and go to the sink as runs.
 #include "era/metadata/copy_metadata.h"
 
 #include <algorithm>

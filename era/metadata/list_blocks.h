@@ -28,8 +28,8 @@ struct listed_blocks {
 listed_blocks list_blocks(const metadata&, const pd::block_device&, const era_window&, loss_policy,
                           const finding_sink&);
 
-// Blocks of which not all that may have been written last is known. Reads the stripes in which
-// there can be any.
+// Counts the origin blocks whose last era is not known for sure. Reads only the stripes that can
+// have any.
 std::uint64_t count_assumed(const metadata&, const pd::block_device&);
 
 }  // namespace era

@@ -26,7 +26,7 @@ using pd::invalid_input;
 
 namespace {
 
-// Runs are built in pieces of this many blocks, with a step before each.
+// Runs are built in pieces of this many blocks, with a call of progress before each.
 constexpr std::uint64_t blocks_per_piece = 1 << 20;
 
 std::uint64_t array_space(std::uint32_t nr_blocks) {
@@ -98,7 +98,7 @@ std::uint64_t blocks_suggested(std::uint32_t nr_blocks) noexcept {
 }
 
 struct metadata_builder::state {
-  state(open_target o, std::function<void()> s) : open(std::move(o)), step(std::move(s)) {}
+  state(open_target o, pd::progress_function p) : open(std::move(o)), progress(std::move(p)) {}
 
   // With what was written so far, what is still to come for certain, and more blocks of what.
   void require_room(std::uint64_t more, const std::string& what) const {
@@ -132,13 +132,13 @@ struct metadata_builder::state {
   template <class Piece>
   void in_pieces(origin_range blocks, Piece piece) const {
     for (std::uint64_t at = blocks.begin; at < blocks.end; at += blocks_per_piece) {
-      if (blocks.size() > blocks_per_piece) step();
+      if (blocks.size() > blocks_per_piece) progress();
       piece(origin_range{at, std::min(at + blocks_per_piece, blocks.end)});
     }
   }
 
   open_target open;
-  std::function<void()> step;
+  pd::progress_function progress;
   output_target target;
   std::optional<atomic_metadata_output> output;
   std::optional<pd::block_writer> writer;
@@ -188,8 +188,8 @@ struct metadata_builder::state {
   era_nr newest_in_array;
 };
 
-metadata_builder::metadata_builder(open_target open, std::function<void()> step)
-    : state_(std::make_unique<state>(std::move(open), std::move(step))) {}
+metadata_builder::metadata_builder(open_target open, pd::progress_function progress)
+    : state_(std::make_unique<state>(std::move(open), std::move(progress))) {}
 metadata_builder::~metadata_builder() = default;
 
 encoded_stripe metadata_builder::encode_bits(origin_range blocks,
@@ -312,7 +312,7 @@ void metadata_builder::commit() {
   sb.era_array_root = s.array_root->value;
   sb.writeset_tree_root = pd::build_btree<writeset_value>(*s.writer, s.writesets).value;
   sb.space_map = pd::build_space_map(*s.writer);
-  s.step();
+  s.progress();
   s.require_order(sb);
   s.output->finish(b);
 }

@@ -8,6 +8,7 @@
 
 #include "era/metadata/atomic_metadata_output.h"
 #include "era/xml/metadata_sink.h"
+#include "persistent-data/io/progress_function.h"
 
 namespace era {
 
@@ -22,15 +23,14 @@ std::uint64_t blocks_suggested(std::uint32_t nr_blocks) noexcept;
 // A document that becomes metadata. The output is opened when the superblock's element is known to
 // be good, and wiped when it is known to be large enough.
 //
-// Throws pd::invalid_input if the input cannot be; pd::device_error, also if the output is
-// too small; and what open and step throw.
+// Throws pd::invalid_input if the input cannot be; pd::device_error, also if the output is too
+// small; and what open and progress throw.
 class metadata_builder final : public metadata_sink {
  public:
   using open_target = std::function<output_target(std::uint64_t suggested_blocks)>;
 
-  // step: called at least once for every few megabytes that are written; what it throws ends the
-  // restore.
-  metadata_builder(open_target, std::function<void()> step);
+  // progress: called at least once for every few megabytes that are written.
+  metadata_builder(open_target, pd::progress_function progress);
   ~metadata_builder() override;
 
   encoded_stripe encode_bits(origin_range blocks, std::span<const pd::le64> words) const override;

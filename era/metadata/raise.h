@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <span>
 
-#include "era/format/superblock.h"
+#include "era/format/units.h"
 #include "era/format/writeset.h"
 #include "era/metadata/vectorized.h"
 #include "persistent-data/format/le.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// The loops over eras, with AVX2 and without, at lengths around those of a vector.
 #include "era/metadata/raise.h"
 
 #include <gtest/gtest.h>

@@ -9,7 +9,8 @@
 #include <span>
 #include <vector>
 
-#include "era/format/superblock.h"
+#include "era/format/units.h"
+#include "persistent-data/format/block.h"
 
 namespace era {
 

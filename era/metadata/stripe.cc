@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // 1. The reader asks for the blocks of the era array and of all bitsets that lie in a stripe, as
-// one
-//    batch, and turns each that arrives into evidence. A block that cannot be used becomes a
+//    one batch, and turns each that arrives into evidence. A block that cannot be used becomes a
 //    finding, an assumption or nothing, as the policy says.
 // 2. If losses are to be assumed, it adds the evidence that replaces them.
-// 3. The fold raises eras by evidence, and the filter sets bits. Assumptions are kept
-//    apart; most stripes have none.
+// 3. The fold raises eras by evidence, and the filter sets bits. Assumptions are kept apart; most
+//    stripes have none.
 #include "era/metadata/stripe.h"
 
 #include <algorithm>
@@ -20,7 +19,7 @@
 namespace era {
 namespace {
 
-// A bit for each of 64 values: is it at least so much?
+// A bit for each of 64 values: is it at least `least`?
 ERA_INLINE inline std::uint64_t at_least(const pd::le32* values, std::uint32_t least) {
   unsigned char is[64];
   for (std::size_t i = 0; i < 64; ++i) is[i] = values[i] >= least ? 1 : 0;
@@ -337,7 +336,7 @@ std::span<std::uint64_t> stripe_filter::filter(std::uint64_t stripe,
   auto& listed = begin_.assumed;
   for (std::size_t w = 0; w < listed.size(); ++w) {
     listed[w] |= begin_.known[w];
-    // Nothing that was found without a superblock is sure not to be too new.
+    // Without a superblock, known eras may be too new.
     if (!metadata_.lost.searched) listed[w] &= ~end_.known[w];
     if ((w + 1) * bits_per_word > nr_blocks)
       listed[w] &= (std::uint64_t{1} << nr_blocks % bits_per_word) - 1;

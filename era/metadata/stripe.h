@@ -140,7 +140,8 @@ class stripe_filter {
   // Begins to read stripes that are going to be filtered.
   void prefetch(pd::range stripes) { reader_.prefetch(stripes, fold_what::everything); }
 
-  // Blocks of the last answer of which another era from known() to assumed() is not in the window.
+  // Listed blocks of the last answer that may be outside of the window: one of their eras from
+  // known() to assumed() is.
   std::uint64_t nr_in_doubt() const noexcept { return nr_in_doubt_; }
 
  private:

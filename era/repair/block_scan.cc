@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // 1. Every block is classified by itself: kind, shape, and whether it says what can be.
 // 2. Intact leaves give array blocks their places; a leaf whose own place nothing confirms gives
-// none.
+//    none.
 #include "era/repair/block_scan.h"
 
 #include <algorithm>
@@ -22,7 +22,7 @@ block_scan::block_scan(const pd::block_device& device)
       queue_(device.make_engine(), device.nr_blocks()),
       classes_(std::min(device.nr_blocks(), pd::max_metadata_blocks)) {}
 
-void block_scan::scan(std::span<const pd::block_nr> blocks, const std::function<void()>& step) {
+void block_scan::scan(std::span<const pd::block_nr> blocks, const pd::progress_function& progress) {
   const auto batch = [&](std::size_t item) {
     const std::size_t at = item * blocks_per_batch;
     return blocks.subspan(at, std::min(blocks_per_batch, blocks.size() - at));
@@ -42,7 +42,7 @@ void block_scan::scan(std::span<const pd::block_nr> blocks, const std::function<
         [&](pd::read_queue& queue, std::size_t item) { queue.prefetch(batch(item)); }};
   };
   const auto use = [&](std::size_t item, const scanned_batch& found) {
-    step();
+    progress();
     const auto scanned = batch(item);
     for (std::size_t i = 0; i < scanned.size(); ++i)
       if (scanned[i].value < classes_.size()) classes_[scanned[i].value] = found.classes[i];
@@ -53,7 +53,7 @@ void block_scan::scan(std::span<const pd::block_nr> blocks, const std::function<
   pd::in_order(device_.nr_workers(), batches, new_worker, use);
 }
 
-void block_scan::scan_children(const std::function<void()>& step) {
+void block_scan::scan_children(const pd::progress_function& progress) {
   std::vector<pd::block_nr> children;
   std::vector<bool> is_wanted(classes_.size());
   each_node(block_class::array_leaf, [&](pd::block_nr, const pd::node_view& node) {
@@ -64,16 +64,16 @@ void block_scan::scan_children(const std::function<void()>& step) {
       children.push_back(child);
     }
   });
-  scan(children, step);
+  scan(children, progress);
 }
 
-void block_scan::scan_all(const std::function<void()>& step) {
+void block_scan::scan_all(const pd::progress_function& progress) {
   constexpr std::uint64_t at_once = 256 * blocks_per_batch;
   std::vector<pd::block_nr> blocks;
   for (std::uint64_t b = 1; b < classes_.size(); ++b) {
     blocks.push_back({b});
     if (blocks.size() < at_once && b + 1 < classes_.size()) continue;
-    scan(blocks, step);
+    scan(blocks, progress);
     blocks.clear();
   }
 }

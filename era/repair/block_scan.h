@@ -4,15 +4,16 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "era/format/superblock.h"
 #include "era/format/writeset.h"
 #include "era/metadata/stray_blocks.h"
 #include "persistent-data/format/btree_node.h"
 #include "persistent-data/io/block_device.h"
+#include "persistent-data/io/progress_function.h"
 #include "persistent-data/io/read_queue.h"
 
 namespace era {
@@ -45,12 +46,12 @@ class block_scan {
   // Borrows the device. Memory: a byte a block.
   explicit block_scan(const pd::block_device&);
 
-  // Reads and classifies, in parallel. step is called now and then.
-  void scan(std::span<const pd::block_nr>, const std::function<void()>& step);
+  // Reads and classifies, in parallel. progress is called now and then.
+  void scan(std::span<const pd::block_nr>, const pd::progress_function& progress);
   // Those that the scanned leaves of arrays lead to, as far as they are not scanned yet.
-  void scan_children(const std::function<void()>& step);
-  // All blocks but the superblock.
-  void scan_all(const std::function<void()>& step);
+  void scan_children(const pd::progress_function& progress);
+  // All blocks except the superblock.
+  void scan_all(const pd::progress_function& progress);
 
   std::uint64_t nr_blocks() const noexcept { return classes_.size(); }
   block_class class_of(pd::block_nr where) const noexcept {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// Each array block is read once, and counts in each array that has it.
 #include "era/repair/era_summaries.h"
 
 #include <gtest/gtest.h>

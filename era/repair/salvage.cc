@@ -54,28 +54,28 @@ bool is_of_array(const finding& f) { return f.where.what == part::era_array; }
 class salvager {
  public:
   salvager(const pd::block_device& device, const repair_options& given, const repair_report& report,
-           const std::function<void()>& step)
+           const pd::progress_function& progress)
       : device_(device),
         given_(given),
         report_(report),
-        step_(step),
+        progress_(progress),
         queue_(device.make_engine(), device.nr_blocks(), device.make_engine()) {}
 
   metadata run() {
     // Trees are walked again, without what the references put in doubt.
     const bool live = given_.from == source::live;
-    const check_summary checked =
-        check_metadata(device_, {given_.from, false, false, live}, [&](finding f) {
+    const check_summary checked = check_metadata(
+        device_, {.from = given_.from, .content = false, .references = live}, [&](finding f) {
           if (live && is_of_live_trees(f) && f.error.type == error_class::wrong_kind)
             has_other_kinds_ = true;
           if (live ? is_of_live_trees(f) : f.where.what != part::superblock) return;
-          // Whether there is metadata here without a superblock is what is to be found out.
+          // We do not know yet whether this is era metadata.
           if (f.where.what == part::superblock && f.error.type == error_class::wrong_kind)
             f.error.type = error_class::bad_checksum;
           report_.damage(std::move(f));
         });
     const auto& view = live ? checked.live : checked.snapshot;
-    if (!view && live) return search_metadata(device_, given_, report_, step_);
+    if (!view && live) return search_metadata(device_, given_, report_, progress_);
     if (!view)
       throw pd::damaged_metadata(fmt::format(
           "{}: the superblock of the metadata snapshot is lost; repair the live metadata",
@@ -87,7 +87,7 @@ class salvager {
     map(view->location, checked.suspects);
     if (live && !checked.suspects.unreached.empty())
       unreachable_ =
-          find_unreachable(device_, result_.nr_blocks, checked.suspects.unreached, step_);
+          find_unreachable(device_, result_.nr_blocks, checked.suspects.unreached, progress_);
     resolve_era(checked.snapshot);
     const bool lost_current =
         era_was_told_ || (live && (is_outdated || may_have_lost_current(checked.suspects)));
@@ -142,7 +142,7 @@ class salvager {
   bool may_be_outdated() {
     if (!has_other_kinds_) return false;
     const std::uint32_t told = sb_.current_era;
-    const std::uint32_t newest = newest_era_on(device_, step_);
+    const std::uint32_t newest = newest_era_on(device_, progress_);
     // The current writeset, if there is one, is of a newer era than all that have a name.
     if (newest < told || (newest == told && sb_.current_root == 0)) return false;
     newest_named_ = newest;
@@ -158,8 +158,8 @@ class salvager {
     return true;
   }
 
-  // The array itself says how long it is. Where it and the superblock disagree, the longer one does
-  // not lose blocks.
+  // The array itself says how long it is. If it and the superblock disagree, the longer one is
+  // used: it loses no blocks.
   void resolve_nr_blocks(const suspect_references& suspects) {
     const std::uint32_t told = sb_.nr_blocks;
     const std::uint64_t most = std::min<std::uint64_t>(
@@ -226,9 +226,9 @@ class salvager {
     const finding_sink sink = [this](finding f) { note(std::move(f)); };
     in_stripe_.resize(stripes_for(sb_.nr_blocks));
     result_ = map_metadata(walk, given_.from, location, sb_, sink);
-    step_();
+    progress_();
     newest_in_array_ = check_content(result_, device_, sink);
-    step_();
+    progress_();
   }
 
   void note(finding f) {
@@ -299,7 +299,7 @@ class salvager {
       if (!ws.is_current && ws.era.value != 0 && !is_possible(ws)) contradicted = true;
     std::uint32_t era = told;
     if (contradicted) {
-      era = (newest_named_ != 0 ? newest_named_ : newest_era_on(device_, step_)) + 1;
+      era = (newest_named_ != 0 ? newest_named_ : newest_era_on(device_, progress_)) + 1;
       if (told <= max_current_era) era = std::max(era, told);
       assume(fmt::format("the current era is {}; the superblock says {}, which is contradicted",
                          era, told));
@@ -379,7 +379,7 @@ class salvager {
     metadata snapshot =
         map_metadata(walk, source::snapshot, checked.snapshot->location, checked.snapshot->sb,
                      [&](const finding& f) { is_whole = is_whole && is_of_array(f); });
-    step_();
+    progress_();
     if (!snapshot.writesets.empty())
       assume("the writesets of the metadata snapshot belong to the live metadata, too");
     for (; !snapshot.writesets.empty(); snapshot.writesets.pop_front()) {
@@ -465,7 +465,7 @@ class salvager {
   const pd::block_device& device_;
   const repair_options& given_;
   const repair_report& report_;
-  const std::function<void()>& step_;
+  const pd::progress_function& progress_;
   pd::read_queue queue_;
   superblock sb_{};
   metadata result_;
@@ -485,8 +485,8 @@ class salvager {
 }  // namespace
 
 metadata salvage_metadata(const pd::block_device& device, const repair_options& given,
-                          const repair_report& report, const std::function<void()>& step) {
-  return salvager(device, given, report, step).run();
+                          const repair_report& report, const pd::progress_function& progress) {
+  return salvager(device, given, report, progress).run();
 }
 
 }  // namespace era

@@ -3,19 +3,18 @@
 // the latest era that it may have been.
 #pragma once
 
-#include <functional>
-
 #include "era/metadata/metadata.h"
 #include "era/repair/repair_options.h"
 #include "persistent-data/io/block_device.h"
+#include "persistent-data/io/progress_function.h"
 
 namespace era {
 
-// Reads all metadata, and writes nothing. step: called now and then; what it throws ends it.
-// Returns metadata to be read with loss_policy::assume_written. Throws pd::damaged_metadata if
-// there is nothing to save, or if only the user can tell something: the message says by which
-// option. Throws pd::device_error, also if there is no metadata snapshot to be read.
+// Reads all metadata, and writes nothing. progress: called now and then. Returns metadata to be
+// read with loss_policy::assume_written. Throws pd::damaged_metadata if there is nothing to save,
+// or if only the user can tell something: the message says by which option. Throws
+// pd::device_error, also if there is no metadata snapshot to be read.
 metadata salvage_metadata(const pd::block_device&, const repair_options&, const repair_report&,
-                          const std::function<void()>& step);
+                          const pd::progress_function& progress);
 
 }  // namespace era

@@ -196,7 +196,7 @@ TEST(Salvage, ALostLeafMarksItsLastEra) {
                                                    "    <marked block_begin=\"0\" len=\"3000\"/>",
                                                    last)));
 
-  // Where the internal node is lost and the space map is not, the leaves are found as they were.
+  // If the internal node is lost and the space map is not, the leaves are found as they were.
   built_metadata other(d);
   lose(other, other.read_superblock().writeset_tree_root);
   const repaired r = repair(other);

@@ -39,11 +39,11 @@ std::string in_words(const candidate& c) {
 class searcher {
  public:
   searcher(const pd::block_device& device, const repair_options& given, const repair_report& report,
-           const std::function<void()>& step)
+           const pd::progress_function& progress)
       : device_(device),
         given_(given),
         report_(report),
-        step_(step),
+        progress_(progress),
         queue_(device.make_engine(), device.nr_blocks()),
         scan_(device),
         counter_(device.nr_blocks(), pd::reference_counter::counting::no_but_forgets),
@@ -51,7 +51,7 @@ class searcher {
 
   metadata run() {
     read_first_block();
-    scan_.scan_all(step_);
+    scan_.scan_all(progress_);
     if (scan_.all(block_class::array_leaf).empty())
       fail("there is no era metadata here, and nothing that could be saved");
     resolve_era();
@@ -114,7 +114,7 @@ class searcher {
   void judge_candidates() {
     summaries_.emplace(scan_, queue_);
     for (const pd::block_nr root : scan_.possible_array_roots()) {
-      step_();
+      progress_();
       if (nr_judged_++ < most_candidates) judge(root);
     }
     std::sort(candidates_.begin(), candidates_.end(), is_better);
@@ -308,7 +308,7 @@ class searcher {
   const pd::block_device& device_;
   const repair_options& given_;
   const repair_report& report_;
-  const std::function<void()>& step_;
+  const pd::progress_function& progress_;
   pd::read_queue queue_;
   block_scan scan_;
   pd::reference_counter counter_;  // for one array at a time
@@ -323,13 +323,13 @@ class searcher {
 }  // namespace
 
 metadata search_metadata(const pd::block_device& device, const repair_options& given,
-                         const repair_report& report, const std::function<void()>& step) {
-  return searcher(device, given, report, step).run();
+                         const repair_report& report, const pd::progress_function& progress) {
+  return searcher(device, given, report, progress).run();
 }
 
-std::uint32_t newest_era_on(const pd::block_device& device, const std::function<void()>& step) {
+std::uint32_t newest_era_on(const pd::block_device& device, const pd::progress_function& progress) {
   block_scan scan(device);
-  scan.scan_all(step);
+  scan.scan_all(progress);
   return scan.newest_era();
 }
 

@@ -4,19 +4,18 @@
 // together: the newest era that any of them has for a block counts.
 #pragma once
 
-#include <functional>
-
 #include "era/metadata/metadata.h"
 #include "era/repair/repair_options.h"
 #include "persistent-data/io/block_device.h"
+#include "persistent-data/io/progress_function.h"
 
 namespace era {
 
 // As salvage_metadata. The caller reports the findings.
 metadata search_metadata(const pd::block_device&, const repair_options&, const repair_report&,
-                         const std::function<void()>& step);
+                         const pd::progress_function& progress);
 
 // The newest era that any intact block of the device names, outdated blocks among them.
-std::uint32_t newest_era_on(const pd::block_device&, const std::function<void()>& step);
+std::uint32_t newest_era_on(const pd::block_device&, const pd::progress_function& progress);
 
 }  // namespace era

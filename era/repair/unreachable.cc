@@ -12,11 +12,11 @@ namespace era {
 unreachable_metadata find_unreachable(const pd::block_device& device,
                                       std::uint32_t nr_origin_blocks,
                                       std::span<const pd::block_nr> unreached,
-                                      const std::function<void()>& step) {
+                                      const pd::progress_function& progress) {
   unreachable_metadata found;
   block_scan scan(device);
-  scan.scan(unreached, step);
-  scan.scan_children(step);
+  scan.scan(unreached, progress);
+  scan.scan_children(progress);
   found.newest_era = scan.newest_era();
   std::vector<named_writeset> named;
   const bool all_named = scan.collect(named);
@@ -32,7 +32,7 @@ unreachable_metadata find_unreachable(const pd::block_device& device,
   pd::btree_walk walk(queue, counter);
   std::uint64_t mapped = 0;
   for (const named_writeset& ws : named) {
-    step();
+    progress();
     const std::uint64_t blocks = pd::array_blocks_for(bitset_words(ws.nr_bits), sizeof(pd::le64));
     bool whole = ws.nr_bits <= max_origin_blocks && blocks <= unreached.size();
     // Each has a bitset of its own: together they are not more than there are blocks.
@@ -44,9 +44,8 @@ unreachable_metadata find_unreachable(const pd::block_device& device,
     }
     if (whole) {
       unreachable_writeset ws_found{
-          ws.era, ws.nr_bits,
-          pd::map_array(walk, std::nullopt, {ws.root}, bitset_words(ws.nr_bits), sizeof(pd::le64),
-                        [&](const pd::block_error&) { whole = false; })};
+          ws.era, pd::map_array(walk, std::nullopt, {ws.root}, bitset_words(ws.nr_bits),
+                                sizeof(pd::le64), [&](const pd::block_error&) { whole = false; })};
       for (std::uint64_t i = 0; i < ws_found.bits.known_end(); ++i)
         if (const auto block = ws_found.bits.block(i)) placed[block->value] = true;
       found.writesets.push_back(std::move(ws_found));

@@ -4,18 +4,17 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
 #include "era/repair/block_scan.h"
+#include "persistent-data/io/progress_function.h"
 #include "persistent-data/read/array_map.h"
 
 namespace era {
 
 struct unreachable_writeset {
   std::uint64_t era = 0;  // as its leaf says
-  std::uint32_t nr_bits = 0;
   pd::array_map bits;
 };
 
@@ -34,6 +33,6 @@ struct unreachable_metadata {
 // unreached: counted blocks that the live metadata does not reach.
 unreachable_metadata find_unreachable(const pd::block_device&, std::uint32_t nr_origin_blocks,
                                       std::span<const pd::block_nr> unreached,
-                                      const std::function<void()>& step);
+                                      const pd::progress_function& progress);
 
 }  // namespace era

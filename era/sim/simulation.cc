@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Turns commands and traced requests into calls of the target. After each write and most
-// commands, automatic digestion takes a few steps, as the kernel's worker does in the background.
+// Turns commands and traced requests into calls of the target. After each write and most commands,
+// automatic digestion takes a few steps, as the kernel's worker does in the background.
 #include "era/sim/simulation.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Damage field by field, the checksum right. What is left out cannot be told from sound metadata:
+// Damages field by field; the checksum stays right. It leaves out damage that cannot be told from
+// sound metadata:
 // - in every block: padding, and room after the last entry; nothing reads it;
 // - superblock: uuid, the unused part of the space map's root, flag bit 0 (some writers set it), a
 //   multiple of 8 as block size, a current era above the highest that is recorded, a space map that

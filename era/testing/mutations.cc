@@ -166,7 +166,7 @@ void mutator::location() {
   for (const std::uint64_t nr : {nr_ + 1, std::uint64_t{1} << 63}) {
     pd::block b = original_;
     pd::prepare_for_write(kind_of(use_.what), b, {nr});
-    destroy("wrong place", fmt::format("sealed for block {}", nr), b);
+    destroy("wrong place", fmt::format("written for block {}", nr), b);
   }
 }
 
@@ -201,8 +201,8 @@ void mutator::pointer(std::string_view kind, std::size_t offset, role to, bool b
   point(~std::uint64_t{0}, "2^64-1");
 
   if (briefly) return;
-  // One block of each other use, and one of the same. Of the latter, a dump notices only those that
-  // are its own; for the others references have to be counted.
+  // One block of each other use, and one of the same use. A dump notices the one of the same use
+  // only if the block is the dump's own; to notice the others, references have to be counted.
   std::set<std::pair<role, bool>> uses;
   for (const auto& [nr, use] : subject_.roles)
     if (nr != was && uses.emplace(use.what, use.live).second)

@@ -39,8 +39,8 @@ inline char* put(char* to, const fmt::format_int& number) {
   return put(to, std::string_view(number.data(), number.size()));
 }
 
-// Numbers as decimal text, fast if each is close to the one before: only the last three digits
-// are made, by a look at a table.
+// Numbers as decimal text, fast if each is close to the one before: only the last three digits are
+// made, by a look at a table.
 class sequential_formatter {
  public:
   char* put(char* to, std::uint64_t number) {

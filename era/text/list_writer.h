@@ -34,14 +34,13 @@ class list_writer {
 
   // json_fields: the other members of the JSON object; ignored in other formats.
   void begin(text_buffer&, std::string_view json_fields) const;
-  // Any number of threads may call it at the same time. If the
-  // format is a mapfile or messages, the calls must come one after the other, in the order of the
-  // runs.
+  // Any number of threads may call it at the same time. If the format is a mapfile or messages, the
+  // calls must come one after the other, in the order of the runs.
   void lines(text_buffer&, std::span<const origin_range> blocks);
   void end(text_buffer&);
 
  private:
-  // Of a mapfile: the bytes from its last line to end have this state.
+  // Adds a mapfile line: the bytes up to end have this state.
   void map_until(text_buffer&, std::uint64_t end, char state);
   // Adds a run to the message, or begins another one that it fits into.
   void add_to_message(text_buffer&, origin_range);

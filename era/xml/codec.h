@@ -28,8 +28,8 @@ class decoder {
 
   // Takes some input and gives some output. last: no input follows. Returns true if the input may
   // end at the place that was reached. A call that neither takes nor gives anything needs more
-  // input. Throws invalid_input if the input is damaged, has no checksum, or needs too much
-  // memory; std::bad_alloc.
+  // input. Throws invalid_input if the input is damaged, has no checksum, or needs too much memory;
+  // std::bad_alloc.
   virtual bool decode(codec_buffers&, bool last) = 0;
 };
 
@@ -51,8 +51,8 @@ std::unique_ptr<encoder> make_gzip_encoder(const std::string& name);
 std::unique_ptr<encoder> make_xz_encoder(const std::string& name);
 std::unique_ptr<encoder> make_zstd_encoder(const std::string& name);
 
-// The errors of the decoders, in the same words for all formats. Each throws invalid_input.
-// unpack: the command that unpacks such a file.
+// The errors of the decoders, in the same words for all formats. Each throws invalid_input. unpack:
+// the command that unpacks such a file.
 [[noreturn]] void throw_damaged(const std::string& name, const char* format);
 [[noreturn]] void throw_without_checksum(const std::string& name, const char* format,
                                          const char* unpack);

@@ -27,10 +27,10 @@ compression compression_by_content(std::string_view begin) noexcept;
 compression compression_by_name(std::string_view path) noexcept;
 
 // The content of a compressed source: members of gzip, streams of xz or frames of zstd up to the
-// end of the source. Throws invalid_input if the tools are built without the format. Reading
-// throws invalid_input if the source is truncated, is damaged, has no checksum, or needs more
-// than 128 MiB for its window; and it throws what the source throws. The content is known to be
-// right only when the end has been read. name: for messages.
+// end of the source. Throws invalid_input if the tools are built without the format. Reading throws
+// invalid_input if the source is truncated, is damaged, has no checksum, or needs more than 128 MiB
+// for its window; and it throws what the source throws. The content is known to be right only when
+// the end has been read. name: for messages.
 byte_source decompressed(compression, byte_source, const std::string& name);
 
 class encoder;

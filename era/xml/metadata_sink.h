@@ -32,8 +32,8 @@ struct encoded_stripe {
 class metadata_sink : public xml::document {
  public:
   // Encodes the bits [blocks.begin, blocks.end) of a writeset: words[0] has the first as its lowest
-  // bit. Bits past blocks.end are ignored. Both may be called by any number of
-  // threads at the same time.
+  // bit. Bits past blocks.end are ignored. Both may be called by any number of threads at the same
+  // time.
   virtual encoded_stripe encode_bits(origin_range blocks,
                                      std::span<const pd::le64> words) const = 0;
   // Encodes the eras of the origin blocks from first on.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The lines that make up nearly all of a dump, recognised without a parser if they are written
-// as era_dump writes them, byte for byte. A line that is not recognised, were it only for a number
-// out of range, is for the parser to judge.
+// The lines that make up nearly all of a dump, recognised without a parser if they are written as
+// era_dump writes them, byte for byte. A line that is not recognised, were it only for a number out
+// of range, is for the parser to judge.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "era/format/superblock.h"
+#include "era/format/units.h"
 
 namespace era::xml {
 

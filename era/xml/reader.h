@@ -51,8 +51,8 @@ struct read_options {
   std::uint64_t* consumed = nullptr;
 };
 
-// Reads to the end; name is the file's for messages. Throws invalid_input, and all that source and
-// document throw except invalid_input.
+// Reads to the end; name is the file's for messages. Throws invalid_input, with file and line, also
+// for one of the document; all other exceptions of source and document pass through.
 void read(const byte_source&, const std::string& name, document&, const read_options& = {});
 
 }  // namespace era::xml

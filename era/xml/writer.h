@@ -40,7 +40,7 @@ void eras(text_buffer&, origin_block first, std::span<const std::uint32_t> value
 // The same for blocks that all have this era.
 void equal_eras(text_buffer&, origin_range blocks, era_nr);
 
-// Compact: origin blocks [begin, end) that were marked, and such that have one era.
+// Compact: a run of marked origin blocks, and a run of blocks with one era.
 void marked(text_buffer&, origin_range blocks);
 void era_range(text_buffer&, origin_range blocks, era_nr);
 

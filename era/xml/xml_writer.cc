@@ -23,7 +23,7 @@ void collect_eras(std::span<const std::uint32_t> eras, std::uint64_t first, run_
   }
 }
 
-// Stretches of set bits, word by word.
+// Runs of set bits, word by word.
 void collect_marked(std::span<const pd::le64> words, origin_range blocks, run_collector& runs) {
   for (std::size_t w = 0; w < words.size(); ++w) {
     const std::uint64_t first = blocks.begin + w * bits_per_word;

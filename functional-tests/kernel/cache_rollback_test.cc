@@ -19,7 +19,8 @@ TEST(Kernel, ACacheIsRightAfterARollbackIfStaleBlocksAreDropped) {
   if (std::system("command -v cache_dump >/dev/null") != 0)
     GTEST_SKIP() << "needs cache_dump (thin-provisioning-tools)";
   const std::uint64_t seed = draw_seed();
-  // The cache's blocks have 64 sectors. Of 24 some lie in two of them; one of 200 has several.
+  // The cache's blocks have 64 sectors. Some era blocks of 24 lie in two of them; one of 200 has
+  // several.
   constexpr unsigned nr_sectors = 16384;
   virtual_machine machine;
   agent_script script;

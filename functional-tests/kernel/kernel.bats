@@ -15,7 +15,7 @@ load ../helpers
   cp simulated.img lost.img && zero_block lost.img 0
   truncate -s 4M restored.img repaired.img && truncate -s 128M origin.img
   era_restore -i eras.xml -o restored.img
-  # Era 3 was current. What has lost its era may be newer than the newest that is named, era 3.
+  # Era 3 was current. A block that has lost its era may be newer than era 3, the newest that is named.
   refused '--current-era 3 cannot be' \
     era_repair -q -i lost.img -o repaired.img --block-size 128 --current-era 3
   era_repair -q -i lost.img -o repaired.img --block-size 128

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Verifying and sealing.
+// Validates blocks, and prepares them for writing.
 #include "persistent-data/format/block.h"
 
 #include <algorithm>

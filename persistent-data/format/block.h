@@ -42,8 +42,8 @@ struct alignas(block_size) block {
 };
 static_assert(sizeof(block) == block_size);
 
-// The kinds of blocks. The checksum is the first field of each; the number's place differs.
-// Every column has to be given: a kind that lacks one does not compile.
+// The kinds of blocks. The checksum is the first field of each; the number's place differs. Every
+// column has to be given: a kind that lacks one does not compile.
 struct block_kind {
   constexpr block_kind(std::string_view n, std::uint32_t s, std::size_t offset)
       : name(n), salt(s), blocknr_offset(offset) {}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Verifying and sealing: what is right, and every way of being wrong.
+// Validating a block and preparing it for writing: right blocks, and every way of being wrong.
 #include "persistent-data/format/block.h"
 
 #include <gtest/gtest.h>
@@ -34,7 +34,7 @@ block random_block(unsigned seed) {
 
 void flip(block& b, std::size_t bit) { b.bytes[bit / 8] ^= std::byte(1 << bit % 8); }
 
-TEST(Block, SealWritesTheNumberAndTheChecksumAndNothingElse) {
+TEST(Block, PreparingWritesTheNumberAndTheChecksumAndNothingElse) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   for (const known_kind& k : kinds) {

@@ -32,8 +32,8 @@ enum node_flag : std::uint32_t { internal_node = 1, leaf_node = 2 };
 // Internal nodes' values are child blocks.
 inline constexpr std::uint32_t child_size = sizeof(le64);
 
-// 252 for 8-byte values, 201 for 12, 336 for 4: rounded down to a multiple of three, so that a
-// node can be split in thirds.
+// 252 for 8-byte values, 201 for 12, 336 for 4: rounded down to a multiple of three, so that a node
+// can be split in thirds.
 constexpr std::uint32_t max_node_entries(std::uint32_t value_size) noexcept {
   const auto fit =
       static_cast<std::uint32_t>((block_size - sizeof(node_header)) / (sizeof(le64) + value_size));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// CRC32C by ISA-L, or by tables of our own where ISA-L is missing.
+// CRC32C by ISA-L, or by tables of our own if ISA-L is missing.
 #include "persistent-data/format/checksum.h"
 
 #include <algorithm>

@@ -13,7 +13,7 @@ namespace persistent_data {
 std::uint32_t crc32c(std::span<const std::byte> bytes) noexcept;
 
 namespace detail {
-// The table-driven version that serves where ISA-L is missing; here so that a test can compare.
+// The table-driven version that serves if ISA-L is missing; here so that a test can compare.
 std::uint32_t crc32c_portable(std::span<const std::byte> bytes) noexcept;
 }  // namespace detail
 

@@ -35,8 +35,8 @@ class block_device {
   // Whole blocks on the device; at least 1. Metadata uses at most max_metadata_blocks of them.
   std::uint64_t nr_blocks() const noexcept { return nr_blocks_; }
 
-  // A fresh engine for one thread; it must not outlive the device. See make_engine()
-  // for what happens where the system does not grant one.
+  // A fresh engine for one thread; it must not outlive the device. See make_engine() for what
+  // happens if the system does not grant one.
   std::unique_ptr<io_engine> make_engine() const;
 
   // From now on, engines call this with the bytes of each request that they have completed, in the

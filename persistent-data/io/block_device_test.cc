@@ -183,7 +183,7 @@ TEST_F(BlockDevice, IsTheSameFileUnderEveryName) {
   EXPECT_FALSE(d.is_same_file(path("nothing")));
   EXPECT_FALSE(d.is_same_file(directory.string()));
   EXPECT_FALSE(d.is_same_file("/dev/null"));
-  // What counts is the file that was opened, not who has its name now.
+  // The file that was opened counts, not the one that has its name now.
   std::filesystem::rename(other, one);
   EXPECT_FALSE(d.is_same_file(one));
   EXPECT_TRUE(d.is_same_file(path("hard")));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What was written to a file, or into a directory, is made to last.
+// Makes durable what was written to a file, or into a directory.
 #pragma once
 
 #include <cerrno>

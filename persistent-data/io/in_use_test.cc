@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Who keeps whom from a file: locks of these tools and of others, and loop devices.
+// Locks of these tools and of others, and loop devices: each keeps the right ones from a file.
 #include "persistent-data/io/in_use.h"
 
 #include <fcntl.h>
@@ -59,8 +59,7 @@ class InUse : public testing::Test {
   }
   static void unlock(int fd) { set(fd, F_UNLCK, 0, 0); }
 
-  // The message without the name it begins with; empty if the claim is granted. What was claimed is
-  // free again.
+  // The message without the name it begins with; empty if the claim is granted. Releases the claim.
   template <class Claim>
   std::string refusal(Claim claim, int flags, const std::string& name) {
     const int fd = ::open(name.c_str(), flags | O_CLOEXEC);
@@ -129,7 +128,7 @@ TEST_F(InUse, OthersThatReadTheFile) {
   }
 }
 
-// What qemu says that it does, or does not share, byte by byte.
+// The permissions that qemu takes, or does not share, byte by byte.
 TEST_F(InUse, AVirtualMachine) {
   struct permission {
     off_t byte;

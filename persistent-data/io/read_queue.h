@@ -16,8 +16,7 @@
 
 namespace persistent_data {
 
-// For one thread; with its buffers it takes less than depth() * 128 KiB, and what a read_ahead
-// takes.
+// For one thread. Takes (depth() + 1) * 128 KiB for its buffers, and what a read_ahead takes.
 class read_queue {
  public:
   // nr_blocks: the device's size. A block at or past it arrives as an error. ahead: an engine of
@@ -27,8 +26,7 @@ class read_queue {
   ~read_queue();
 
   // index: of the block in the list of wanted ones. data: nullptr if the block could not be read,
-  // and then error is the errno (ENODATA where the device ended early). data is valid during the
-  // call.
+  // and then error is the errno (ENODATA if the device ended early). data is valid during the call.
   using arrival = std::function<void(std::size_t index, const block* data, int error)>;
 
   // Reads each wanted block once for each time it is named, and returns when all have arrived. The

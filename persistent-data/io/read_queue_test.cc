@@ -160,7 +160,7 @@ TEST(ReadQueue, AnErrorAfterAPartOfABlockIsTheBlocks) {
   expect_read({.errors = {{3, EIO}}, .at_most = 512, .at_most_of_one = 512}, from_to(0, 10));
 }
 
-// All of it together. Whatever the device does, each block arrives once and right.
+// All of it together. Each block arrives once and right, for any behaviour of the device.
 TEST(ReadQueue, AnythingAtAnyTime) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE(testing::Message() << "seed " << seed);

@@ -6,8 +6,8 @@
 //   `loop/sizelimit` its place in it in bytes (a limit of 0: to its end);
 // - `slaves/*` are the devices below a mapped one.
 //
-// Where sysfs is not mounted, loop devices are asked themselves, and partitions and mapped devices
-// are taken for disks.
+// If sysfs is not mounted, loop devices are asked themselves, and partitions and mapped devices are
+// taken for disks.
 #include "persistent-data/io/storage.h"
 
 #include <fcntl.h>
@@ -103,8 +103,8 @@ std::optional<attachment> ask(dev_t loop) {
   return found;
 }
 
-// The device itself knows best: the name in sysfs is that of the attaching process, and may be
-// gone or another's.
+// The device itself knows best: the name in sysfs is that of the attaching process, and may be gone
+// or another's.
 std::optional<attachment> attachment_of(dev_t device, const std::string& sysfs) {
   if (!has_devices(sysfs)) return major(device) == LOOP_MAJOR ? ask(device) : std::nullopt;
   const fs::path directory = directory_of(sysfs, device);

@@ -2,8 +2,8 @@
 // The place of the bytes of a file or a block device: does writing to one change another?
 //
 // A block device may lie on others: a partition on its disk, a loop device on a file, a mapped
-// device on its slaves. `storage` follows them down to the last one, by sysfs; where that is not
-// mounted, only loop devices, and only if they may be opened.
+// device on its slaves. `storage` follows them down to the last one, by sysfs. If sysfs is not
+// mounted, it follows only loop devices, and only if they may be opened.
 #pragma once
 
 #include <sys/stat.h>

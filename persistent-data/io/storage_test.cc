@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What lies on what: stacks of devices in a sysfs of the test's own, and real loop devices.
+// Stacks of devices, in a sysfs of the test's own and as real loop devices.
 #include "persistent-data/io/storage.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Work in parallel, results in order, and every way of ending it early. Where a test needs threads
-// to meet, they wait for each other and not for a clock.
+// Work in parallel, results in order, and every way of ending it early. If a test needs threads to
+// meet, they wait for each other and not for a clock.
 #include "persistent-data/io/workers.h"
 
 #include <gtest/gtest.h>
@@ -26,7 +26,7 @@ std::vector<std::size_t> first_numbers(std::size_t n) {
   return numbers;
 }
 
-// What failed; empty: nothing did.
+// Returns the error of the work; empty if it did not fail.
 template <class Work>
 std::string failure_of(Work work) {
   try {

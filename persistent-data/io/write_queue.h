@@ -13,7 +13,7 @@
 
 namespace persistent_data {
 
-// For one thread; with its buffers it takes depth() MiB.
+// For one thread. Takes (depth() + 1) MiB for its buffers.
 class write_queue {
  public:
   // flush: makes durable what was written, returns 0 or an errno. name: of the device, for

@@ -163,7 +163,7 @@ TEST_F(WriteQueue, AWriteThatGetsNowhereMeansNoSpace) {
             "out: metadata blocks 7 to 7 cannot be written: " + std::string(std::strerror(ENOSPC)));
 }
 
-// Each write is short by so much that the queue would send the same again and again.
+// Each write ends within a sector, so that the queue would send the same again and again.
 TEST_F(WriteQueue, AWriteThatStaysShortOfASectorEnds) {
   device.longest_write = 511;
   const auto queue = device.make_queue();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Where an array's blocks are: whole arrays, and every way in which blocks can be lost. What is
-// lost is always told, in values.
+// The maps of whole arrays, and of arrays that have lost blocks in every way. Each loss is told, in
+// values.
 #include "persistent-data/read/array_map.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Walks (btree_walk.h) over damaged and hostile trees: every key comes in a leaf or in
-// a lost range, in order; each damage is told once; and the walk ends.
+// Walks (btree_walk.h) over damaged and hostile trees: every key comes in a leaf or in a lost
+// range, in order; each damage is told once; and the walk ends.
 #include <gtest/gtest.h>
 
 #include <limits>

@@ -113,7 +113,7 @@ void btree_walk::read_batch(std::size_t begin, std::size_t end) {
   });
 }
 
-// All leaves are on one level. Where nodes contradict each other, the many are believed.
+// All leaves are on one level. If nodes contradict each other, the majority is believed.
 void btree_walk::decide_kind(std::size_t begin, std::size_t end) {
   std::size_t leaves = 0, internal = 0;
   for (std::size_t i = begin; i < end; ++i)

@@ -99,21 +99,21 @@ class space_map_reader {
     const block_nr where{index_[i].blocknr};
     const range blocks = blocks_of(i);
     const auto real = static_cast<std::uint32_t>(blocks.size());
-    std::uint32_t used = 0, first_free = counts_per_bitmap, behind_end = 0;
+    std::uint32_t used = 0, first_free = counts_per_bitmap, past_end = 0;
     for (std::uint32_t k = 0; k < counts_per_bitmap; ++k) {
       const std::uint32_t count = count_at(bitmap, k);
       if (count == 0) {
         first_free = std::min(first_free, k);
         continue;
       }
-      ++(k < real ? used : behind_end);
+      ++(k < real ? used : past_end);
       if (k < real && count == count_in_tree) expect_large(where, blocks.begin + k);
     }
     allocated_ += used;
-    if (behind_end > 0)
+    if (past_end > 0)
       report(where, error_class::bad_value,
              fmt::format("the bitmap counts references of {} blocks past the metadata's end",
-                         behind_end));
+                         past_end));
     check_entry(i, used, real, first_free);
   }
 

@@ -38,7 +38,7 @@ class SpaceMap : public testing::Test {
     return read_space_map(reader_->walk, laid.root, damages.sink());
   }
 
-  // What reading it reports.
+  // Reads it, and returns the reported damage.
   std::string report() {
     read();
     return damages.text();
@@ -315,7 +315,7 @@ TEST_F(SpaceMap, ALostTree) {
     EXPECT_EQ(map.count({large}), std::nullopt);
 }
 
-// Of a tree of two leaves the second is lost: block 32640 is hidden, and block 8 is missing.
+// The second of two leaves is lost: block 32640 is hidden, and block 8 is missing.
 TEST_F(SpaceMap, ALostLeafOfTheTree) {
   set(8, 3);
   const block_nr root = laid.large.root, left{nr_blocks - 10}, right{nr_blocks - 9};

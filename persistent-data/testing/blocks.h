@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // For tests: blocks made by hand, field by field, independently of the code that writes them. They
-// are sealed for the block number that is named first; nothing else about them is checked, so that
-// a test can make wrong ones. A namespace `testing` would hide GoogleTest's: this one is `test`.
+// have the checksum for the block number that is named first; nothing else about them is checked,
+// so that a test can make wrong ones. A namespace `testing` would hide GoogleTest's: this one is
+// `test`.
 #pragma once
 
 #include <cstddef>

@@ -10,8 +10,8 @@
 
 namespace persistent_data::test {
 
-// While an object lives, this process cannot write past that size of any regular file: the
-// write that reaches them is short, and the next one fails with EFBIG.
+// While an object lives, this process cannot write past that size of any regular file: the write
+// that reaches it is short, and the next one fails with EFBIG.
 class file_size_limit {
  public:
   explicit file_size_limit(std::uint64_t bytes) {

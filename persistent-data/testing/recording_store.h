@@ -20,8 +20,8 @@ class recording_store final : public block_store {
  public:
   explicit recording_store(scratch_device& disk) : disk_(disk) {}
 
-  // A flush has no content. What a write that failed has left on the device, nobody knows; a flush
-  // that failed may have lost any of the writes before it, for good.
+  // A flush has no content. A write that failed may have left anything on the device; a flush that
+  // failed may have lost any of the writes before it, for good.
   struct event {
     block_nr where;
     std::shared_ptr<const block> content;

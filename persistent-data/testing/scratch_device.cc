@@ -76,7 +76,7 @@ laid_tree layout::btree(std::span<const std::uint64_t> keys, std::span<const std
       fill.leaf_entries ? fill.leaf_entries : max_node_entries(value_size);
   const std::uint32_t per_node = fill.children ? fill.children : max_node_entries(child_size);
   assert(per_node > 1);
-  // Of the level that was laid last: the lowest key of each node, and where it is.
+  // The nodes of the level that was laid last: the lowest key of each, and where it is.
   std::vector<std::uint64_t> lowest;
   std::vector<block_nr> nodes;
   for (std::size_t i = 0; i < keys.size() || nodes.empty(); i += per_leaf) {
@@ -144,10 +144,10 @@ laid_space_map layout::space_map() {
       counts.push_back(std::min(counts_[k], count_in_tree));
     device_[laid.bitmaps[i]] = make_bitmap(laid.bitmaps[i], counts);
     const auto free_here = static_cast<std::uint32_t>(std::count(counts.begin(), counts.end(), 0u));
-    const auto behind = counts_per_bitmap - static_cast<std::uint32_t>(counts.size());
+    const auto past_end = counts_per_bitmap - static_cast<std::uint32_t>(counts.size());
     const auto first_free = std::find(counts.begin(), counts.end(), 0u) - counts.begin();
     entries.push_back(
-        {laid.bitmaps[i].value, free_here + behind, static_cast<std::uint32_t>(first_free)});
+        {laid.bitmaps[i].value, free_here + past_end, static_cast<std::uint32_t>(first_free)});
   }
   device_[laid.index] = make_index(laid.index, entries);
 

@@ -20,8 +20,8 @@
 
 namespace persistent_data::test {
 
-// A file without a name, all zeros at first. Only what is written takes memory: it can be as large
-// as metadata can be. What a test writes is seen at once by every block_device opened on it.
+// A file without a name, all zeros at first. Only written blocks take memory: it can be as large as
+// metadata can be. Every block_device that is opened on it sees at once what a test writes.
 class scratch_device {
  public:
   explicit scratch_device(std::uint64_t nr_blocks);
@@ -39,8 +39,8 @@ class scratch_device {
   // Flips a bit in the middle of the block: its checksum fails.
   void damage_block(block_nr);
 
-  // The device ends here from now on; whoever has opened it before finds the blocks from
-  // nr_blocks on unreadable (ENODATA). They must not be touched by operator[] any more.
+  // The device ends here from now on; whoever has opened it before finds the blocks from nr_blocks
+  // on unreadable (ENODATA). They must not be touched by operator[] any more.
   void cut(std::uint64_t nr_blocks);
 
   block_device open(engine_choice engine = engine_choice::automatic,
@@ -113,7 +113,7 @@ class layout {
     return array(std::as_bytes(std::span(values)), sizeof(Value), fill);
   }
 
-  // Of all blocks of the device, its own ones among them. Nothing may be taken afterwards.
+  // Counts all blocks of the device, its own ones among them. Nothing may be taken afterwards.
   laid_space_map space_map();
 
  private:

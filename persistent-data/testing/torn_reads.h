@@ -11,7 +11,7 @@ namespace persistent_data::test {
 
 class torn_reads final : public system_calls {
  public:
-  int torn = 0;   // so many of the next reads of block 0 find half of it written
+  int torn = 0;   // the number of next reads of block 0 that find half of it written
   int reads = 0;  // of block 0
 
   ssize_t pread(int fd, void* to, std::size_t bytes, off_t offset) override {

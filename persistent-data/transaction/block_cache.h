@@ -40,8 +40,8 @@ class block_cache {
   // may refer to it yet.
   void set_dirty(const cached_block& block) { dirty_.insert(block.where.value); }
 
-  // Writes what is dirty, without a flush; costs nothing for what is not. A block that somebody
-  // has must not be changed any more: it may be part of a commit now. Throws device_error.
+  // Writes what is dirty, without a flush; costs nothing for what is not. A block that somebody has
+  // must not be changed any more: it may be part of a commit now. Throws device_error.
   void write_dirty();
   // Forgets everything, dirty or not: nobody may have a block.
   void clear();

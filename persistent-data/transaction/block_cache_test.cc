@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// Blocks in use stay in the cache, dirty blocks are written once, and failures lose nothing.
 #include "persistent-data/transaction/block_cache.h"
 
 #include <gmock/gmock.h>
@@ -52,7 +53,7 @@ TEST_F(BlockCache, KeepsNoMoreThanItsCapacity) {
     make(b, b);
     ASSERT_LE(cache_.size(), capacity);
   }
-  // What had to go was written before.
+  // Each block that had to go was written before.
   EXPECT_GE(store_.recorded.size(), 99 - capacity);
   for (std::uint32_t b = 1; b < 100; ++b) ASSERT_EQ(value(b), b);
   EXPECT_LE(cache_.size(), capacity);

@@ -100,7 +100,7 @@ TEST_F(Btree, CountsWhatTwoTreesShare) {
       root = tree.remove(root, key);
     if (i % 500 == 0) commit();
   }
-  // What either reaches is alive.
+  // Every value that either tree reaches is alive.
   for (const block_nr r : {root, held})
     test::each_entry<le64>(tx_, r,
                            [&](std::uint64_t, le64 value) { ASSERT_GT(references_[value], 0); });

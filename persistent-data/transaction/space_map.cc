@@ -5,6 +5,7 @@
 // 2. The index block gets a new place, and so does each bitmap with a changed count, until none is
 //    left: a move changes counts, too.
 // 3. The moved bitmaps and the index are copied there.
+//
 // None of this takes time for blocks whose counts stay as they are.
 #include "persistent-data/transaction/space_map.h"
 

@@ -34,8 +34,8 @@ class counted_blocks {
   // Was it allocated after the last commit?
   bool is_new(block_nr) const;
 
-  // Puts the changes into new blocks of the cache and returns their root; has to be followed
-  // by a commit of the superblock, then by committed(). Throws no_space, device_error.
+  // Puts the changes into new blocks of the cache and returns their root; has to be followed by a
+  // commit of the superblock, then by committed(). Throws no_space, device_error.
   disk_sm_root write();
   void committed();
 

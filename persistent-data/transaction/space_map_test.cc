@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a commit does with the counts is in transaction_test.cc.
+// Counts in memory, and the blocks that they are written to. transaction_test.cc tests commits.
 #include "persistent-data/transaction/space_map.h"
 
 #include <gmock/gmock.h>
@@ -259,8 +259,8 @@ TEST(SeveralBitmaps, AreWrittenUntilNoneHasChanged) {
       ASSERT_EQ(entry.nr_free, nr_free) << "round " << round << ", bitmap " << i;
       ASSERT_EQ(entry.none_free_before, first_free) << "round " << round << ", bitmap " << i;
     }
-    // The index, the bitmap of the block, and that of their places: more are those that others
-    // have changed. None is written twice.
+    // The index, the bitmap of the block, and that of their places: more are those that others have
+    // changed. None is written twice.
     std::set<std::uint64_t> written;
     for (const auto& e : store.recorded)
       ASSERT_TRUE(written.insert(e.where.value).second) << "block " << e.where.value;

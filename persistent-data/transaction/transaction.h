@@ -41,8 +41,8 @@ class transaction {
   // A commit has two phases. prepare() writes all that has changed, and flushes: nothing on the
   // device refers to it yet. Returns what the superblock has to say about the space map.
   disk_sm_root prepare();
-  // Seals the superblock, writes it to block 0, and flushes. Must follow prepare(), with no change
-  // in between.
+  // Prepares the superblock for writing, writes it to block 0, and flushes. Must follow prepare(),
+  // with no change in between.
   void commit(const block_kind& superblock_kind, block& superblock);
 
  private:

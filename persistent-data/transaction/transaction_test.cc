@@ -299,7 +299,7 @@ TEST_F(Transaction, CountsOfThreeAndMoreAreInATree) {
   EXPECT_EQ(tx_->counts().nr_used(), 4u);
 }
 
-// What the last commit reaches is not written to before the next one.
+// No block that the last commit reaches is written to before the next commit.
 TEST_F(Transaction, NothingThatIsCommittedIsOverwritten) {
   std::mt19937_64 random(5);
   array<le32> values(*tx_);

@@ -36,7 +36,8 @@ class bitset_builder {
     words_.append(words);
   }
 
-  // The root of a bitset of so many bits; none at or past that may be set.
+  // Returns the root of a bitset of nr_bits bits. Requires that none at or past nr_bits is set. The
+  // builder is used up.
   block_nr finish(std::uint64_t nr_bits) {
     const std::uint64_t nr_words = nr_bits / word_bits + (nr_bits % word_bits != 0);
     assert(words_.size() <= nr_words);

@@ -13,8 +13,8 @@
 
 namespace persistent_data {
 
-// How many nodes a level of so many entries has, and how many of them the node at an index takes:
-// all are full but the last two, which share evenly, so that none is less than a third full.
+// The number of nodes on a level of nr_entries entries, and the entries of one node: all nodes are
+// full except the last two, which share evenly, so that none is less than a third full.
 struct node_layout {
   std::uint64_t nr_entries;
   std::uint32_t room;
