@@ -6,7 +6,8 @@
 #include <getopt.h>
 
 #include <algorithm>
-#include <charconv>
+
+#include "era/text/words.h"
 
 namespace era {
 namespace {
@@ -17,15 +18,13 @@ constexpr int first_long = 256;
 }  // namespace
 
 std::uint64_t parse_decimal(std::string_view text, std::string_view option, std::uint64_t max) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool all = end == text.data() + text.size();
-  if (error == std::errc::result_out_of_range || (error == std::errc() && all && value > max))
+  const leading_number number = parse_leading_number(text);
+  if (number.status == number_status::too_large || (number.is_all() && number.value > max))
     throw pd::usage_error(
         fmt::format("{}: {} is too large; it can be {} at most", option, text, max));
-  if (error != std::errc() || !all)
+  if (!number.is_all())
     throw pd::usage_error(fmt::format("{}: '{}' is not a decimal number", option, text));
-  return value;
+  return number.value;
 }
 
 option_list::option_list() { options_.reserve(16); }
