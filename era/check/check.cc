@@ -142,9 +142,9 @@ class checker {
       const bool is_past_end = b >= counts.nr_blocks();
       const auto counted = is_past_end ? std::nullopt : counts.count({b});
       if (!counted && (!is_past_end || found > 0)) suspects.complete = false;
-      if (counter_.is_cross_linked({b}) || (counted && *counted < found))
+      if (counter_.is_cross_linked({b}) || counted.value_or(found) < found)
         suspects.contested.push_back({b});
-      if (counted && *counted > found && !counter_.in_first_view({b}))
+      if (counted.value_or(found) > found && !counter_.in_first_view({b}))
         suspects.unreached.push_back({b});
     }
   }
