@@ -9,6 +9,7 @@
 #include "era/commands/command_line.h"
 #include "era/commands/interruption.h"
 #include "era/commands/live_device.h"
+#include "era/commands/metadata_source.h"
 #include "era/commands/repair_reporter.h"
 #include "era/commands/state_file.h"
 #include "persistent-data/format/errors.h"
@@ -36,7 +37,7 @@ int back_up_live_device(command_line& line, const live_options& live, backup_opt
                       .wait_for = [&](int fd) { signals.wait_for(fd); },
                       .is_quiet = chosen.quiet});
   chosen.metadata = device.metadata();
-  chosen.metadata_snapshot = true;
+  chosen.from = source::snapshot;
   chosen.next_era = device.next_era().value;
   return run_backup(
       line, chosen,
@@ -70,7 +71,7 @@ void check(const live_options& live, const backup_options& chosen) {
       chosen.backing.empty())
     throw pd::usage_error(
         "changed blocks alone make no image: --backing names the one that they belong to");
-  if (chosen.metadata_snapshot && !chosen.state.empty() && !chosen.next_era)
+  if (chosen.from == source::snapshot && !chosen.state.empty() && !chosen.next_era)
     throw pd::usage_error(
         "--state with --metadata-snapshot needs --next-era: the era that the status showed before "
         "the data's snapshot, plus one");
@@ -99,8 +100,8 @@ int backup_command(int argc, char** argv) {
   const auto full = o.add_flag("--full", chosen.full, "Copy all blocks");
   o.not_with(since, state);
   o.not_with(since, full);
-  const auto snapshot = o.add_flag("--metadata-snapshot", chosen.metadata_snapshot,
-                                   "Ask the metadata snapshot; the device may be live");
+  const auto snapshot =
+      add_metadata_snapshot(o, chosen.from, "Ask the metadata snapshot; the device may be live");
   const auto next = o.add_number("--next-era", chosen.next_era, {1, most}, "ERA",
                                  "The era that began after the source's data was frozen");
   const auto device = o.add_text("--era-device", live.device, "NAME",
