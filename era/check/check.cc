@@ -71,7 +71,7 @@ class checker {
     }
     if (reached == pd::reach_result::again)
       sink_({{part::superblock, {}, true},
-             {where.value, where.value + 1},
+             pd::one_block(where),
              {error_class::cross_linked, "the block belongs to the live metadata, too"},
              {}});
     counter_.next_view();
@@ -150,7 +150,7 @@ class checker {
   }
 
   void report(std::uint64_t block, error_class what, std::string detail) {
-    sink_({{part::reference_counts}, {block, block + 1}, {what, std::move(detail)}, {}});
+    sink_({{part::reference_counts}, pd::one_block({block}), {what, std::move(detail)}, {}});
   }
 
   const pd::block_device& device_;
