@@ -77,17 +77,8 @@ void check(const live_options& live, const backup_options& chosen) {
         "the data's snapshot, plus one");
 }
 
-}  // namespace
-
-int backup_command(int argc, char** argv) {
-  command_line line(
-      "era_backup", "Copies the blocks that were written since an era into a backup.",
-      "[options] {--metadata {device|file} | --era-device NAME} --source {device|file} "
-      "TARGET");
-  live_options live;
-  backup_options chosen;
+void add_options(option_list& o, live_options& live, backup_options& chosen) {
   constexpr std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
-  auto& o = line.options();
   const auto metadata =
       o.add_text("--metadata", chosen.metadata, "{device|file}", "The metadata of dm-era");
   o.require(o.add_text("--source", chosen.source, "{device|file}",
@@ -140,6 +131,18 @@ int backup_command(int argc, char** argv) {
   o.add_flag("--json", chosen.json, "Print a summary as JSON");
   o.add_flag("-q,--quiet", chosen.quiet, "Print errors only");
   add_salvage_options(o, chosen.given, repair);
+}
+
+}  // namespace
+
+int backup_command(int argc, char** argv) {
+  command_line line(
+      "era_backup", "Copies the blocks that were written since an era into a backup.",
+      "[options] {--metadata {device|file} | --era-device NAME} --source {device|file} "
+      "TARGET");
+  live_options live;
+  backup_options chosen;
+  add_options(line.options(), live, chosen);
   line.add_argument("no target was named; it takes a file, a block device, or an NBD URI");
   return line.run(argc, argv, [&] {
     chosen.target = line.argument();
