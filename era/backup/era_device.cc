@@ -14,9 +14,10 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <charconv>
 #include <csignal>
+#include <cstdint>
 #include <exception>
+#include <limits>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,7 @@
 #include "era/backup/blocked_signals.h"
 #include "era/backup/resume_watchdog.h"
 #include "era/text/printable.h"
+#include "era/text/words.h"
 #include "persistent-data/format/errors.h"
 
 namespace era {
@@ -45,30 +47,18 @@ class locked_memory {
   locked_memory& operator=(const locked_memory&) = delete;
 };
 
-// The words of a line of the device mapper.
-std::vector<std::string_view> words_of(std::string_view line) {
-  std::vector<std::string_view> words;
-  while (!line.empty()) {
-    const std::size_t end = std::min(line.find(' '), line.size());
-    if (end > 0) words.push_back(line.substr(0, end));
-    line.remove_prefix(std::min(end + 1, line.size()));
-  }
-  return words;
-}
-
-template <class Number>
-std::optional<Number> number_of(std::string_view word) {
-  Number number{};
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
-  if (error != std::errc() || end != word.data() + word.size()) return std::nullopt;
-  return number;
+// Returns nullopt if the word is no number of 32 bits.
+std::optional<std::uint32_t> number_of(std::string_view word) {
+  const leading_number number = parse_leading_number(word);
+  if (!number.is_all() || number.value > std::numeric_limits<std::uint32_t>::max()) return {};
+  return static_cast<std::uint32_t>(number.value);
 }
 
 // The path of a device of a table: the kernel names it by its numbers.
 std::string node_of(device_mapper& dm, std::string_view device) {
   const std::size_t colon = std::min(device.find(':'), device.size());
-  const auto major = number_of<unsigned>(device.substr(0, colon));
-  const auto minor = number_of<unsigned>(device.substr(std::min(colon + 1, device.size())));
+  const auto major = number_of(device.substr(0, colon));
+  const auto minor = number_of(device.substr(std::min(colon + 1, device.size())));
   return major && minor ? dm.node(*major, *minor) : std::string(device);
 }
 
@@ -93,8 +83,8 @@ era_device::era_device(std::string name, device_mapper& dm) : name_(std::move(na
                     table.empty()      ? "no target"
                     : table.size() > 1 ? fmt::format("{} targets", table.size())
                                        : fmt::format("the target {}", printable(table[0].type))));
-  const auto words = words_of(table[0].parameters);
-  const auto block_size = words.size() == 3 ? number_of<std::uint32_t>(words[2]) : std::nullopt;
+  const auto words = words_of(table[0].parameters, " ");
+  const auto block_size = words.size() == 3 ? number_of(words[2]) : std::nullopt;
   if (!block_size)
     throw pd::device_error(fmt::format("mapped device {} has a table that is not understood: {}",
                                        name_, printable(table[0].parameters)));
@@ -114,8 +104,8 @@ era_device::status era_device::read_status() {
   const std::vector<mapped_target> targets = dm_.status(name_);
   const std::string line = targets.size() == 1 ? targets[0].parameters : "";
   // <metadata block size> <used>/<total> <current era> <held metadata root | ->
-  const auto words = words_of(line);
-  const auto era = words.size() == 4 ? number_of<std::uint32_t>(words[2]) : std::nullopt;
+  const auto words = words_of(line, " ");
+  const auto era = words.size() == 4 ? number_of(words[2]) : std::nullopt;
   if (!era || *era > max_current_era)
     throw pd::device_error(
         fmt::format("the status of era device {} is \"{}\": its metadata has failed; see era(7)",

@@ -19,8 +19,8 @@ namespace {
 
 constexpr std::size_t bytes_per_read = 1 << 18;
 
-// The parser's place in the document.
-enum class inside { document, superblock, mappings, hints, leaf, end };
+// The parser's place in the document, without leaves.
+enum class inside { document, superblock, mappings, hints };
 
 class dump_parser : public xml::expat_parser {
  public:
@@ -44,8 +44,6 @@ class dump_parser : public xml::expat_parser {
       case inside::superblock: return in_superblock(list);
       case inside::mappings: return in_mappings(list);
       case inside::hints: return in_hints(list);
-      case inside::leaf: throw pd::invalid_input("it stands inside an element that is empty");
-      case inside::end: throw pd::invalid_input("it comes after the superblock");
     }
   }
 
@@ -115,26 +113,19 @@ class dump_parser : public xml::expat_parser {
     return block;
   }
 
-  void open_leaf() {
-    around_leaf_ = where_;
-    where_ = inside::leaf;
-  }
-
   void finish_element() override {
     switch (where_) {
-      case inside::leaf: where_ = around_leaf_; return;
       case inside::mappings:
       case inside::hints: where_ = inside::superblock; return;
       default: break;
     }
     set_element("superblock");
     if (!has_mappings_) throw pd::invalid_input("it has no mappings");
-    where_ = inside::end;
   }
 
   cache_mapping_sink& out_;
   cache_geometry cache_;
-  inside where_ = inside::document, around_leaf_ = inside::document;
+  inside where_ = inside::document;
   bool has_mappings_ = false, has_hints_ = false;
   std::optional<std::uint32_t> last_cache_block_;
   repeated_block volume_blocks_;

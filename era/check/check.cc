@@ -73,7 +73,7 @@ class checker {
     }
     if (reached == pd::reach_result::again)
       sink_({{part::superblock, {}, true},
-             {where.value, where.value + 1},
+             pd::one_block(where),
              {error_class::cross_linked, "the block belongs to the live metadata, too"},
              {}});
     counter_.next_view();
@@ -175,14 +175,14 @@ class checker {
       std::optional<std::uint32_t> counted;
       if (!is_past_end) counted = counts.count({b});
       if (!counted && (!is_past_end || found > 0)) suspects.complete = false;
-      if (counter_.is_cross_linked({b}) || (counted && *counted < found))
+      if (counter_.is_cross_linked({b}) || counted.value_or(found) < found)
         suspects.contested.push_back({b});
       if (counted && is_unreached({b}, *counted)) suspects.unreached.push_back({b});
     }
   }
 
   void report(std::uint64_t block, error_class what, std::string detail) {
-    sink_({{part::reference_counts}, {block, block + 1}, {what, std::move(detail)}, {}});
+    sink_({{part::reference_counts}, pd::one_block({block}), {what, std::move(detail)}, {}});
   }
 
   static constexpr std::size_t blocks_at_once = 4096;

@@ -61,7 +61,7 @@ std::optional<finding> check_bits(const array_position& at, const pd::block& b) 
   const pd::block_nr where = *at.map->block(at.index);
   return finding{
       at.where,
-      {where.value, where.value + 1},
+      pd::one_block(where),
       {pd::error_class::bad_value, fmt::format("it has {} bits, and {} after them are set",
                                                at.nr_bits, std::popcount(surplus))},
       {}};
@@ -75,7 +75,7 @@ struct checked_blocks {
 
 finding finding_of(const out_of_order& wrong) {
   return {wrong.where,
-          {wrong.block.value, wrong.block.value + 1},
+          pd::one_block(wrong.block),
           {pd::error_class::out_of_order, in_words(wrong)},
           {}};
 }

@@ -9,6 +9,7 @@
 #include "era/commands/command_line.h"
 #include "era/commands/interruption.h"
 #include "era/commands/live_device.h"
+#include "era/commands/metadata_source.h"
 #include "era/commands/repair_reporter.h"
 #include "era/commands/state_file.h"
 #include "persistent-data/format/errors.h"
@@ -36,7 +37,7 @@ int back_up_live_device(command_line& line, const live_options& live, backup_opt
                       .wait_for = [&](int fd) { signals.wait_for(fd); },
                       .is_quiet = chosen.quiet});
   chosen.metadata = device.metadata();
-  chosen.metadata_snapshot = true;
+  chosen.from = source::snapshot;
   chosen.next_era = device.next_era().value;
   return run_backup(
       line, chosen,
@@ -70,23 +71,14 @@ void check(const live_options& live, const backup_options& chosen) {
       chosen.backing.empty())
     throw pd::usage_error(
         "changed blocks alone make no image: --backing names the one that they belong to");
-  if (chosen.metadata_snapshot && !chosen.state.empty() && !chosen.next_era)
+  if (chosen.from == source::snapshot && !chosen.state.empty() && !chosen.next_era)
     throw pd::usage_error(
         "--state with --metadata-snapshot needs --next-era: the era that the status showed before "
         "the data's snapshot, plus one");
 }
 
-}  // namespace
-
-int backup_command(int argc, char** argv) {
-  command_line line(
-      "era_backup", "Copies the blocks that were written since an era into a backup.",
-      "[options] {--metadata {device|file} | --era-device NAME} --source {device|file} "
-      "TARGET");
-  live_options live;
-  backup_options chosen;
+void add_options(option_list& o, live_options& live, backup_options& chosen) {
   constexpr std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
-  auto& o = line.options();
   const auto metadata =
       o.add_text("--metadata", chosen.metadata, "{device|file}", "The metadata of dm-era");
   o.require(o.add_text("--source", chosen.source, "{device|file}",
@@ -99,8 +91,8 @@ int backup_command(int argc, char** argv) {
   const auto full = o.add_flag("--full", chosen.full, "Copy all blocks");
   o.not_with(since, state);
   o.not_with(since, full);
-  const auto snapshot = o.add_flag("--metadata-snapshot", chosen.metadata_snapshot,
-                                   "Ask the metadata snapshot; the device may be live");
+  const auto snapshot =
+      add_metadata_snapshot(o, chosen.from, "Ask the metadata snapshot; the device may be live");
   const auto next = o.add_number("--next-era", chosen.next_era, {1, most}, "ERA",
                                  "The era that began after the source's data was frozen");
   const auto device = o.add_text("--era-device", live.device, "NAME",
@@ -139,6 +131,18 @@ int backup_command(int argc, char** argv) {
   o.add_flag("--json", chosen.json, "Print a summary as JSON");
   o.add_flag("-q,--quiet", chosen.quiet, "Print errors only");
   add_salvage_options(o, chosen.given, repair);
+}
+
+}  // namespace
+
+int backup_command(int argc, char** argv) {
+  command_line line(
+      "era_backup", "Copies the blocks that were written since an era into a backup.",
+      "[options] {--metadata {device|file} | --era-device NAME} --source {device|file} "
+      "TARGET");
+  live_options live;
+  backup_options chosen;
+  add_options(line.options(), live, chosen);
   line.add_argument("no target was named; it takes a file, a block device, or an NBD URI");
   return line.run(argc, argv, [&] {
     chosen.target = line.argument();

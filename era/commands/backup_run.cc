@@ -25,6 +25,7 @@
 #include "era/backup/block_copier.h"
 #include "era/backup/raw_target.h"
 #include "era/commands/list_changes.h"
+#include "era/commands/metadata_source.h"
 #include "era/commands/new_image.h"
 #include "era/commands/output.h"
 #include "era/commands/output_place.h"
@@ -67,9 +68,7 @@ class backup {
         steps_(steps),
         earlier_(chosen.state.empty() || chosen.full ? std::nullopt : read_state(chosen.state)),
         source_(chosen.source, data_access::read),
-        device_(chosen.metadata,
-                chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive,
-                line.engine()) {
+        device_(chosen.metadata, access_to(chosen.from), line.engine()) {
     if (earlier_ && earlier_->is_complete()) base_ = &*earlier_;
     if (!chosen_.written_since && !base_ && !chosen_.full && !chosen_.quiet)
       line_.say(fmt::format("{}: {}: all blocks are copied", chosen_.state,
@@ -89,7 +88,7 @@ class backup {
     const auto found =
         list_changes(line_, device_,
                      {.window = {since(), std::uint64_t{1} << 32},
-                      .from = chosen_.metadata_snapshot ? source::snapshot : source::live,
+                      .from = chosen_.from,
                       .repair = chosen_.repair,
                       .given = chosen_.given,
                       .in_doubt = "blocks are copied",
@@ -100,7 +99,7 @@ class backup {
     if (base_) require_same_history(m);
     backup_state next = next_state(m);
     if (!chosen_.state.empty() || chosen_.json) to_json(next);  // or it fails when all is copied
-    if (chosen_.metadata_snapshot) {
+    if (chosen_.from == source::snapshot) {
       pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
       require_still_held(queue, device_, m);
     }
@@ -281,11 +280,11 @@ class backup {
   std::optional<std::uint32_t> next_era(const metadata& m) const {
     const std::uint64_t current = m.current_era.value;
     if (!chosen_.next_era) {
-      if (chosen_.metadata_snapshot) return {};
+      if (chosen_.from == source::snapshot) return {};
       return static_cast<std::uint32_t>(current + 1);
     }
     const std::uint64_t next = *chosen_.next_era;
-    const std::uint64_t most = chosen_.metadata_snapshot ? current : current + 1;
+    const std::uint64_t most = chosen_.from == source::snapshot ? current : current + 1;
     if (next > most)
       throw pd::invalid_input(fmt::format(
           "{}: era {} had not begun when this metadata was written, in era {}: what was written "

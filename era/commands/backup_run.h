@@ -10,6 +10,7 @@
 #include "era/backup/nbd_target.h"
 #include "era/backup/qcow2_image.h"
 #include "era/commands/command_line.h"
+#include "era/metadata/metadata.h"
 #include "era/repair/repair_options.h"
 
 namespace era {
@@ -21,7 +22,8 @@ struct backup_options {
   std::string metadata, source, target, state, backing, bitmap;  // empty: not given
   std::optional<image_format> chosen_format, backing_format;
   std::optional<std::uint32_t> written_since, next_era;
-  bool full = false, metadata_snapshot = false, repair = false;
+  era::source from = era::source::live;
+  bool full = false, repair = false;
   bool verify = false, keep_going = false, json = false, quiet = false;
   repair_options given;
 

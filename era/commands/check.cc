@@ -7,6 +7,7 @@
 #include "config.h"
 #include "era/commands/command_line.h"
 #include "era/commands/finding_text.h"
+#include "era/commands/metadata_source.h"
 #include "era/commands/output.h"
 #include "era/commands/read_progress.h"
 #include "era/damage/finding_groups.h"
@@ -18,7 +19,7 @@ struct options {
   bool quiet = false;
   bool superblock_only = false;
   bool ignore_non_fatal = false;
-  bool metadata_snapshot = false;
+  source from = source::live;
   bool json = false;
 };
 
@@ -146,10 +147,8 @@ class json_report {
 
 template <class Report>
 int check(command_line& line, const options& chosen, Report report) {
-  const check_scope scope{.from = chosen.metadata_snapshot ? source::snapshot : source::live,
-                          .superblock_only = chosen.superblock_only};
-  const auto access = chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive;
-  pd::block_device device(line.device(), access, line.engine());
+  const check_scope scope{.from = chosen.from, .superblock_only = chosen.superblock_only};
+  pd::block_device device(line.device(), access_to(chosen.from), line.engine());
   if (!chosen.quiet) require_other_output(device, "");
   read_progress shown(line, device, {.is_quiet = chosen.quiet, .prints = chosen.json});
 
@@ -176,8 +175,8 @@ int check_command(int argc, char** argv) {
   o.add_flag("--super-block-only", chosen.superblock_only, "Check only the superblock");
   o.add_flag("--ignore-non-fatal-errors", chosen.ignore_non_fatal,
              "Exit with 0 if only leaked blocks were found");
-  o.may_have_word(o.add_flag("--metadata-snapshot", chosen.metadata_snapshot,
-                             "Check what the metadata snapshot reaches; the device may be live"));
+  o.may_have_word(add_metadata_snapshot(
+      o, chosen.from, "Check what the metadata snapshot reaches; the device may be live"));
   o.add_flag("--json", chosen.json, "Print findings and summary as one JSON document");
   line.add_device();
   return line.run(argc, argv, [&] {

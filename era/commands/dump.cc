@@ -5,6 +5,7 @@
 #include "era/check/sound_metadata.h"
 #include "era/commands/command_line.h"
 #include "era/commands/finding_text.h"
+#include "era/commands/metadata_source.h"
 #include "era/commands/output.h"
 #include "era/commands/read_progress.h"
 #include "era/commands/repair_reporter.h"
@@ -17,14 +18,11 @@ namespace era {
 namespace {
 
 struct options {
-  bool logical = false, compact = false, metadata_snapshot = false, repair = false;
+  bool logical = false, compact = false, repair = false;
+  source from = source::live;
   repair_options given;
   std::string output;
 };
-
-source source_of(const options& chosen) {
-  return chosen.metadata_snapshot ? source::snapshot : source::live;
-}
 
 xml_form form_of(const options& chosen) {
   return chosen.compact ? xml_form::compact : xml_form::full;
@@ -35,9 +33,7 @@ class dumping {
   dumping(command_line& line, const options& chosen)
       : line_(line),
         chosen_(chosen),
-        device_(line.device(),
-                chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive,
-                line.engine()),
+        device_(line.device(), access_to(chosen.from), line.engine()),
         groups_([this](const finding& f) { line_.say(in_words(device_.path(), f)); }) {}
 
   int run() {
@@ -54,7 +50,7 @@ class dumping {
       foreign_ = foreign_ || is_no_metadata(f);
       groups_.add(std::move(f));
     };
-    const auto m = map_sound_metadata(device_, source_of(chosen_), sink);
+    const auto m = map_sound_metadata(device_, chosen_.from, sink);
     if (m && write(*m, loss_policy::refuse, sink, [](const copy_result&) {})) return exit_success;
     groups_.flush();
     if (!foreign_)
@@ -68,7 +64,7 @@ class dumping {
   int dump_salvaged() {
     repair_reporter words(line_, device_, false);
     repair_options given = chosen_.given;
-    given.from = source_of(chosen_);
+    given.from = chosen_.from;
     const metadata saved = words.salvage(given, [] {});
     // The summary may read the metadata, too: it has to be held till then.
     const auto sum_up = [&](const copy_result& copied) { words.sum_up(saved, copied.assumed); };
@@ -112,8 +108,8 @@ int dump_command(int argc, char** argv) {
   auto& o = line.options();
   o.add_flag("--logical", chosen.logical,
              "Fold all writesets, the current one too, into the era array");
-  o.may_have_word(o.add_flag("--metadata-snapshot", chosen.metadata_snapshot,
-                             "Dump the metadata snapshot; the device may be live"));
+  o.may_have_word(
+      add_metadata_snapshot(o, chosen.from, "Dump the metadata snapshot; the device may be live"));
   o.add_text("-o,--output", chosen.output, "FILE",
              "Write to a file instead of standard output,\n"
              "compressed if its name ends in .gz, .xz or .zst");

@@ -9,6 +9,7 @@
 #include "era/cache/stale_blocks.h"
 #include "era/commands/command_line.h"
 #include "era/commands/list_changes.h"
+#include "era/commands/metadata_source.h"
 #include "era/commands/output.h"
 #include "era/commands/repair_reporter.h"
 #include "era/text/list_writer.h"
@@ -32,7 +33,8 @@ std::string_view name(list_unit unit) {
 
 struct options {
   std::optional<std::uint32_t> written_since, written_before;
-  bool metadata_snapshot = false, repair = false;
+  source from = source::live;
+  bool repair = false;
   repair_options given;
   list_format format = list_format::xml;
   std::optional<list_unit> chosen_unit;
@@ -58,9 +60,7 @@ class invalidation {
         chosen_(chosen),
         window_{*chosen.written_since,
                 chosen.written_before ? std::uint64_t{*chosen.written_before} : no_end},
-        device_(line.device(),
-                chosen.metadata_snapshot ? pd::access::shared : pd::access::exclusive,
-                line.engine()) {}
+        device_(line.device(), access_to(chosen.from), line.engine()) {}
 
   int run() {
     require_other_output(device_, chosen_.output);
@@ -68,7 +68,7 @@ class invalidation {
     const auto found = list_changes(
         line_, device_,
         {.window = window_,
-         .from = chosen_.metadata_snapshot ? source::snapshot : source::live,
+         .from = chosen_.from,
          .repair = chosen_.repair,
          .given = chosen_.given,
          .in_doubt = dump_ ? "changed blocks count as changed" : "blocks listed are there"});
@@ -119,7 +119,7 @@ class invalidation {
   // them; and its current era goes on after it.
   std::optional<std::uint64_t> next_era(const metadata& m) const {
     const std::uint64_t current = m.current_era.value;
-    if (chosen_.metadata_snapshot)
+    if (chosen_.from == source::snapshot)
       return window_.end <= current ? std::optional(window_.end) : std::nullopt;
     return std::min(window_.end, current + 1);
   }
@@ -265,8 +265,8 @@ int invalidate_command(int argc, char** argv) {
                    "List blocks that were written in this era or a later one; 0: all blocks"));
   o.add_number("--written-before", chosen.written_before, {0, most}, "ERA",
                "List only those whose last write was before this era");
-  o.may_have_word(o.add_flag("--metadata-snapshot", chosen.metadata_snapshot,
-                             "Ask the metadata snapshot; the device may be live"));
+  o.may_have_word(
+      add_metadata_snapshot(o, chosen.from, "Ask the metadata snapshot; the device may be live"));
   const auto repair = o.add_flag("--repair", chosen.repair,
                                  "List blocks that damage hides as written, instead of nothing");
   o.add_choice<list_format>("--format", chosen.format,

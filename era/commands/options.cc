@@ -6,7 +6,8 @@
 #include <getopt.h>
 
 #include <algorithm>
-#include <charconv>
+
+#include "era/text/words.h"
 
 namespace era {
 namespace {
@@ -14,18 +15,39 @@ namespace {
 // getopt_long's values for long options lie above those of characters.
 constexpr int first_long = 256;
 
+// The options as getopt_long takes them. The names are borrowed.
+struct getopt_tables {
+  std::string letters;
+  std::vector<::option> long_options;
+};
+
+getopt_tables tables_of(const std::vector<option_list::option>& options) {
+  getopt_tables tables{":", {}};  // ":": a missing value is told from an unknown option
+  for (std::size_t i = 0; i < options.size(); ++i) {
+    const option_list::option& o = options[i];
+    const int has_value = !o.argument.empty() ? required_argument
+                          : o.may_have_word   ? optional_argument
+                                              : no_argument;
+    tables.long_options.push_back(
+        {o.long_name.c_str() + 2, has_value, nullptr, first_long + static_cast<int>(i)});
+    if (o.short_name.empty()) continue;
+    tables.letters += o.short_name[1];
+    if (!o.argument.empty()) tables.letters += ':';
+  }
+  tables.long_options.push_back({});
+  return tables;
+}
+
 }  // namespace
 
 std::uint64_t parse_decimal(std::string_view text, std::string_view option, std::uint64_t max) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool all = end == text.data() + text.size();
-  if (error == std::errc::result_out_of_range || (error == std::errc() && all && value > max))
+  const leading_number number = parse_leading_number(text);
+  if (number.status == number_status::too_large || (number.is_all() && number.value > max))
     throw pd::usage_error(
         fmt::format("{}: {} is too large; it can be {} at most", option, text, max));
-  if (error != std::errc() || !all)
+  if (!number.is_all())
     throw pd::usage_error(fmt::format("{}: '{}' is not a decimal number", option, text));
-  return value;
+  return number.value;
 }
 
 option_list::option_list() { options_.reserve(16); }
@@ -98,56 +120,56 @@ void option_list::fail_unknown(const std::string& argument) const {
 }
 
 std::vector<std::string> option_list::parse(int argc, char** argv) {
-  std::string letters = ":";  // a missing value is told from an unknown option
-  std::vector<::option> table;
-  for (std::size_t i = 0; i < options_.size(); ++i) {
-    const option& o = options_[i];
-    const int has_value = !o.argument.empty() ? required_argument
-                          : o.may_have_word   ? optional_argument
-                                              : no_argument;
-    table.push_back(
-        {o.long_name.c_str() + 2, has_value, nullptr, first_long + static_cast<int>(i)});
-    if (o.short_name.empty()) continue;
-    letters += o.short_name[1];
-    if (!o.argument.empty()) letters += ':';
-  }
-  table.push_back({});
-  const auto find = [&](int value) -> option& {
-    for (option& o : options_)
-      if (!o.short_name.empty() && o.short_name[1] == value) return o;
-    return options_[static_cast<std::size_t>(value - first_long)];
-  };
+  if (!apply(collect(argc, argv))) return {};
+  check_together();
+  return {argv + ::optind, argv + argc};
+}
 
-  for (option& o : options_) o.is_given = false;
-  std::vector<std::pair<option*, std::string>> given;
+// value: as getopt_long returns it.
+option_list::option& option_list::option_of(int value) {
+  for (option& o : options_)
+    if (!o.short_name.empty() && o.short_name[1] == value) return o;
+  return options_[static_cast<std::size_t>(value - first_long)];
+}
+
+// Leaves optind at the first argument that is no option.
+std::vector<option_list::given_option> option_list::collect(int argc, char** argv) {
+  const getopt_tables known = tables_of(options_);
+  std::vector<given_option> given;
   ::opterr = 0;
   ::optind = 0;  // begin anew, even if another command line was parsed before
   for (;;) {
     const int argument = std::max(::optind, 1);
-    const int value = ::getopt_long(argc, argv, letters.c_str(), table.data(), nullptr);
-    if (value == -1) break;
+    const int value =
+        ::getopt_long(argc, argv, known.letters.c_str(), known.long_options.data(), nullptr);
+    if (value == -1) return given;
     if (value == '?' && ::optopt != 0 && ::optopt < first_long)
       throw pd::usage_error(fmt::format("there is no option '-{}'", static_cast<char>(::optopt)));
     if (value == '?' && ::optopt >= first_long)
-      throw pd::usage_error(fmt::format("{} takes no value", find(::optopt).long_name));
+      throw pd::usage_error(fmt::format("{} takes no value", option_of(::optopt).long_name));
     if (value == '?') fail_unknown(argv[std::max(::optind - 1, argument)]);
     if (value == ':') {
-      const option& o = find(::optopt);
+      const option& o = option_of(::optopt);
       throw pd::usage_error(fmt::format("{} needs a value: {}", o.long_name, o.argument));
     }
-    option& o = find(value);
+    option& o = option_of(value);
     std::string text = ::optarg ? ::optarg : "";
     if (o.may_have_word && !::optarg && ::optind < argc &&
         (std::string_view(argv[::optind]) == "true" || std::string_view(argv[::optind]) == "false"))
       text = argv[::optind++];
-    given.emplace_back(&o, std::move(text));
+    given.push_back({&o, std::move(text)});
   }
-  for (auto& [o, text] : given)
+}
+
+// Returns false if one overrules the others: then it alone is set.
+bool option_list::apply(const std::vector<given_option>& given) {
+  for (option& o : options_) o.is_given = false;
+  for (const auto& [o, text] : given)
     if (o->overrules) {
       o->set(*o, "");
-      return {};
+      return false;
     }
-  for (auto& [o, text] : given) {
+  for (const auto& [o, text] : given) {
     if (o->argument.empty()) {
       if (o->may_have_word && !text.empty() && text != "true" && text != "false")
         throw pd::usage_error(fmt::format("{}: '{}' is none of true, false", o->long_name, text));
@@ -160,8 +182,7 @@ std::vector<std::string> option_list::parse(int argc, char** argv) {
     o->is_given = true;
     o->set(*o, text);
   }
-  check_together();
-  return {argv + ::optind, argv + argc};
+  return true;
 }
 
 void option_list::check_together() const {

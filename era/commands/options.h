@@ -111,6 +111,15 @@ class option_list {
   [[noreturn]] static void fail_choice(const option&, std::string_view text,
                                        const std::vector<std::string>& words);
   [[noreturn]] void fail_unknown(const std::string& argument) const;
+
+  // As the command line has it, and not judged yet.
+  struct given_option {
+    option* which;
+    std::string text;  // the value; empty if there is none
+  };
+  option& option_of(int value);
+  std::vector<given_option> collect(int argc, char** argv);
+  bool apply(const std::vector<given_option>&);
   void check_together() const;
 
   std::vector<option> options_;

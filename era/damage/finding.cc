@@ -76,10 +76,7 @@ pd::block_error_sink sink_of(const place& where, const finding_sink& sink, std::
     return value > limit / per_value ? limit : value * per_value;
   };
   return [=, &sink](const pd::block_error& d) {
-    sink({where,
-          {d.block.value, d.block.value + 1},
-          d.error,
-          {scaled(d.hidden.begin), scaled(d.hidden.end)}});
+    sink({where, pd::one_block(d.block), d.error, {scaled(d.hidden.begin), scaled(d.hidden.end)}});
   };
 }
 

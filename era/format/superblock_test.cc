@@ -186,11 +186,5 @@ TEST(Superblock, SomethingElseIsNoEraMetadata) {
   EXPECT_THAT(wrong->text, HasSubstr("no era metadata"));
 }
 
-TEST(Writeset, HasTheWordsThatItsBitsNeed) {
-  EXPECT_EQ(bitset_words(0), 0u);
-  EXPECT_EQ(bitset_words(64), 1u);
-  EXPECT_EQ(bitset_words(65), 2u);
-}
-
 }  // namespace
 }  // namespace era

@@ -9,6 +9,7 @@
 
 #include "era/format/units.h"
 #include "persistent-data/format/array_block.h"
+#include "persistent-data/format/bits.h"
 #include "persistent-data/format/le.h"
 #include "persistent-data/format/strong.h"
 
@@ -22,7 +23,8 @@ struct writeset_value {
 };
 static_assert(sizeof(writeset_value) == 12 && offsetof(writeset_value, root) == 4);
 
-inline constexpr std::uint32_t bits_per_word = 64;
+using pd::bits_per_word;
+using pd::bitset_words;
 
 // One block of a bitset covers as many origin blocks as 32 blocks of the era array: a stripe.
 inline constexpr std::uint32_t bits_per_bitset_block =
@@ -41,10 +43,6 @@ constexpr std::uint64_t stripes_for(std::uint64_t nr_blocks) noexcept {
 inline origin_range blocks_of_stripe(std::uint64_t stripe, std::uint64_t nr_blocks) noexcept {
   return pd::intersection(
       origin_range{stripe * blocks_per_stripe, (stripe + 1) * blocks_per_stripe}, {0, nr_blocks});
-}
-
-constexpr std::uint64_t bitset_words(std::uint64_t nr_bits) noexcept {
-  return (nr_bits + bits_per_word - 1) / bits_per_word;
 }
 
 // Calls use(i) for each set bit i, in ascending order. Word: pd::le64 or std::uint64_t.

@@ -48,7 +48,7 @@ std::optional<finding> find_future_eras(const array_position& at, const pd::bloc
   const std::uint64_t begin = at.map->values_of(at.index).begin;
   const pd::block_nr where = *at.map->block(at.index);
   return finding{at.where,
-                 {where.value, where.value + 1},
+                 pd::one_block(where),
                  {pd::error_class::bad_value,
                   fmt::format("{} of its eras are past the current era {}; the highest is {}",
                               count, current, highest)},
@@ -83,7 +83,7 @@ void content_reader::read(std::span<const array_position> positions, const visit
     if (auto wrong = at.map->validate_block(at.index, data, error)) {
       found_.push_back({k,
                         {at.where,
-                         {wanted_[w].value, wanted_[w].value + 1},
+                         pd::one_block(wanted_[w]),
                          std::move(*wrong),
                          {at.origin_blocks().begin, at.origin_blocks().end}}});
       look(k, nullptr);

@@ -20,8 +20,6 @@ constexpr auto torn_pause = std::chrono::milliseconds(20);
 
 constexpr pd::range every_origin_block{0, max_origin_blocks};
 
-pd::block_range at(pd::block_nr where) { return {where.value, where.value + 1}; }
-
 struct superblock_read {
   superblock sb;
   std::optional<pd::error_detail> wrong;
@@ -91,7 +89,7 @@ class writeset_mapper {
       // Each has a bitset of its own: there cannot be more of them than blocks.
       if (entries_.size() == walk_.counter().nr_blocks()) {
         sink_({tree_,
-               at(where),
+               pd::one_block(where),
                {error_class::bad_shape, "there are more writesets than blocks"},
                {node.key(i), std::uint64_t{sb_.current_era} + 1}});
         return;
@@ -107,19 +105,19 @@ class writeset_mapper {
     const std::uint64_t current = sb_.current_era;
     if (era == 0) {
       sink_({tree_,
-             at(where),
+             pd::one_block(where),
              {error_class::bad_value, "there is a writeset of era 0; the first era is 1"},
              {0, 1}});
     } else if (era > current) {
       sink_(
           {tree_,
-           at(where),
+           pd::one_block(where),
            {error_class::bad_value,
             fmt::format("there is a writeset of era {}, and the current era is {}", era, current)},
            {era, era + 1}});
     } else if (era == current && (m_.in_snapshot() || sb_.current_root != 0)) {
       sink_({tree_,
-             at(where),
+             pd::one_block(where),
              {error_class::bad_value,
               fmt::format("there is an archived writeset of era {}, which is still the current one",
                           era)},
@@ -132,7 +130,7 @@ class writeset_mapper {
     const place where = m_.place_of(ws);
     if (ws.nr_bits > max_origin_blocks)
       sink_({where,
-             at(from.value_or(m_.location)),
+             pd::one_block(from.value_or(m_.location)),
              {error_class::bad_value,
               fmt::format("it has {} bits; there can be {}", ws.nr_bits, max_origin_blocks)},
              {0, sb_.nr_blocks}});
@@ -144,7 +142,7 @@ class writeset_mapper {
       mapped_ += ws.bits.known_end();
     } else {
       sink_({where,
-             at(from.value_or(m_.location)),
+             pd::one_block(from.value_or(m_.location)),
              {error_class::bad_shape,
               fmt::format("its bitset needs {} blocks, and the metadata has {}, of "
                           "which other writesets own {}",
@@ -213,11 +211,11 @@ std::optional<superblock> read_superblock(pd::read_queue& queue, std::uint64_t n
     read = read_once(queue, where);
   }
   if (read.wrong) {
-    sink({here, at(where), std::move(*read.wrong), every_origin_block});
+    sink({here, pd::one_block(where), std::move(*read.wrong), every_origin_block});
     return {};
   }
   for (pd::error_detail& wrong : check_superblock(read.sb, nr_metadata_blocks, is_copy))
-    sink({here, at(where), std::move(wrong), {}});
+    sink({here, pd::one_block(where), std::move(wrong), {}});
   return read.sb;
 }
 
@@ -231,7 +229,7 @@ std::optional<superblock> read_snapshot_superblock(pd::read_queue& queue,
   auto snap = read_superblock(queue, nr_metadata_blocks, where, false, sink);
   if (!snap) return {};
   const auto implausible = [&](std::string detail) {
-    sink({here, at(where), {error_class::bad_value, std::move(detail)}, {}});
+    sink({here, pd::one_block(where), {error_class::bad_value, std::move(detail)}, {}});
   };
   if (snap->current_era > live.current_era)
     implausible(fmt::format("its era {} is past the live era {}", std::uint32_t{snap->current_era},

@@ -3,38 +3,18 @@
 // long is skipped without being kept.
 #include "era/sim/line_reader.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
-#include "persistent-data/io/block_device.h"
+#include <fmt/format.h>
+
+#include "persistent-data/format/errors.h"
 
 namespace era::sim {
 
-line_reader::line_reader(const std::string& path, before_read before)
-    : name_(path == "-" ? "standard input" : path), before_read_(std::move(before)) {
-  // O_NONBLOCK: the opening of a FIFO does not wait for its writer; before_read does.
-  fd_ = path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd_ < 0) fail(std::strerror(errno));
-}
-
-line_reader::~line_reader() {
-  if (fd_ != STDIN_FILENO) ::close(fd_);
-}
-
-void line_reader::fail(const std::string& why) const {
-  throw pd::device_error(fmt::format("{}: {}", name_, why));
-}
-
-std::optional<std::uint64_t> line_reader::bytes() const {
-  struct stat status {};
-  if (::fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) return {};
-  return static_cast<std::uint64_t>(status.st_size);
-}
+line_reader::line_reader(const std::string& path, pd::input_stream::before_read before)
+    : input_(path, std::move(before)) {}
 
 // Returns false at the end of the input.
 bool line_reader::read_more() {
@@ -45,17 +25,14 @@ bool line_reader::read_more() {
   buffer_.resize(have + bytes_per_read);
   ssize_t got = -1;
   try {
-    do {
-      before_read_(fd_);
-      got = ::read(fd_, buffer_.data() + have, bytes_per_read);
-    } while (got < 0 && (errno == EINTR || errno == EAGAIN));
+    got = input_.read(buffer_.data() + have, bytes_per_read);
   } catch (...) {
     buffer_.resize(have);
     throw;
   }
   const int error = errno;
   buffer_.resize(have + static_cast<std::size_t>(got > 0 ? got : 0));
-  if (got < 0) fail(fmt::format("cannot be read: {}", std::strerror(error)));
+  if (got < 0) input_.fail(fmt::format("cannot be read: {}", std::strerror(error)));
   at_end_ = got == 0;
   return !at_end_;
 }

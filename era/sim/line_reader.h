@@ -4,12 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "persistent-data/format/errors.h"
+#include "persistent-data/io/input_stream.h"
 
 namespace era::sim {
 
@@ -20,16 +19,8 @@ class line_reader {
  public:
   static constexpr std::size_t longest_line = 1 << 16;  // bytes, without the newline
 
-  // Called before each read. It waits until the descriptor, which may be one that does not block,
-  // can be read, and may throw to end it all.
-  using before_read = std::function<void(int fd)>;
-
-  // path: "-" for standard input. Does not wait for a FIFO's writer; that is before_read's. Throws
-  // device_error.
-  line_reader(const std::string& path, before_read);
-  ~line_reader();
-  line_reader(const line_reader&) = delete;
-  line_reader& operator=(const line_reader&) = delete;
+  // path: "-" for standard input. See input_stream. Throws device_error.
+  line_reader(const std::string& path, pd::input_stream::before_read);
 
   // Returns the next line without its newline, valid until the next call; nullopt at the end of the
   // input. The last line needs no newline. A line is returned as soon as it is there, whatever
@@ -38,21 +29,18 @@ class line_reader {
   std::optional<std::string_view> next();
 
   // For messages: the file's name, and the number of the last line, from 1; 0 before the first.
-  const std::string& name() const noexcept { return name_; }
+  const std::string& name() const noexcept { return input_.name(); }
   std::uint64_t line_number() const noexcept { return line_number_; }
 
   // Bytes of the lines that were returned, and of the whole file; nullopt if that is not known.
   std::uint64_t bytes_done() const noexcept { return bytes_done_; }
-  std::optional<std::uint64_t> bytes() const;
+  std::optional<std::uint64_t> bytes() const { return input_.bytes(); }
 
  private:
   bool read_more();
   std::size_t skip_line();
-  [[noreturn]] void fail(const std::string& why) const;
 
-  std::string name_;
-  before_read before_read_;
-  int fd_;
+  pd::input_stream input_;
   std::string buffer_;
   std::size_t next_ = 0;  // in the buffer: the line that comes next
   bool at_end_ = false;

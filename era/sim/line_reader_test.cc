@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "persistent-data/io/block_device.h"
+#include "persistent-data/format/errors.h"
 
 namespace era::sim {
 namespace {

@@ -4,12 +4,12 @@
 #include "era/sim/simulation.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <utility>
 
 #include "era/text/printable.h"
+#include "era/text/words.h"
 #include "persistent-data/format/errors.h"
 
 namespace era::sim {
@@ -34,8 +34,9 @@ std::string counted(std::uint64_t n, std::string_view noun) {
 
 era_length parse_era_length(std::string_view text) {
   era_length result;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), result.count);
-  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  const leading_number number = parse_leading_number(text);
+  const std::string_view unit = number.rest;
+  result.count = number.value;
   if (unit == "s")
     result.counted = era_length::unit::seconds;
   else if (unit == "writes")
@@ -43,9 +44,9 @@ era_length parse_era_length(std::string_view text) {
   else if (unit == "blocks")
     result.counted = era_length::unit::blocks;
   const bool has_unit = unit == "s" || unit == "writes" || unit == "blocks";
-  if (has_unit && error == std::errc::result_out_of_range)
+  if (has_unit && number.status == number_status::too_large)
     throw pd::invalid_input(fmt::format("'{}' is too large a length of an era", printable(text)));
-  if (!has_unit || error != std::errc() || result.count == 0)
+  if (!has_unit || result.count == 0)
     throw pd::invalid_input(fmt::format(
         "'{}' is no length of an era; expected: 60s, 1000writes or 500blocks", printable(text)));
   return result;

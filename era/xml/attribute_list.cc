@@ -3,13 +3,13 @@
 #include "era/xml/attribute_list.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <string>
 
 #include <fmt/ranges.h>
 
 #include "era/text/printable.h"
+#include "era/text/words.h"
 #include "persistent-data/format/errors.h"
 
 namespace era::xml {
@@ -30,14 +30,13 @@ std::string_view attribute_list::text(std::string_view name) const {
 
 std::uint64_t attribute_list::number(std::string_view name, std::uint64_t max) const {
   const std::string_view digits = text(name);
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (error == std::errc::result_out_of_range || (error == std::errc() && value > max))
+  const leading_number number = parse_leading_number(digits);
+  if (number.status == number_status::too_large || number.value > max)
     throw pd::invalid_input(
         fmt::format("{}=\"{}\" is too large; it can be {}", name, printable(digits), max));
-  if (error != std::errc() || end != digits.data() + digits.size())
+  if (!number.is_all())
     throw pd::invalid_input(fmt::format("{}=\"{}\" is not a number", name, printable(digits)));
-  return value;
+  return number.value;
 }
 
 std::uint32_t attribute_list::number32(std::string_view name, std::uint32_t max) const {

@@ -32,15 +32,13 @@ expat_parser::expat_parser(const std::string& name)
       [](void* self, const XML_Char* element, const XML_Char** attributes) {
         static_cast<expat_parser*>(self)->guarded([&](expat_parser& p) {
           p.element_ = element;
-          ++p.depth_;
-          p.start_element(attribute_list(attributes));
+          p.begin(attribute_list(attributes));
           p.note_end_of_tag();
         });
       },
       [](void* self, const XML_Char*) {
         static_cast<expat_parser*>(self)->guarded([](expat_parser& p) {
-          p.finish_element();
-          p.is_whole_ = --p.depth_ == 0;
+          p.end();
           p.note_end_of_tag();
         });
       });
@@ -89,6 +87,18 @@ void expat_parser::guarded(Step step) {
   } catch (...) {
     stop(std::current_exception());
   }
+}
+
+void expat_parser::begin(const attribute_list& list) {
+  ++depth_;
+  if (in_leaf_) throw pd::invalid_input("it stands inside an element that is empty");
+  if (is_whole_) throw pd::invalid_input("it comes after the superblock");
+  start_element(list);
+}
+
+void expat_parser::end() {
+  if (!std::exchange(in_leaf_, false)) finish_element();
+  is_whole_ = --depth_ == 0;
 }
 
 void expat_parser::stop(std::exception_ptr error) {

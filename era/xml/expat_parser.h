@@ -30,10 +30,17 @@ class expat_parser {
   void feed(std::string_view text, bool at_end);
 
  protected:
-  // An element begins: element(). May throw; the position is added to an invalid_input.
+  // An element begins: element(). May throw; the position is added to an invalid_input. It is
+  // neither inside a leaf nor after the superblock: the base refuses such elements.
   virtual void start_element(const attribute_list&) = 0;
-  // An element ends. Calls set_element first if it throws: element() is the one that began last.
+  // An element ends that is not a leaf. Calls set_element first if it throws: element() is the one
+  // that began last.
   virtual void finish_element() = 0;
+
+  // Makes the element that begins a leaf: it must be empty. Requires a call from start_element.
+  void open_leaf() noexcept { in_leaf_ = true; }
+  // Returns true from open_leaf() until that element ends.
+  bool in_leaf() const noexcept { return in_leaf_; }
 
   // The element that messages name.
   const std::string& element() const noexcept { return element_; }
@@ -57,6 +64,8 @@ class expat_parser {
  private:
   template <class Step>
   void guarded(Step step);
+  void begin(const attribute_list&);
+  void end();
   void stop(std::exception_ptr);
   void note_end_of_tag();
   void refuse_text(std::string_view);
@@ -68,6 +77,7 @@ class expat_parser {
   std::string element_;
   std::exception_ptr error_;
   std::uint64_t depth_ = 0;
+  bool in_leaf_ = false;
   bool is_whole_ = false;  // the root element has ended
   std::uint64_t fed_ = 0, last_event_ = 0, end_of_tag_ = 0, skipped_lines_ = 0;
 };

@@ -26,6 +26,7 @@ class recording_parser : public expat_parser {
   std::vector<std::string> events;
   using expat_parser::end_of_tag;
   using expat_parser::fed;
+  using expat_parser::in_leaf;
   using expat_parser::line;
   using expat_parser::skip_line;
 
@@ -34,6 +35,7 @@ class recording_parser : public expat_parser {
     if (element() == "throws") throw std::runtime_error("as it is");
     if (element() == "invalid") throw persistent_data::invalid_input("is wrong");
     if (list.has("strict")) expect("other", "<other>");
+    if (element() == "leaf") open_leaf();
     events.push_back("+" + element());
   }
   void finish_element() override { events.push_back("-"); }
@@ -65,6 +67,19 @@ TEST(ExpatParser, NamesTheLineAndTheElement) {
     EXPECT_EQ(error_of_text("<superblock>\n<a strict=''/></superblock>", piece),
               "file:2: a: this element is not known here; expected <other>");
   }
+}
+
+TEST(ExpatParser, ALeafIsEmpty) {
+  recording_parser parser;
+  parser.feed("<superblock><leaf>\n", false);
+  EXPECT_TRUE(parser.in_leaf());
+  parser.feed("</leaf>\n", false);
+  EXPECT_FALSE(parser.in_leaf());
+  parser.feed("<leaf/><a/></superblock>", false);
+  parser.feed("", true);
+  EXPECT_THAT(parser.events, ElementsAre("+superblock", "+leaf", "+leaf", "+a", "-", "-"));
+  EXPECT_EQ(error_of_text("<superblock>\n<leaf>\n<a/></leaf></superblock>"),
+            "file:3: a: it stands inside an element that is empty");
 }
 
 TEST(ExpatParser, CountsLinesThatWereReadElsewhere) {

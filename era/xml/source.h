@@ -2,38 +2,33 @@
 // The XML that a command reads: a file or standard input, unpacked if it is compressed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 
 #include "era/xml/compression.h"
+#include "persistent-data/io/input_stream.h"
 
 namespace era::xml {
 
 class input_file {
  public:
-  // Called before each read with the descriptor, which may be one that does not block (a FIFO is
-  // opened so): it waits until the descriptor can be read, and may throw to end it all. Without one
-  // poll waits.
-  using before_read = std::function<void(int fd)>;
-
-  // path: "-" for standard input. Reads the first bytes. Throws device_error, invalid_input.
-  explicit input_file(const std::string& path, before_read = {});
-  ~input_file();
+  // path: "-" for standard input. See input_stream. Reads the first bytes. Throws device_error,
+  // invalid_input, and what before_read throws.
+  explicit input_file(const std::string& path, pd::input_stream::before_read = {});
   input_file(const input_file&) = delete;
   input_file& operator=(const input_file&) = delete;
 
   // For messages.
-  const std::string& name() const noexcept { return name_; }
+  const std::string& name() const noexcept { return input_.name(); }
 
   // Returns true if writing to what is at path changes this file: it is the same, or one lies on
   // the other. Returns false if path is not there.
-  bool is_same_file(const std::string& path) const;
+  bool is_same_file(const std::string& path) const { return input_.is_same_file(path); }
 
   // The size of the file as it is; nullopt if it is unknown.
-  std::optional<std::uint64_t> bytes() const;
+  std::optional<std::uint64_t> bytes() const { return input_.bytes(); }
   // How much of it was read.
   std::uint64_t bytes_read() const noexcept { return read_; }
 
@@ -42,13 +37,11 @@ class input_file {
 
  private:
   std::size_t read_raw(char* buffer, std::size_t size);
-  std::size_t read_fd(char* buffer, std::size_t size);
+  std::size_t read_input(char* buffer, std::size_t size);
   void look_at_begin();
-  [[noreturn]] void fail(const std::string& why) const;
 
-  std::string name_, begin_;  // begin_: bytes that were looked at, and not handed out
-  before_read before_read_;
-  int fd_ = -1;
+  pd::input_stream input_;
+  std::string begin_;  // bytes that were looked at, and not handed out
   std::uint64_t read_ = 0;
   byte_source content_;
 };

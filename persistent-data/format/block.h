@@ -23,6 +23,9 @@ using block_nr = strong<struct metadata_block_tag, std::uint64_t>;
 
 using block_range = range_of<metadata_block_tag>;
 
+// Returns the range that has this block alone.
+inline block_range one_block(block_nr b) noexcept { return {b.value, b.value + 1}; }
+
 // A space map has at most 255 bitmaps of 16,320 blocks; the rest of a larger device is not used.
 inline constexpr std::uint64_t max_metadata_blocks = std::uint64_t{255} * 16320;
 

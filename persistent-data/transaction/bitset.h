@@ -17,14 +17,14 @@ namespace persistent_data {
 // Each change returns the root as it is now. Throws as btree does.
 class bitset {
  public:
-  static constexpr std::uint64_t word_bits = 64;
-  static constexpr std::uint64_t bits_per_block = array<le64>::values_per_block * word_bits;
+  static constexpr std::uint64_t bits_per_block =
+      std::uint64_t{array<le64>::values_per_block} * bits_per_word;
 
   explicit bitset(transaction& tx) : words_(tx) {}
 
   // Makes a bitset of nr_bits bits, none of them set.
   block_nr make(std::uint64_t nr_bits) {
-    return words_.resize(words_.make(), 0, words_for(nr_bits), le64(0));
+    return words_.resize(words_.make(), 0, bitset_words(nr_bits), le64(0));
   }
   void release(block_nr root) { words_.release(root); }
 
@@ -49,17 +49,13 @@ class bitset {
       const std::uint64_t first = first_bit_of_block(bits);
       require_words(words.size(), bits);
       bool wants_more = true;
-      for_each_word(
-          {bits.begin - first, bits.end - first}, [&](std::uint64_t w, std::uint64_t mask) {
-            for (std::uint64_t word = words[w] & mask; wants_more && word != 0; word &= word - 1)
-              wants_more =
-                  use(first + w * word_bits + static_cast<std::uint64_t>(std::countr_zero(word)));
-          });
+      for_each_word({bits.begin - first, bits.end - first}, [&](std::uint64_t w,
+                                                                std::uint64_t mask) {
+        for (std::uint64_t word = words[w] & mask; wants_more && word != 0; word &= word - 1)
+          wants_more =
+              use(first + w * bits_per_word + static_cast<std::uint64_t>(std::countr_zero(word)));
+      });
     });
-  }
-
-  static std::uint64_t words_for(std::uint64_t nr_bits) {
-    return nr_bits / word_bits + (nr_bits % word_bits != 0);
   }
 
   // Calls use(part) for the part of a range of bits in each bitset block that the range touches.
@@ -79,7 +75,7 @@ class bitset {
 
   // A block may hold fewer words than it has to, if the metadata is wrong.
   static void require_words(std::size_t size, range bits) {
-    if (words_for(bits.end - first_bit_of_block(bits)) > size)
+    if (bitset_words(bits.end - first_bit_of_block(bits)) > size)
       throw damaged_metadata(
           fmt::format("bit {} of a bitset is not in its block; see era_check", bits.end - 1));
   }

@@ -22,7 +22,7 @@ class bitset_builder {
 
   // Not before the end of an earlier run.
   void set(range bits) {
-    assert(bits.begin >= words_.size() * word_bits);
+    assert(bits.begin >= words_.size() * bits_per_word);
     for_each_word(bits, [this](std::uint64_t word, std::uint64_t mask) {
       fill_up_to(word);
       word_ |= mask;
@@ -39,15 +39,13 @@ class bitset_builder {
   // Returns the root of a bitset of nr_bits bits. Requires that none at or past nr_bits is set. The
   // builder is used up.
   block_nr finish(std::uint64_t nr_bits) {
-    const std::uint64_t nr_words = nr_bits / word_bits + (nr_bits % word_bits != 0);
+    const std::uint64_t nr_words = bitset_words(nr_bits);
     assert(words_.size() <= nr_words);
     fill_up_to(nr_words);
     return words_.finish();
   }
 
  private:
-  static constexpr std::uint64_t word_bits = 64;
-
   // word_ comes after those in words_; those between it and the one at index are zero.
   void fill_up_to(std::uint64_t index) {
     if (index == words_.size()) return;
