@@ -75,7 +75,7 @@ class workload {
       : random_(seed),
         fault_(what),
         most_blocks_(s.most_origin_blocks),
-        cache_blocks_(2 + below(20)),
+        cache_blocks_(2 + below(3)),
         disk_(s.metadata_blocks) {
     store_.records = true;
     origin_.wrote = [this](std::uint64_t block) {

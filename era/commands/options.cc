@@ -6,6 +6,7 @@
 #include <getopt.h>
 
 #include <algorithm>
+#include <span>
 
 #include "era/text/words.h"
 
@@ -21,10 +22,20 @@ struct getopt_tables {
   std::vector<::option> long_options;
 };
 
-getopt_tables tables_of(const std::vector<option_list::option>& options) {
+// Is the option written in full, with or without a value?
+bool is_spelt_out(std::string_view name, std::span<char* const> arguments) {
+  return std::any_of(arguments.begin(), arguments.end(), [name](std::string_view argument) {
+    return argument.substr(0, argument.find('=')) == name;
+  });
+}
+
+// A hidden option must not make prefixes of the others ambiguous.
+getopt_tables tables_of(const std::vector<option_list::option>& options,
+                        std::span<char* const> arguments) {
   getopt_tables tables{":", {}};  // ":": a missing value is told from an unknown option
   for (std::size_t i = 0; i < options.size(); ++i) {
     const option_list::option& o = options[i];
+    if (o.is_hidden && !is_spelt_out(o.long_name, arguments)) continue;
     const int has_value = !o.argument.empty() ? required_argument
                           : o.may_have_word   ? optional_argument
                                               : no_argument;
@@ -134,7 +145,7 @@ option_list::option& option_list::option_of(int value) {
 
 // Leaves optind at the first argument that is no option.
 std::vector<option_list::given_option> option_list::collect(int argc, char** argv) {
-  const getopt_tables known = tables_of(options_);
+  const getopt_tables known = tables_of(options_, {argv, static_cast<std::size_t>(argc)});
   std::vector<given_option> given;
   ::opterr = 0;
   ::optind = 0;  // begin anew, even if another command line was parsed before

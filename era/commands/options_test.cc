@@ -50,6 +50,18 @@ class Options : public ::testing::Test {
   std::vector<std::string> rest;
 };
 
+// --se is no other option's prefix that --help names.
+TEST_F(Options, ArePrefixesThatAHiddenOneDoesNotSpoil) {
+  std::optional<std::uint32_t> sectors;
+  options.add_number("--sectors", sectors, {0, 100}, "N", "S");
+  EXPECT_EQ(parse({"--se=7"}), "");
+  EXPECT_EQ(sectors, 7u);
+  EXPECT_FALSE(secret);
+  EXPECT_EQ(parse({"--secret", "--sectors", "8"}), "");
+  EXPECT_TRUE(secret);
+  EXPECT_EQ(sectors, 8u);
+}
+
 TEST_F(Options, AreFoundAnywhere) {
   EXPECT_EQ(parse({"--repair", "a", "-oout", "--written-since=3", "b", "--format", "text"}), "");
   EXPECT_TRUE(repairs);
