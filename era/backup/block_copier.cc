@@ -215,9 +215,10 @@ int block_copier::read_part(std::size_t slot, std::uint64_t from, std::uint64_t 
 void block_copier::note_unread(std::uint64_t from, std::uint64_t to, int error) {
   const origin_range blocks{from / block_bytes_, (to - 1) / block_bytes_ + 1};
   if (!options_.keep_going)
-    throw pd::device_error(fmt::format(
-        "{}: {} cannot be read: {}; --keep-going copies the other blocks, and with --state these next time",
-        source_.path(), in_words("block", blocks), std::strerror(error)));
+    throw pd::device_error(
+        fmt::format("{}: {} cannot be read: {}; --keep-going copies the other blocks, and with "
+                    "--state these next time",
+                    source_.path(), in_words("block", blocks), std::strerror(error)));
   result_.unread.push_back(blocks);
   options_.unreadable(blocks, error);
 }
