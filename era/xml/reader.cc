@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The dialect's grammar over expat; and a way past expat, which would take twenty times as long, for
-// lines that are written as era_dump writes them.
+// The dialect's grammar over expat; and a way past expat, which would take twenty times as long,
+// for lines that are written as era_dump writes them.
 #include "era/xml/reader.h"
 
 #include <algorithm>
