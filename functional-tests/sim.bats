@@ -1,36 +1,19 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-3.0-or-later
-# era_sim from outside: the scripts that a kernel was driven with give what it gave; traces; mistakes.
+# era_sim from outside: the scripts that a kernel was driven with give what it gave; mistakes.
 load helpers
 # shellcheck disable=SC2030,SC2031,SC2154  # bats runs each test in a subshell, and run sets variables
 
 # sim ARGUMENT...: on m.img; the script comes from standard input.
 sim() { era_sim --metadata m.img "$@" 2>err; }
 
-# A test that failed leaves nothing that waits for it. Under script, era_sim's own number is in a file.
+# A test that failed leaves no device behind.
 teardown() {
   cd "$BATS_TEST_TMPDIR/here" || return
-  if [[ -n ${pid:-} ]]; then kill -KILL "$pid" 2>/dev/null || true; fi
-  if [[ -e pid ]]; then kill -KILL "$(<pid)" 2>/dev/null || true; fi
   ! mountpoint -q mounted || umount mounted
   [[ ! -e loop ]] || losetup --detach "$(<loop)"
 }
 
-# ends_with STATUS PID: waits for a process that the test started.
-ends_with() {
-  local status=0
-  wait "$2" || status=$?
-  pid=
-  rm -f pid
-  [[ $status = "$1" ]] || fail "it ended with status $status"
-}
-
-# wait_until COMMAND: that says yes while the process $pid runs. No clock: it asks again and again.
-wait_until() {
-  until "$@"; do
-    kill -0 "$pid" 2>/dev/null || fail "process $pid ended before: $*" || return
-  done
-}
 
 # script_of NAME: what the kernel's log says, in parts that end where the power went: part.1, part.2 ...
 script_of() {
@@ -207,144 +190,6 @@ S
   run -0 era_check m.img
 }
 
-@test "blkparse's text is replayed" {
-  cat >trace <<'T'
-  8,0    3        1     0.000000000   697  Q   W 640 + 8 [kjournald]
-  8,0    3        2     0.000001829   697  G   W 640 + 8 [kjournald]
-  8,0    3        3     0.000002829   697  Q   R 0 + 8 [cat]
-  8,0    3        4    10.100000000   697  Q  WS 1280 + 256 [dd]
-  8,0    3        5    10.200000000   697  Q   D 6400 + 128 [fstrim]
-  8,0    3        6    10.200000000   697  Q FWFSM 12800 + 8 [dd]
-  8,0    3        7    10.200000000   697  C   W 640 + 8 [0]
-CPU3 (8,0):
- Reads Queued:           1,        4KiB	 Writes Queued:           3,      136KiB
-
-Total (8,0):
-T
-  run -0 --separate-stderr era_sim --create-metadata 1M --size 64M --metadata m.img --trace trace \
-    --era-every 10s
-  [[ $stderr = *'4 writes, '*'era 2,'* ]]
-  run -0 era_invalidate --written-since 1 --format text m.img
-  same "$output" $'5 6\n10 12\n50 51\n100 101'
-  run -0 era_invalidate --written-since 2 --format text m.img
-  same "$output" $'10 12\n50 51\n100 101'
-}
-
-@test "fio's iologs are replayed" {
-  cat >v2 <<'T'
-fio version 2 iolog
-/dev/sda add
-/dev/sda open
-/dev/sda write 327680 4096
-/dev/sda read 0 4096
-/dev/sda wait 1500000
-/dev/sda trim 6553600 65536
-/dev/sda sync
-/dev/sda write 65535 2
-/dev/sda close
-T
-  cat >v3 <<'T'
-fio version 3 iolog
-0 /dev/sda add
-0 /dev/sda open
-1 /dev/sda write 327680 4096
-1501 /dev/sda trim 6553600 65536
-1502 /dev/sda datasync
-1503 /dev/sda write 65535 2
-1504 /dev/sda close
-T
-  for version in v2 v3; do
-    rm -f m.img
-    run -0 era_sim --create-metadata 1M --size 64M --metadata m.img --trace $version --era-every 1s
-    run -0 era_invalidate --written-since 1 --format text m.img
-    same "$output" $'0 2\n5 6\n100 101'
-    run -0 era_invalidate --written-since 2 --format text m.img
-    same "$output" $'0 2\n100 101'
-  done
-}
-
-@test "eras of a trace end by writes and by blocks" {
-  { echo 'fio version 2 iolog' && echo 'f add' &&
-    for i in 0 1 1 1 1 1 2 3 4 5; do echo "f write $((i * 65536)) 4096"; done; } >trace
-  for every in 2writes 2blocks; do
-    rm -f m.img
-    run -0 era_sim --create-metadata 1M --size 64M --metadata m.img --trace trace --era-every $every
-    [[ $(superblock m.img current_era) = $([[ $every = 2writes ]] && echo 5 || echo 4) ]] ||
-      fail "$every: $(superblock m.img current_era)"
-  done
-}
-
-@test "bad traces are named by line" {
-  while IFS='|' read -r head line expected; do
-    printf '%s\n%s\n' "$head" "$line" >trace
-    rm -f m.img
-    run -1 --separate-stderr era_sim --create-metadata 1M --size 64M --metadata m.img --trace trace
-    [[ $stderr = "era_sim: trace:2: "*"$expected"* ]] || fail "$head / $line: $stderr"
-  done <<'T'
-  8,0 3 1 0.0 697 Q R 0 + 8|hello|expected: MAJOR,MINOR CPU
-  8,0 3 1 0.0 697 Q R 0 + 8|  8,0 3 2 0.1 697 Q W 8|expected: SECTOR + COUNT
-  8,0 3 1 0.0 697 Q R 0 + 8|  8,0 3 2 x 697 Q W 8 + 8|'x' is no time
-fio version 2 iolog|f write 1|expected: FILE write OFFSET LENGTH
-fio version 2 iolog|f dance 1 1|'dance' is no action
-fio version 3 iolog|f write 1 1|'f' is no time
-fio version 2 iolog|f write 1000000000 512|past the end
-fio version 2 iolog|f write 18446744073709551615 2|together past 2^64 bytes
-fio version 2 iolog|f write 18446744073709551616 2|'18446744073709551616' is too large
-  8,0 3 1 0.0 697 Q R 0 + 8|  8,0 3 2 0.1 697 Q W 18446744073709551615 + 2 [dd]|past the end
-T
-  echo 'once upon a time' >trace
-  refused "trace:1: this is neither blkparse's text nor a fio iolog" \
-    era_sim --metadata m.img --trace trace --size 64M
-}
-
-@test "flushes, packet commands and requeues of blkparse" {
-  cat >trace <<'T'
-  8,0    1        1     0.000000000   697  Q   W 640 + 8 [kjournald]
-  8,0    1        2     0.000001000   697  D   W 640 + 8 [kworker/1:1H]
-  8,0    1        3     0.000002000   697  R   W 640 + 8 [0]
-  8,0    1        4     0.000003000   697  D   W 640 + 8 [kworker/1:1H]
-  8,0    1       49     0.000184000   697  Q FWS [jbd2/sda1-8]
-  8,0    1       50     0.000185000     0  C FWS 0 [0]
-  8,0    1       51     0.000186000   700  Q   N 0 (12 00 00 00 24 00 ..) [smartd]
-  8,0    1       52     0.000186000   700  Q   R 36 (12 00 00 00 24 00 ..) [smartd]
-  8,0    1       52     0.000186000   700  Q   W 24 (15 10 00 00 18 00) [hdparm]
-  8,0    1       53     0.000187000   697  Q  DS 1280 + 256 [fstrim]
-  8,0    1       54     0.000188000   697  Q FWFS 6400 + 8 [jbd2/sda1-8]
-T
-  run -0 --separate-stderr era_sim --create-metadata 1M --size 64M --metadata m.img --trace trace
-  [[ $stderr = 'era_sim: 3 writes, '* ]] || fail "$stderr"
-  same "$(era_invalidate --written-since 1 --format text m.img)" $'5 6\n10 12\n50 51'
-}
-
-@test "of a trace with several devices one is replayed" {
-  cat >trace <<'T'
-  8,0    1        1     0.000000000   697  Q   W 640 + 8 [dd]
-  8,16   1        2     0.000001000   697  Q   W 1280 + 8 [dd]
-T
-  printf 'fio version 2 iolog\n/dev/a add\n/dev/b add\n/dev/a write 327680 1\n/dev/b write 655360 1\n' >iolog
-  sim=(era_sim --metadata m.img --create-metadata 1M --size 64M)
-  refused "trace:2: the trace has several devices, '8,0' and '8,16'; choose one with --trace-device" \
-    "${sim[@]}" --trace trace
-  rm m.img
-  refused "iolog:3: the trace has several devices, '/dev/a' and '/dev/b'; choose one with --trace-device" \
-    "${sim[@]}" --trace iolog
-  [[ ! -e m.img ]]
-  while read -r trace device expected; do
-    run -0 "${sim[@]}" --trace "$trace" --trace-device "$device"
-    same "$(era_invalidate --written-since 1 --format text m.img)" "$expected"
-    rm m.img
-  done <<'S'
-trace 8,0 5 6
-trace 8,16 10 11
-iolog /dev/a 5 6
-iolog /dev/b 10 11
-S
-  refused "trace:2: there is no device '8,1' in the trace; there is '8,0'" \
-    "${sim[@]}" --trace trace --trace-device 8,1
-  [[ ! -e m.img ]]
-  refused '--trace-device has no effect without --trace' era_sim --metadata m.img --trace-device 8,0
-}
-
 # --- Commits.
 
 # commits LINE...: how many commits a script takes beyond one without commands.
@@ -497,95 +342,6 @@ S
   [[ $(peek m.img 16 8) = 0 ]]
 }
 
-# --- Signals.
-
-@test "a signal ends a wait for input, and what was done stays" {
-  mkfifo in out
-  for signal in INT TERM HUP; do
-    for how in --script --trace ''; do
-      # A FIFO whose writer does not come.
-      if [[ -n $how ]]; then
-        interruptible era_sim --metadata m.img --create-metadata 4M --size 1G $how in 2>err 3>&- &
-        pid=$!
-        holds_signals $pid
-        kill -$signal $pid
-        ends_with 1 $pid
-        [[ $(<err) = 'era_sim: ended by a signal ('*')' ]] || fail "$signal $how: $(<err)"
-        [[ ! -e m.img ]] || fail "$signal $how: m.img is left"
-        [[ $how = --script ]] || continue
-      fi
-      # With part of a line read, after others: once the status has arrived, the input was read.
-      exec {writer}<>in {reader}<>out
-      input=in
-      [[ -n $how ]] || input=-
-      interruptible era_sim --metadata m.img --create-metadata 4M --size 1G --script $input \
-        <in >out 2>err 3>&- &
-      pid=$!
-      printf 'write 0 8\nstatus\nwrite 1' >&"$writer"
-      read -r line <&"$reader"
-      kill -$signal $pid
-      ends_with 1 $pid
-      exec {writer}>&- {reader}>&-
-      [[ $line = '0 2097152 era 8 '* ]]
-      [[ $(<err) = 'era_sim: ended by a signal ('*')' ]] || fail "$signal $how: $(<err)"
-      run -0 era_check m.img
-      same "$(era_invalidate --written-since 1 --format text m.img)" '0 1'
-      rm m.img
-    done
-  done
-}
-
-second_line_writes() {
-  cp m.img now.img && era_invalidate --written-since 1 --format text now.img | grep -q '^1[0-9][0-9]'
-} 2>/dev/null
-
-@test "a signal ends a line in the middle" {
-  for signal in INT TERM HUP; do
-    printf 'write 1280 8\nrandom-writes 1000000000000 1 100 200\n' >script
-    rm -f m.img
-    interruptible era_sim --metadata m.img --create-metadata 4M --size 1G --script script 2>err 3>&- &
-    pid=$!
-    # The second line has written as soon as a block is listed that is not the first line's.
-    wait_until second_line_writes
-    kill -$signal $pid
-    ends_with 1 $pid
-    [[ $(<err) = 'era_sim: script:2: ended by a signal ('*')' ]] || fail "$signal: $(<err)"
-    run -0 era_check m.img
-    run -0 era_invalidate --written-since 1 --format text m.img
-    [[ ${lines[0]} = '10 11' && ${lines[1]} = 1* ]] || fail "$output"
-  done
-}
-
-@test "a signal ends a wait for whoever reads the output" {
-  mkfifo out
-  exec {reader}<>out
-  for ((i = 0; i < 1000; ++i)); do echo help; done >script
-  for signal in INT TERM HUP; do
-    rm -f m.img
-    { echo 'write 0 8' && cat script; } >all
-    interruptible era_sim --metadata m.img --create-metadata 4M --size 1G --script all >out 2>err 3>&- &
-    pid=$!
-    holds_signals $pid
-    # It sleeps when the pipe is full.
-    wait_until grep -q '^State:.*S (sleeping)' /proc/$pid/status
-    kill -$signal $pid
-    ends_with 1 $pid
-    [[ $(<err) = 'era_sim: all:'*': ended by a signal ('*')' ]] || fail "$signal: $(<err)"
-    same "$(era_invalidate --written-since 1 --format text m.img)" '0 1'
-  done
-  exec {reader}>&-
-}
-
-@test "if nobody reads the output, what was done stays and nothing is said" {
-  mkfifo out
-  exec {reader}<>out {writer}>out {reader}>&-
-  printf 'write 0 8\nstatus\nwrite 128 8\n' >script
-  run -1 bash -c "era_sim --metadata m.img --create-metadata 4M --size 1G --script script >&$writer 2>err"
-  exec {writer}>&-
-  [[ ! -s err ]] || fail "$(<err)"
-  same "$(era_invalidate --written-since 1 --format text m.img)" '0 1'
-}
-
 # --- Messages.
 
 @test "what a terminal would obey does not get into messages" {
@@ -685,80 +441,4 @@ second_line_writes() {
   refused 'nowhere: No such file' era_sim --metadata m.img --script nowhere
   refused "the origin cannot be opened: No such file" \
     era_sim --metadata m.img --script /dev/null --origin nowhere
-}
-
-# --- At a terminal.
-
-# at_terminal ARGUMENT...: era_sim on a terminal that types what is in the file typed, and shows into shown.
-at_terminal() {
-  needs_terminal
-  script -qec "era_sim --metadata m.img $*" /dev/null <typed >shown
-}
-
-@test "at a terminal it prompts, answers, and a mistake is no end" {
-  printf '%s\n' 'write 0 8' wrte '' '# nothing' 'write 0 136' 'message checkpoint' 'digest all' suspend \
-    table help quit 'write 1000 8' >typed
-  at_terminal --create-metadata 1M --size 1M
-  tr -d '\r' <shown >text
-  run cat text
-  [[ $output = *'era> '*"era_sim: there is no command 'wrte'; see help"* ]]
-  [[ $output = *'sequential-writes COUNT [FIRST]'* ]]
-  same "$(grep -o '0 2048 era.*\|ok: .*' text)" "ok: era 1, 1 block marked, 1 commit
-ok: era 1, 1 block marked, 1 commit
-ok: era 2, 0 blocks marked, 2 steps digested, 1 commit
-ok: era 2, 0 blocks marked, 1 commit
-ok: suspended, 0 blocks marked, 1 commit
-0 2048 era m.img - 128"
-  [[ ${lines[-1]} = *'era_sim: 2 writes, '* ]]
-  run -0 era_invalidate --written-since 1 --format text m.img
-  [[ $output = '0 2' ]]
-}
-
-@test "at a terminal a line that is no text is a mistake, and the end of input an end" {
-  { printf 'wri\0te\n' && head -c 4000 /dev/zero | tr '\0' x && printf '\nwrite 0 8\n'; } >typed
-  at_terminal --create-metadata 1M --size 1M
-  grep -q 'era_sim: standard input:1: the line has a NUL byte: it is no text' shown
-  grep -q "there is no command 'xxxx*\.\.\.'; see help" shown
-  grep -q 'ok: era 1, 1 block marked' shown
-  run -0 era_invalidate --written-since 1 --format text m.img
-  [[ $output = '0 1' ]]
-}
-
-@test "at a terminal a signal ends it at the prompt, and within a line, which shows its progress" {
-  needs_terminal
-  mkfifo typed
-  for signal in INT TERM HUP; do
-    rm -f m.img shown pid && : >shown
-    exec {keyboard}<>typed
-    script -qefc 'echo $$ >pid; exec env --default-signal=HUP,INT,TERM era_sim --metadata m.img --create-metadata 4M --size 1G' \
-      /dev/null <typed >shown 2>&1 3>&- &
-    pid=$!
-    wait_until grep -q 'era> ' shown
-    if [[ $signal = INT ]]; then
-      kill -$signal "$(<pid)"
-      ends_with 1 $pid
-      [[ ! -e m.img ]] || fail 'm.img is left'
-    else
-      echo 'random-writes 1000000000000 1' >&"$keyboard"
-      wait_until grep -q 'era_sim: standard input:1: 0%' shown
-      kill -$signal "$(<pid)"
-      ends_with 1 $pid
-      run -0 era_check m.img
-    fi
-    exec {keyboard}>&-
-    grep -q 'era_sim: ended by a signal (' shown || fail "$(cat -v shown)"
-  done
-}
-
-@test "on a terminal a script shows how far it is" {
-  needs_terminal
-  # A line that has no end, after two thirds of the script.
-  { printf '#%80s\n' x && echo 'random-writes 10000000000000000000 1      '; } >script
-  : >shown
-  script -qefc 'echo $$ >pid; exec env --default-signal=HUP,INT,TERM era_sim --metadata m.img --create-metadata 4M --size 1G --script script' \
-    /dev/null >shown 2>&1 3>&- &
-  pid=$!
-  wait_until grep -q 'era_sim: script:2: 65%, [0-9:]* left' shown
-  kill "$(<pid)"
-  ends_with 1 $pid
 }
