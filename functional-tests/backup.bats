@@ -355,6 +355,15 @@ first_night() { device && backup -q backup.img 2>err; }
   run ! grep -qx "$own" groups
 }
 
+@test "few files may be open" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  device
+  run -1 --separate-stderr bash -c 'ulimit -n 20; exec era_backup -q --metadata m.img --source origin --full b.qcow2 3>&-'
+  [[ $stderr = *'no more than 20 files may be open'*'ulimit -n'* && ! -e b.qcow2 ]] || fail "$stderr"
+  bash -c 'ulimit -Sn 20; exec era_backup -q --metadata m.img --source origin --full b.qcow2 3>&-'
+  qemu-img compare -q origin b.qcow2
+}
+
 @test "how a program ended is known if the caller ignores it" {
   command -v qemu-img >/dev/null || skip 'needs qemu-utils'
   device
