@@ -205,7 +205,7 @@ stale() { era_invalidate --cache cache.xml --written-since 3 "$@" crash.img; }
   wrong '4: mapping: cache_block="0" comes after 0; they must ascend' '4s/"1"/"0"/'
   wrong '4: mapping: cache_block="64" is not below nr_cache_blocks="64"' '4s/"1"/"64"/'
   wrong '5: mapping: origin_block="4" is in the mapping of line 4, too' '5s/"500"/"4"/'
-  wrong '5: mapping: origin_block="99999999999999" is too large; it can be 70368744177663' '5s/"500"/"99999999999999"/'
+  wrong '5: mapping: origin_block="99999999999999" is too large; it can be 70368744177663 at most' '5s/"500"/"99999999999999"/'
   wrong '9: the file ends here, before </superblock>: it is truncated' '9,$d'
   : >cache.xml
   refused 'cache.xml:1: the file ends before a superblock begins' stale

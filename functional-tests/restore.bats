@@ -324,7 +324,7 @@ needs_compression() {
   mkdir directory
   fails_untouched '^era_restore: directory: Is a directory' -i directory
   image crash
-  fails_untouched '^era_restore: crash.img: is binary metadata, not XML; era_dump makes XML of it' -i crash.img
+  fails_untouched '^era_restore: crash.img: is binary metadata of dm-era, not XML; era_dump makes XML of it' -i crash.img
   : >empty.xml
   fails_untouched '^era_restore: empty.xml:1: the file ends before a superblock begins' -i empty.xml
   echo '<superblock block_size="100" nr_blocks="1" current_era="1"/>' >x.xml

@@ -159,21 +159,22 @@ TEST(CacheDump, HasNumbersInTheirRanges) {
             "dump.xml:1: superblock: block_size=\"0\" is not a multiple of 64 above 0");
   EXPECT_EQ(error_of(with("block_size=\"128\"", "block_size=\"96\"")),
             "dump.xml:1: superblock: block_size=\"96\" is not a multiple of 64 above 0");
-  EXPECT_EQ(error_of(with("block_size=\"128\"", "block_size=\"2097216\"")),
-            "dump.xml:1: superblock: block_size=\"2097216\" is too large; it can be 2097152");
+  EXPECT_EQ(
+      error_of(with("block_size=\"128\"", "block_size=\"2097216\"")),
+      "dump.xml:1: superblock: block_size=\"2097216\" is too large; it can be 2097152 at most");
   EXPECT_EQ(error_of(with("\"64\"", "\"4294967296\"")),
             "dump.xml:1: superblock: nr_cache_blocks=\"4294967296\" is too large; it can be "
-            "4294967295");
+            "4294967295 at most");
   EXPECT_EQ(error_of(with("cache_block=\"3\"", "cache_block=\"64\"")),
             "dump.xml:4: mapping: cache_block=\"64\" is not below nr_cache_blocks=\"64\"");
   EXPECT_EQ(error_of(with("\"0\" data", "\"99\" data")),
             "dump.xml:7: hint: cache_block=\"99\" is not below nr_cache_blocks=\"64\"");
   EXPECT_EQ(error_of(with("\"900\"", "\"140737488355328\"")),
             "dump.xml:4: mapping: origin_block=\"140737488355328\" is too large; it can be "
-            "140737488355327");
+            "140737488355327 at most");
   EXPECT_EQ(error_of(with("\"900\"", "\"18446744073709551616\"")),
             "dump.xml:4: mapping: origin_block=\"18446744073709551616\" is too large; it can be "
-            "140737488355327");
+            "140737488355327 at most");
   EXPECT_EQ(error_of(with("\"900\"", "\"-1\"")),
             "dump.xml:4: mapping: origin_block=\"-1\" is not a number");
   EXPECT_EQ(error_of(with("\"900\"", "\"\"")),

@@ -276,9 +276,10 @@ TEST_F(RestoreByHand, RefusesACurrentEraPastTheLastOne) {
 TEST_F(RestoreByHand, RefusesMoreBlocksThanTheKernelTracks) {
   expect_untouched(document(array, 2147483648u),
                    "t.xml:1: superblock: nr_blocks=\"2147483648\" is too large; it can be "
-                   "2147483647");
-  expect_refused(document("<writeset era=\"1\" nr_bits=\"2147483648\"/>"),
-                 "t.xml:2: writeset: nr_bits=\"2147483648\" is too large; it can be 2147483647");
+                   "2147483647 at most");
+  expect_refused(
+      document("<writeset era=\"1\" nr_bits=\"2147483648\"/>"),
+      "t.xml:2: writeset: nr_bits=\"2147483648\" is too large; it can be 2147483647 at most");
 }
 
 TEST_F(RestoreByHand, RefusesErasThatCannotBe) {

@@ -362,9 +362,11 @@ class salvager {
       take(std::move(ws));
     }
     if (impossible > 0)
-      assume(fmt::format("{} of an impossible era are of era {}; the first is of era {}",
-                         impossible == 1 ? "a writeset" : fmt::format("{} writesets", impossible),
-                         result_.current_era, first_impossible));
+      assume(impossible == 1
+                 ? fmt::format("the writeset of impossible era {} is of era {}", first_impossible,
+                               result_.current_era)
+                 : fmt::format("{} writesets of impossible eras are of era {}; the first is of {}",
+                               impossible, result_.current_era, first_impossible));
   }
 
   // A lost part of the live writeset tree may have led to bitsets that the snapshot shares. Those

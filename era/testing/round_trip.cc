@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "era/check/check.h"
+#include "era/check/sound_metadata.h"
 #include "era/commands/finding_text.h"
 #include "era/metadata/copy_metadata.h"
 #include "era/metadata/metadata_builder.h"
@@ -39,11 +40,10 @@ bool dump_metadata(const metadata& m, const pd::block_device& device, const dump
 
 std::string dump_of(const std::string& path, dump_options options, source from) {
   const pd::block_device device(path, pd::access::shared);
-  pd::read_queue queue(device.make_engine(), device.nr_blocks());
   std::string text, damage;
   const finding_sink sink = [&](const finding& f) { damage += in_words(path, f) + '\n'; };
-  const auto m = open_metadata(queue, device, from, sink);
-  if (m && damage.empty())
+  const auto m = map_sound_metadata(device, from, sink);
+  if (m)
     dump_metadata(
         *m, device, options, [&](std::string_view piece) { text += piece; }, sink);
   return damage.empty() ? text : damage;

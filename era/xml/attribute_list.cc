@@ -33,7 +33,7 @@ std::uint64_t attribute_list::number(std::string_view name, std::uint64_t max) c
   const leading_number number = parse_leading_number(digits);
   if (number.status == number_status::too_large || number.value > max)
     throw pd::invalid_input(
-        fmt::format("{}=\"{}\" is too large; it can be {}", name, printable(digits), max));
+        fmt::format("{}=\"{}\" is too large; it can be {} at most", name, printable(digits), max));
   if (!number.is_all())
     throw pd::invalid_input(fmt::format("{}=\"{}\" is not a number", name, printable(digits)));
   return number.value;

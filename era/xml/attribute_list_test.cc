@@ -45,7 +45,7 @@ TEST(AttributeList, ReadsNumbersStrictly) {
   for (const char* wrong : {"", "x", "5x", " 5", "-5", "+5", "0x5", "5.0"})
     EXPECT_THAT(error_of_number(wrong, 9), HasSubstr("is not a number")) << wrong;
   EXPECT_EQ(error_of_number("9", 9), "");
-  EXPECT_EQ(error_of_number("10", 9), "n=\"10\" is too large; it can be 9");
+  EXPECT_EQ(error_of_number("10", 9), "n=\"10\" is too large; it can be 9 at most");
   EXPECT_THAT(error_of_number("18446744073709551616", ~std::uint64_t{0}), HasSubstr("too large"));
   EXPECT_EQ(error_of_number("18446744073709551615", ~std::uint64_t{0}), "");
 }

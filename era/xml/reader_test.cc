@@ -138,19 +138,22 @@ TEST(XmlReader, RefusesNumbersThatAreNone) {
 
 TEST(XmlReader, RefusesNumbersThatAreTooLarge) {
   for (const char* wrong : {"4294967296", "18446744073709551616", "99999999999999999999999999"}) {
-    EXPECT_EQ(error_of(in_array(fmt::format("    <era block=\"0\" era=\"{}\"/>\n", wrong))),
-              fmt::format("t.xml:3: era: era=\"{}\" is too large; it can be 4294967295", wrong));
+    EXPECT_EQ(
+        error_of(in_array(fmt::format("    <era block=\"0\" era=\"{}\"/>\n", wrong))),
+        fmt::format("t.xml:3: era: era=\"{}\" is too large; it can be 4294967295 at most", wrong));
     EXPECT_EQ(error_of(in_array(fmt::format("    <era block=\"{}\" era=\"1\"/>\n", wrong))),
-              fmt::format("t.xml:3: era: block=\"{}\" is too large; it can be 2147483647", wrong));
+              fmt::format("t.xml:3: era: block=\"{}\" is too large; it can be 2147483647 at most",
+                          wrong));
   }
   EXPECT_EQ(error_of(in_writeset("    <bit block=\"2147483648\" value=\"true\"/>\n")),
-            "t.xml:3: bit: block=\"2147483648\" is too large; it can be 2147483647");
+            "t.xml:3: bit: block=\"2147483648\" is too large; it can be 2147483647 at most");
   EXPECT_EQ(error_of(in_writeset("<marked block_begin=\"0\" len=\"2147483648\"/>")),
-            "t.xml:3: marked: len=\"2147483648\" is too large; it can be 2147483647");
+            "t.xml:3: marked: len=\"2147483648\" is too large; it can be 2147483647 at most");
   EXPECT_EQ(error_of(in_writeset("<marked block_begin=\"0\" len=\"0\"/>")),
             "t.xml:3: marked: len=\"0\" is no run of blocks");
-  EXPECT_EQ(error_of("<superblock block_size=\"4294967296\" nr_blocks=\"1\" current_era=\"1\"/>"),
-            "t.xml:1: superblock: block_size=\"4294967296\" is too large; it can be 4294967295");
+  EXPECT_EQ(
+      error_of("<superblock block_size=\"4294967296\" nr_blocks=\"1\" current_era=\"1\"/>"),
+      "t.xml:1: superblock: block_size=\"4294967296\" is too large; it can be 4294967295 at most");
 }
 
 TEST(XmlReader, RefusesValuesThatAreNeitherTrueNorFalse) {
@@ -260,7 +263,7 @@ TEST(XmlReader, ShowsLittleOfWhatIsWrong) {
   const std::string error =
       error_of(in_array("<era block=\"" + std::string(100000, '1') + "\" era=\"1\"/>"));
   EXPECT_EQ(error, "t.xml:3: era: block=\"" + std::string(60, '1') +
-                       "...\" is too large; it can be 2147483647");
+                       "...\" is too large; it can be 2147483647 at most");
   EXPECT_EQ(error_of(in_array("<era block=\"\xc2\x9b"
                               "31m\" era=\"1\"/>")),
             "t.xml:3: era: block=\"??31m\" is not a number");

@@ -126,7 +126,7 @@ TEST_F(XmlSource, WhatCannotBeRead) {
 TEST_F(XmlSource, BinaryMetadata) {
   const era::test::built_metadata built({});
   EXPECT_EQ(error_of(built.path()),
-            built.path() + ": is binary metadata, not XML; era_dump makes XML of it");
+            built.path() + ": is binary metadata of dm-era, not XML; era_dump makes XML of it");
 }
 
 TEST_F(XmlSource, UnpacksWhatIsPacked) {
