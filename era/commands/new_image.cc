@@ -31,12 +31,8 @@ new_image::new_image(std::string path, pd::system_calls& calls)
   if (!directory_) fail(errno);
   if (::faccessat(directory_.get(), file_name_.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0)
     fail(EEXIST);
-  const std::string name = random_name();
-  const pd::unique_fd fd(
-      ::openat(directory_.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd) fail(errno);
-  temporary_.emplace(directory_.get(), name);
-  temporary_path_ = directory + '/' + name;
+  if (!make_temporary_file(directory_.get(), 0600, temporary_)) fail(errno);
+  temporary_path_ = directory + '/' + temporary_->name();
 }
 
 void new_image::commit() {

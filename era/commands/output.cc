@@ -89,17 +89,8 @@ void output::replace_file() {
 
 // Returns 0 or an errno.
 int output::create_temporary(unsigned mode) {
-  for (int tries = 0; tries < 100; ++tries) {
-    const std::string name = random_name();
-    own_ = pd::unique_fd(::openat(directory_.get(), name.c_str(),
-                                  O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
-    if (own_) {
-      temporary_.emplace(directory_.get(), name);
-      return 0;
-    }
-    if (errno != EEXIST) return errno;
-  }
-  return EEXIST;
+  own_ = make_temporary_file(directory_.get(), mode, temporary_);
+  return own_ ? 0 : errno;
 }
 
 output::~output() = default;

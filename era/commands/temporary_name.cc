@@ -2,19 +2,32 @@
 // The names are in static memory, too, where a signal handler can read them.
 #include "era/commands/temporary_name.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cassert>
+#include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <initializer_list>
 #include <random>
 #include <string_view>
 #include <utility>
 
+#include "era/backup/blocked_signals.h"
+
 namespace era {
+
+namespace pd = persistent_data;
+
 namespace {
+
+// Those that the program does not raise by a fault of its own.
+constexpr std::initializer_list<int> ending_signals = {SIGINT,  SIGTERM, SIGHUP,  SIGPIPE,
+                                                       SIGQUIT, SIGALRM, SIGPROF, SIGVTALRM,
+                                                       SIGUSR1, SIGUSR2, SIGXCPU};
 
 enum : int { unused, being_filled, armed };
 
@@ -34,13 +47,20 @@ extern "C" void remove_and_die(int signal) {
 }
 
 void handle_signals() {
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT, SIGALRM, SIGVTALRM, SIGPROF,
-                           SIGUSR1, SIGUSR2, SIGXCPU}) {
+  for (const int signal : ending_signals) {
     struct sigaction action {};
     // Ignored from outside (nohup), or by start_program (SIGPIPE): it stays so.
     if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) continue;
     ::signal(signal, remove_and_die);
   }
+}
+
+std::string random_name() {
+  static constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz012345";
+  std::random_device random;
+  std::string name = ".era_";
+  for (int i = 0; i < 8; ++i) name += letters[random() % letters.size()];
+  return name;
 }
 
 }  // namespace
@@ -71,12 +91,17 @@ void temporary_name::release() noexcept {
   released_ = true;
 }
 
-std::string random_name() {
-  static constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz012345";
-  std::random_device random;
-  std::string name = ".era_";
-  for (int i = 0; i < 8; ++i) name += letters[random() % letters.size()];
-  return name;
+pd::unique_fd make_temporary_file(int directory, unsigned mode,
+                                  std::optional<temporary_name>& name) {
+  const blocked_signals until_it_is_known(ending_signals);
+  for (int tries = 0; tries < 100; ++tries) {
+    const std::string random = random_name();
+    pd::unique_fd fd(::openat(directory, random.c_str(),
+                              O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+    if (fd) name.emplace(directory, random);
+    if (fd || errno != EEXIST) return fd;
+  }
+  return {};
 }
 
 }  // namespace era

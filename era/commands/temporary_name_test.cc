@@ -4,9 +4,13 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 
+#include <atomic>
 #include <csignal>
 #include <deque>
+#include <optional>
+#include <thread>
 
 #include "era/testing/output_directory.h"
 #include "persistent-data/io/unique_fd.h"
@@ -37,7 +41,7 @@ TEST_F(TemporaryName, LeavesAFileThatWasReleased) {
 }
 
 TEST_F(TemporaryName, RemovesItsFileAtASignal) {
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT, SIGALRM, SIGUSR1, SIGXCPU}) {
     const auto child = [&] {
       std::signal(SIGPIPE, SIG_DFL);
       const temporary_name first(opened_.get(), create("a"));
@@ -48,6 +52,30 @@ TEST_F(TemporaryName, RemovesItsFileAtASignal) {
     };
     EXPECT_EXIT(child(), ::testing::KilledBySignal(signal), "");
     EXPECT_EQ(files(), 1u) << signal;
+  }
+}
+
+// A signal comes at any moment, between the making of a file and the knowledge of its name, too.
+TEST_F(TemporaryName, IsNotLeftByASignalWhileItIsMade) {
+  const auto child = [&](unsigned before) {
+    std::optional<temporary_name> name;
+    std::atomic<unsigned> made = 0;
+    const pthread_t self = ::pthread_self();
+    std::thread sender([&] {
+      sigset_t all;
+      ::sigfillset(&all);
+      ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+      while (made < before) continue;
+      ::pthread_kill(self, SIGTERM);
+    });
+    for (;; ++made) {
+      const auto fd = make_temporary_file(opened_.get(), 0600, name);
+      name.reset();
+    }
+  };
+  for (unsigned before = 1; before <= 50; ++before) {
+    EXPECT_EXIT(child(before), ::testing::KilledBySignal(SIGTERM), "");
+    ASSERT_EQ(files(), 0u) << before;
   }
 }
 
