@@ -158,8 +158,9 @@ class judgement {
              ", and cannot have one above " + std::to_string(bounds.newest[b]));
       latest = std::max(latest, eras[b]);
     }
-    for (const std::uint32_t since :
-         {1u, latest, 1 + static_cast<std::uint32_t>(random_() % (latest + 1))})
+    // A metadata snapshot answers for the eras before it only: the latest era in it is one of them.
+    const std::uint32_t most = more.empty() ? latest + 1 : std::max(latest, 1u);
+    for (const std::uint32_t since : {1u, latest, 1 + static_cast<std::uint32_t>(random_() % most)})
       list(eras, since, more);
   }
 
