@@ -38,7 +38,8 @@ void input_file::look_at_begin() {
     have += got;
   }
   begin_.resize(have);
-  if (is_metadata(begin_)) input_.fail("is binary metadata of dm-era, not XML; era_dump makes XML of it");
+  if (is_metadata(begin_))
+    input_.fail("is binary metadata of dm-era, not XML; era_dump makes XML of it");
   content_ = [this](char* buffer, std::size_t size) { return read_raw(buffer, size); };
   if (const compression kind = compression_by_content(begin_); kind != compression::none)
     content_ = decompressed(kind, std::move(content_), name());
