@@ -78,10 +78,13 @@ TEST(ChangedBlocks, AreNotListedIfAWritesetIsCutOff) {
   b.as<superblock>().current_root = 0;
   pd::prepare_for_write(superblock_kind, b, superblock_location);
   built.write(superblock_location, b);
-  const answer a = ask(built);
-  EXPECT_EQ(a.listed, std::nullopt);
-  EXPECT_FALSE(a.is_open);
-  EXPECT_THAT(a.damaged, ElementsAre(part::reference_counts, part::reference_counts));
+  for (const bool is_map_damaged : {false, true}) {
+    if (is_map_damaged) lose(built, b.as<superblock>().space_map.ref_count_root);
+    const answer a = ask(built);
+    EXPECT_EQ(a.listed, std::nullopt);
+    EXPECT_FALSE(a.is_open);
+    EXPECT_THAT(a.damaged, ElementsAre(part::reference_counts, part::reference_counts));
+  }
 }
 
 // A pointer to an outdated block would go unnoticed without the counts.

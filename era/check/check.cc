@@ -68,7 +68,7 @@ class checker {
     const pd::block_nr where{sb.metadata_snap};
     const auto reached = counter_.reach(std::nullopt, where);
     if (reached == pd::reach_result::outside) {  // reported with the superblock
-      references_hidden_ = true;
+      trees_hide_ = true;
       return;
     }
     if (reached == pd::reach_result::again)
@@ -79,7 +79,7 @@ class checker {
     counter_.next_view();
     const auto snap = read_snapshot_superblock(queue_, device_.nr_blocks(), sb, sink_);
     if (!snap) {
-      references_hidden_ = true;
+      trees_hide_ = true;
       return;
     }
     summary_.snapshot = view_summary{*snap, where};
@@ -89,7 +89,7 @@ class checker {
   metadata check_view(source from, pd::block_nr location, const superblock& sb,
                       view_summary& summary) {
     const finding_sink watch = [this](finding f) {
-      if (pd::row_of(f.error.type).hidden == pd::references::hidden) references_hidden_ = true;
+      if (pd::row_of(f.error.type).hidden == pd::references::hidden) trees_hide_ = true;
       sink_(std::move(f));
     };
     metadata m = map_metadata(walk_, from, location, sb, watch);
@@ -102,10 +102,10 @@ class checker {
     return m;
   }
 
-  // Damage to the space map's own blocks, too, hides references.
+  // Damage to the space map's own blocks, too, hides references: to others of its blocks.
   pd::block_error_sink watched(pd::block_error_sink sink) {
     return [this, sink = std::move(sink)](const pd::block_error& d) {
-      if (pd::row_of(d.error.type).hidden != pd::references::kept) references_hidden_ = true;
+      if (pd::row_of(d.error.type).hidden != pd::references::kept) space_map_hides_ = true;
       counts_in_doubt_ = true;
       sink(d);
     };
@@ -113,7 +113,7 @@ class checker {
 
   void check_references(const pd::space_map& counts, const superblock& sb) {
     summary_.blocks_in_use = sb.space_map.nr_allocated;
-    summary_.leaks_checked = !references_hidden_;
+    summary_.leaks_checked = !trees_hide_ && !space_map_hides_;
     const std::vector<bool> lists_writes = find_cut_off(counts);
     for (std::uint64_t b = 0; b < counter_.nr_blocks(); ++b) {
       const std::uint32_t found = counter_.references({b});
@@ -134,7 +134,7 @@ class checker {
         report(b, error_class::cut_off,
                "the space map counts it, and nothing leads to it, but its content is that of "
                "writesets");
-      else if (!references_hidden_)
+      else if (summary_.leaks_checked)
         report(
             b, error_class::count_too_high,
             fmt::format("the space map counts {} references, and there are {}", *counted, found));
@@ -146,10 +146,11 @@ class checker {
     return counted > counter_.references(b) && !counter_.in_first_view(b);
   }
 
-  // The unreached blocks that may have listed writes, by number; none if damage hides references.
+  // The unreached blocks that may have listed writes, by number; none if damaged trees hide what
+  // they refer to.
   std::vector<bool> find_cut_off(const pd::space_map& counts) {
     std::vector<bool> found(counter_.nr_blocks());
-    if (references_hidden_) return found;
+    if (trees_hide_) return found;
     std::vector<pd::block_nr> unreached;
     const auto read = [&] {
       queue_.read(unreached, [&](std::size_t i, const pd::block* data, int) {
@@ -195,8 +196,8 @@ class checker {
   pd::reference_counter counter_;
   pd::btree_walk walk_;
   check_summary summary_;
-  bool references_hidden_ = false;
-  bool counts_in_doubt_ = false;  // the space map contradicts itself
+  bool trees_hide_ = false, space_map_hides_ = false;  // does damage to these hide references?
+  bool counts_in_doubt_ = false;                       // the space map contradicts itself
 };
 
 }  // namespace
