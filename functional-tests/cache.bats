@@ -231,4 +231,8 @@ stale() { era_invalidate --cache cache.xml --written-since 3 "$@" crash.img; }
   refused 'cache.xml: is the dump of the cache itself; name another output' stale -o cache.xml
   ln -s cache.xml link
   refused 'link: is the dump of the cache itself' stale -o link
+  cp cache.xml before
+  run -1 --separate-stderr bash -c 'era_invalidate --cache cache.xml --written-since 3 crash.img 1<>cache.xml'
+  [[ $stderr = *'standard output: is the dump of the cache itself'* ]] || fail "$stderr"
+  cmp before cache.xml
 }

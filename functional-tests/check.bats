@@ -231,6 +231,14 @@ finds() {
 
 # --- Options.
 
+@test "the summary does not go into the metadata" {
+  image crash
+  cp crash.img before
+  run -1 --separate-stderr bash -c 'era_check crash.img 1<>crash.img'
+  [[ $stderr = 'era_check: standard output: is the metadata itself; name another output' ]] || fail "$stderr"
+  cmp before crash.img
+}
+
 @test "findings go to stderr, the summary to stdout" {
   image crash
   zero_block crash.img "$(array_block crash.img 1)"

@@ -25,7 +25,7 @@ TEST(CutOff, IsABitsetWithABit) {
   EXPECT_FALSE(may_list_writes(array_block<pd::le64>(0), where));
   pd::block b = array_block<pd::le64>(1);
   EXPECT_TRUE(may_list_writes(b, where));
-  // Whatever its number of values says.
+  // The number of values may lie.
   pd::test::reseal<pd::array_header>(pd::array_block_kind, b, where,
                                      [](auto& header) { header.nr_entries = 0; });
   EXPECT_TRUE(may_list_writes(b, where));
@@ -34,7 +34,7 @@ TEST(CutOff, IsABitsetWithABit) {
 TEST(CutOff, IsATreeNodeWithEntries) {
   EXPECT_FALSE(may_list_writes(pd::test::make_leaf<pd::le64>(where, {}, {}), where));
   EXPECT_TRUE(may_list_writes(pd::test::make_leaf<pd::le64>(where, {0}, {pd::le64(9)}), where));
-  // Of the space map's counts.
+  // This one belongs to the space map's counts.
   EXPECT_FALSE(may_list_writes(pd::test::make_leaf<pd::le32>(where, {0}, {pd::le32(9)}), where));
 }
 

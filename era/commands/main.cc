@@ -19,7 +19,7 @@
 
 namespace {
 
-// Whatever cannot be printed on standard error stays unsaid.
+// Does not throw if the text cannot be printed: a message about that would not arrive either.
 template <class... Args>
 void print(std::FILE* to, fmt::format_string<Args...> format, Args&&... args) {
   std::fputs(fmt::format(format, std::forward<Args>(args)...).c_str(), to);

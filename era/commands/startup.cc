@@ -16,11 +16,8 @@ namespace {
 // A device must not be opened as descriptor 0, 1 or 2: output would go there. A descriptor that was
 // closed stays unusable: whoever reads or writes it gets EBADF.
 void fill_standard_descriptors() {
-  for (int fd = 0; fd >= 0 && fd <= STDERR_FILENO;) {
-    fd = ::open("/", O_PATH);
-    if (fd > STDERR_FILENO) ::close(fd);
-    if (fd < 0) ::_exit(exit_failure);
-  }
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
+    if (::fcntl(fd, F_GETFD) < 0 && ::open("/", O_PATH) != fd) ::_exit(exit_failure);
 }
 
 // Each stripe's text comes and goes as some megabytes. Memory that was freed stays with the

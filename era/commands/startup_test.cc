@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,6 +35,16 @@ TEST(Startup, LeavesClosedDescriptorsUnusable) {
       }
       return ::open("/dev/null", O_RDONLY) > 2;
     });
+}
+
+// What cannot be opened then has a message of its own.
+TEST(Startup, NeedsNoFurtherDescriptor) {
+  expect_in_child([] {
+    const rlimit none{3, 3};
+    if (::setrlimit(RLIMIT_NOFILE, &none) != 0) return false;
+    start_program();
+    return true;
+  });
 }
 
 TEST(Startup, LearnsHowChildProcessesEnd) {

@@ -49,9 +49,10 @@ extern "C" void remove_and_die(int signal) {
 void handle_signals() {
   for (const int signal : ending_signals) {
     struct sigaction action {};
-    // Ignored from outside (nohup), or by start_program (SIGPIPE): it stays so.
-    if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) continue;
-    ::signal(signal, remove_and_die);
+    // Ignored from outside (nohup), or by start_program (SIGPIPE), or with a handler of its own, as
+    // a profiler's: it stays so.
+    if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_DFL)
+      ::signal(signal, remove_and_die);
   }
 }
 

@@ -357,7 +357,7 @@ TEST(Salvage, TheCurrentEraCanBeRaisedAndNotLowered) {
   EXPECT_THAT(repair(m, given).error, HasSubstr("--current-era 8 cannot be"));
   given.current_era = 9;
   EXPECT_EQ(repair(m, given).said, "");
-  // What was written between the superblock's era and that one is unknown.
+  // Nobody knows the writes between the superblock's era and that one.
   given.current_era = 20;
   const repaired r = repair(m, given);
   EXPECT_THAT(r.said, HasSubstr("the current era is 20, as told; the superblock says 9"));

@@ -11,7 +11,7 @@ namespace persistent_data {
 
 inline constexpr std::uint32_t bits_per_word = 64;
 
-// Returns how many words hold so many bits.
+// Returns the number of words that hold nr_bits bits.
 constexpr std::uint64_t bitset_words(std::uint64_t nr_bits) noexcept {
   return nr_bits / bits_per_word + (nr_bits % bits_per_word != 0);
 }
