@@ -62,7 +62,7 @@ class Reads : public ::testing::TestWithParam<damage> {
   void expect_few(Use use) {
     built_metadata built(large_metadata());
     GetParam().make(built);
-    pd::block_device device(built.path(), pd::access::exclusive);
+    pd::block_device device(built.path(), pd::access::reading);
     std::atomic<std::uint64_t> bytes = 0;
     device.watch([&](std::uint64_t read) { bytes += read; });
     repair_options given;

@@ -298,7 +298,7 @@ needs_compression() {
   small_xml
   mkdir directory
   for name in directory /dev/null; do
-    refused "^era_restore: $name: is neither a block device nor a regular file" era_restore -i x.xml -o $name
+    refused "^era_restore: $name: is a .*, neither a block device nor a regular file" era_restore -i x.xml -o $name
   done
 }
 

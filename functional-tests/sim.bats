@@ -439,6 +439,6 @@ S
   [[ ! -e n.img ]]
   refused '--era-every has no effect without --trace' era_sim --metadata m.img --era-every 9s
   refused 'nowhere: No such file' era_sim --metadata m.img --script nowhere
-  refused "the origin cannot be opened: No such file" \
+  refused "nowhere: No such file or directory" \
     era_sim --metadata m.img --script /dev/null --origin nowhere
 }

@@ -15,7 +15,7 @@
 #include "era/backup/run_program.h"
 #include "era/testing/error_of.h"
 #include "era/testing/qemu_images.h"
-#include "era/testing/scratch_directory.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 #ifdef HAVE_LIBNBD
 #include <libnbd.h>
@@ -101,7 +101,7 @@ class BitmapImage : public ::testing::Test {
     };
   }
 
-  test::scratch_directory directory_;
+  persistent_data::test::scratch_directory directory_;
 };
 
 TEST_F(BitmapImage, MarksExactlyTheRanges) {
@@ -114,7 +114,7 @@ TEST_F(BitmapImage, MarksExactlyTheRanges) {
     const std::uint64_t nr_sectors = (nr_blocks - 1) * std::uint64_t{sectors} + (sectors + 1) / 2;
     const std::uint64_t block_bytes = sectors * std::uint64_t{512};
     const std::string source = directory_.random_file("so,urce", nr_sectors * 512, seed);
-    const std::string before = test::content_of(source);
+    const std::string before = persistent_data::test::content_of(source);
 
     std::vector<bool> wanted(nr_sectors);
     std::vector<byte_range> ranges;
@@ -133,7 +133,7 @@ TEST_F(BitmapImage, MarksExactlyTheRanges) {
     const served seen = serve(image, "-n");
     EXPECT_TRUE(seen.dirty == wanted);
     EXPECT_TRUE(seen.data == before);
-    EXPECT_TRUE(test::content_of(source) == before);
+    EXPECT_TRUE(persistent_data::test::content_of(source) == before);
     run_program({"qemu-img", "check", "-q", "-f", "qcow2", image}, "");
     std::vector<std::string> files;
     for (const auto& entry : fs::directory_iterator(fs::path(image).parent_path()))

@@ -11,8 +11,8 @@
 #include <cstring>
 #include <random>
 
-#include "era/testing/scratch_directory.h"
 #include "persistent-data/format/errors.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
@@ -92,7 +92,7 @@ class bad_reads : public pd::system_calls {
 class BlockCopier : public ::testing::Test {
  protected:
   void make_source(std::size_t bytes) {
-    source_.emplace(directory_.random_file("source", bytes, 1), data_access::read, calls_);
+    source_.emplace(directory_.random_file("source", bytes, 1), pd::access::reading, calls_);
     target_.emplace(bytes, 2);
   }
   copied_blocks copy(std::vector<origin_range> ranges, block_copier_options options = {}) {
@@ -104,7 +104,7 @@ class BlockCopier : public ::testing::Test {
   }
   std::string expected(const std::vector<origin_range>& ranges,
                        std::size_t bytes_per_block = block_bytes) const {
-    const std::string source = test::content_of(source_->path());
+    const std::string source = pd::test::content_of(source_->path());
     std::string wanted(source.size(), '\xaa');
     for (const origin_range& r : ranges) {
       const std::size_t begin = r.begin * bytes_per_block;
@@ -114,7 +114,7 @@ class BlockCopier : public ::testing::Test {
     return wanted;
   }
 
-  test::scratch_directory directory_;
+  pd::test::scratch_directory directory_;
   bad_reads calls_;
   std::optional<data_device> source_;
   std::optional<memory_target> target_;
@@ -195,7 +195,7 @@ TEST_F(BlockCopier, WritesNoZerosThatTheTargetHas) {
   make_source(4 << 20);
   std::string content(4 << 20, '\0');
   content[(1 << 20) + 5] = 'x';
-  source_.emplace(directory_.file("zeros", content), data_access::read);
+  source_.emplace(directory_.file("zeros", content), pd::access::reading);
   target_->zeros_from = 0;
   std::fill(target_->held.begin(), target_->held.end(), '\0');
   const copied_blocks copied = copy({{0, 1024}});
@@ -207,7 +207,7 @@ TEST_F(BlockCopier, WritesAPieceInSeveralParts) {
   make_source(8 << 20);
   std::string content(8 << 20, '\0');
   for (std::size_t at = 0; at < content.size(); at += 192 << 10) content[at] = 'x';
-  source_.emplace(directory_.file("dotted", content), data_access::read);
+  source_.emplace(directory_.file("dotted", content), pd::access::reading);
   target_->zeros_from = 0;
   std::fill(target_->held.begin(), target_->held.end(), '\0');
   copy({{0, 2048}});
@@ -216,7 +216,7 @@ TEST_F(BlockCopier, WritesAPieceInSeveralParts) {
 
 TEST_F(BlockCopier, WritesZerosOverOlderData) {
   make_source(4 << 20);
-  source_.emplace(directory_.file("zeros", std::string(4 << 20, '\0')), data_access::read);
+  source_.emplace(directory_.file("zeros", std::string(4 << 20, '\0')), pd::access::reading);
   const copied_blocks copied = copy({{0, 1024}});
   EXPECT_EQ(copied.zero_bytes, 0u);
   EXPECT_EQ(target_->zero_writes, 2u);

@@ -8,26 +8,22 @@
 #include <string>
 
 #include "persistent-data/io/io_engine.h"
-#include "persistent-data/io/unique_fd.h"
+#include "persistent-data/io/opened_storage.h"
 
 namespace era {
 
 namespace pd = persistent_data;
 
-enum class data_access { read, write };
-
 class data_device {
  public:
-  // Throws device_error: not there, no right, neither a file nor a block device, in use (see
-  // in_use.h), not a whole number of sectors. Others are kept away: a block device is opened with
-  // O_EXCL, and a lock is taken.
-  data_device(std::string path, data_access, pd::system_calls& = pd::system_calls::real());
+  // Throws device_error: as opened_storage, or not a whole number of sectors.
+  data_device(std::string path, pd::access, pd::system_calls& = pd::system_calls::real());
 
-  const std::string& path() const noexcept { return path_; }
-  bool is_block_device() const noexcept { return is_block_device_; }
+  const std::string& path() const noexcept { return opened_.path(); }
+  bool is_block_device() const noexcept { return opened_.is_block_device(); }
   std::uint64_t bytes() const noexcept { return bytes_; }
   // Owned by this; a block device is open with O_DIRECT, unless write_through_cache was called.
-  int descriptor() const noexcept { return fd_.get(); }
+  int descriptor() const noexcept { return opened_.descriptor(); }
 
   // A fresh engine for one thread, io_uring or aio for block devices; it must not outlive this.
   std::unique_ptr<pd::io_engine> make_engine() const;
@@ -41,17 +37,16 @@ class data_device {
   // Leaves O_DIRECT, for data that ends within a sector. Requires a block device.
   void write_through_cache();
 
-  // Returns true if writing to what is at path changes this one; see storage.h.
-  bool overlaps(const std::string& path) const;
+  // Returns true if writing to what is at path changes this one; see opened_storage.
+  bool overlaps(const std::string& path) const { return opened_.overlaps(path); }
 
-  [[noreturn]] void fail(const std::string& why) const;
+  // Throws device_error, "PATH: WHY".
+  [[noreturn]] void fail(const std::string& why) const { opened_.fail(why); }
 
  private:
-  std::string path_;
+  pd::opened_storage opened_;
   pd::system_calls& calls_;
-  bool is_block_device_ = false;
-  pd::unique_fd fd_;
-  std::uint64_t bytes_ = 0;
+  std::uint64_t bytes_;
 };
 
 }  // namespace era

@@ -9,8 +9,8 @@
 #include <filesystem>
 
 #include "era/testing/error_of.h"
-#include "era/testing/scratch_directory.h"
 #include "persistent-data/testing/loop_devices.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
@@ -21,8 +21,8 @@ using ::testing::HasSubstr;
 class DataDevice : public ::testing::Test {
  protected:
   static std::string error_of_opening(const std::string& path,
-                                      data_access access = data_access::read) {
-    return error_of([&] { const data_device device(path, access); });
+                                      pd::access how = pd::access::reading) {
+    return error_of([&] { const data_device device(path, how); });
   }
   static std::string content(const data_device& device) {
     std::string text(device.bytes(), '\0');
@@ -32,12 +32,12 @@ class DataDevice : public ::testing::Test {
     return text;
   }
 
-  test::scratch_directory directory_;
+  pd::test::scratch_directory directory_;
 };
 
 TEST_F(DataDevice, IsAFile) {
   const std::string text(1536, 'x');
-  const data_device device(directory_.file("file", text), data_access::read);
+  const data_device device(directory_.file("file", text), pd::access::reading);
   EXPECT_EQ(device.bytes(), 1536u);
   EXPECT_FALSE(device.is_block_device());
   EXPECT_EQ(content(device), text);
@@ -59,17 +59,17 @@ TEST_F(DataDevice, IsNothingElse) {
 TEST_F(DataDevice, IsKeptFromOthers) {
   const std::string path = directory_.file("file", std::string(512, 'x'));
   {
-    const data_device reading(path, data_access::read);
+    const data_device reading(path, pd::access::reading);
     EXPECT_EQ(error_of_opening(path), "");
-    EXPECT_THAT(error_of_opening(path, data_access::write), HasSubstr("by another tool"));
+    EXPECT_THAT(error_of_opening(path, pd::access::writing), HasSubstr("by another tool"));
   }
-  const data_device writing(path, data_access::write);
+  const data_device writing(path, pd::access::writing);
   EXPECT_THAT(error_of_opening(path), HasSubstr("by another tool"));
 }
 
 TEST_F(DataDevice, GrowsWithZeros) {
   const std::string path = directory_.file("file", std::string(512, 'x'));
-  data_device device(path, data_access::write);
+  data_device device(path, pd::access::writing);
   device.resize(1536);
   EXPECT_EQ(device.bytes(), 1536u);
   EXPECT_EQ(content(device), std::string(512, 'x') + std::string(1024, '\0'));
@@ -79,7 +79,7 @@ TEST_F(DataDevice, GrowsWithZeros) {
 
 TEST_F(DataDevice, OverlapsItself) {
   const std::string path = directory_.file("file", std::string(512, 'x'));
-  const data_device device(path, data_access::read);
+  const data_device device(path, pd::access::reading);
   std::filesystem::create_symlink(path, directory_ / "link");
   EXPECT_TRUE(device.overlaps(directory_ / "link"));
   EXPECT_FALSE(device.overlaps(directory_.file("other", "")));
@@ -91,12 +91,12 @@ TEST_F(DataDevice, MayBeABlockDevice) {
   const std::string file = directory_.file("disk", std::string(8192, 'x'));
   const std::string loop = loops.attach(file);
   if (loop.empty()) GTEST_SKIP() << loops.why_not();
-  const data_device device(loop, data_access::read);
+  const data_device device(loop, pd::access::reading);
   EXPECT_TRUE(device.is_block_device());
   EXPECT_EQ(device.bytes(), 8192u);
   EXPECT_GT(device.make_engine()->depth(), 1u);
   EXPECT_TRUE(device.overlaps(file));
-  EXPECT_THAT(error_of_opening(loop, data_access::write), HasSubstr("is in use"));
+  EXPECT_THAT(error_of_opening(loop, pd::access::writing), HasSubstr("is in use"));
 }
 
 }  // namespace

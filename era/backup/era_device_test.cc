@@ -23,6 +23,7 @@
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/unique_fd.h"
 #include "persistent-data/testing/sanitized.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
@@ -56,18 +57,12 @@ void wait_for(int fd) {
 class EraDevice : public ::testing::Test {
  protected:
   EraDevice() {
-    std::string name = (fs::temp_directory_path() / "era_device.XXXXXX").string();
-    if (!::mkdtemp(name.data())) throw std::runtime_error("mkdtemp");
-    directory_ = name;
-    if (::mkfifo(path("fifo").c_str(), 0600) != 0) throw std::runtime_error("mkfifo");
-    fifo_ = pd::unique_fd(::open(path("fifo").c_str(), O_RDWR | O_CLOEXEC));
-    if (::mkfifo(path("alive").c_str(), 0600) != 0) throw std::runtime_error("mkfifo");
-    alive_ = pd::unique_fd(::open(path("alive").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    fifo_ = pd::unique_fd(::open(directory_.fifo("fifo").c_str(), O_RDWR | O_CLOEXEC));
+    alive_ =
+        pd::unique_fd(::open(directory_.fifo("alive").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     if (!fifo_ || !alive_) throw std::runtime_error("open");
   }
-  ~EraDevice() override { fs::remove_all(directory_); }
-
-  std::string path(const char* name) const { return (directory_ / name).string(); }
+  std::string path(const char* name) const { return directory_ / name; }
   // Waits until release().
   std::string waiting() const { return "read -r line <" + path("fifo"); }
   void release() const { ASSERT_EQ(::write(fifo_.get(), "\n", 1), 1); }
@@ -92,7 +87,7 @@ class EraDevice : public ::testing::Test {
   }
 
   fake_device_mapper dm;
-  fs::path directory_;
+  pd::test::scratch_directory directory_;
   pd::unique_fd fifo_, alive_;
 };
 

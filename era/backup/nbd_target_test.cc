@@ -22,7 +22,7 @@
 #include "era/backup/run_program.h"
 #include "era/testing/error_of.h"
 #include "era/testing/qemu_images.h"
-#include "era/testing/scratch_directory.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
@@ -61,7 +61,7 @@ class NbdTarget : public ::testing::Test {
     return test::data_of_image(image, directory_ / "converted");
   }
 
-  test::scratch_directory directory_;
+  persistent_data::test::scratch_directory directory_;
 };
 
 TEST_F(NbdTarget, FillsAnImage) {
@@ -95,7 +95,7 @@ TEST_F(NbdTarget, KeepsChains) {
     const std::size_t block_bytes = sectors * std::size_t{512};
     std::string model;
     backing_image below{directory_.random_file("full", 30 * block_bytes, seed), image_format::raw};
-    model = test::content_of(below.path);
+    model = persistent_data::test::content_of(below.path);
     for (int night = 0; night < 4; ++night) {
       SCOPED_TRACE(testing::Message() << "seed " << seed << ", night " << night);
       const std::uint64_t held = model.size();
@@ -157,7 +157,7 @@ class server {
     arguments.insert(arguments.begin(), {"qemu-nbd", "--persistent", "--fork", "-k", socket,
                                          "--pid-file=" + socket + ".pid", format});
     run_program(arguments, "qemu-utils");
-    pid_ = std::stoi(test::content_of(socket + ".pid"));
+    pid_ = std::stoi(persistent_data::test::content_of(socket + ".pid"));
   }
   ~server() { stop(); }
   void stop() {
@@ -170,7 +170,7 @@ class server {
 
 TEST_F(NbdTarget, MayBeAnExport) {
   const std::string path = directory_.random_file("disk", 640 * block, 1);
-  std::string wanted = test::content_of(path);
+  std::string wanted = persistent_data::test::content_of(path);
   server nbd(directory_ / "socket", {path});
   const std::string uri = uri_of("socket");
   EXPECT_TRUE(is_nbd_uri(uri));
@@ -191,7 +191,7 @@ TEST_F(NbdTarget, MayBeAnExport) {
     wanted.replace(0, block, small);
     target->flush();
   }
-  EXPECT_TRUE(test::content_of(path) == wanted);
+  EXPECT_TRUE(persistent_data::test::content_of(path) == wanted);
 }
 
 TEST_F(NbdTarget, LosesItsServer) {
@@ -247,7 +247,8 @@ TEST_F(NbdTarget, TakesTheUnitsOfTheSource) {
   const auto target = connect_nbd(uri, {3 * block + 4096, 4096});
   write(*target, 3 * block, std::string(4096, 'x'));
   target->flush();
-  EXPECT_EQ(test::content_of(path).substr(3 * block, 4096), std::string(4096, 'x'));
+  EXPECT_EQ(persistent_data::test::content_of(path).substr(3 * block, 4096),
+            std::string(4096, 'x'));
 }
 
 }  // namespace

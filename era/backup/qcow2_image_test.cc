@@ -11,7 +11,7 @@
 #include "era/backup/run_program.h"
 #include "era/testing/error_of.h"
 #include "era/testing/qemu_images.h"
-#include "era/testing/scratch_directory.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
@@ -38,7 +38,7 @@ class Qcow2Image : public ::testing::Test {
     return test::data_of_image(image, directory_ / "converted");
   }
 
-  test::scratch_directory directory_;
+  persistent_data::test::scratch_directory directory_;
 };
 
 TEST_F(Qcow2Image, TellsItsSize) {
@@ -75,7 +75,7 @@ TEST_F(Qcow2Image, IsCheckedAsAWhole) {
   const std::string path = make("image");
   run_program({"qemu-io", "-f", "qcow2", "-c", "write 0 64k", path}, "qemu-utils");
   check_qcow2(path);
-  std::string content = test::content_of(path);
+  std::string content = persistent_data::test::content_of(path);
   // The reference counts of all clusters become zero.
   content.replace(2 * block, block, std::string(block, '\0'));
   directory_.file("image", content);

@@ -11,7 +11,7 @@
 #include <string>
 
 #include "era/testing/qemu_images.h"
-#include "era/testing/scratch_directory.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
@@ -25,7 +25,7 @@ std::string received(const persistent_data::unique_fd& fd) {
 
 TEST(QemuNbd, ServesItsClientAndEndsWithIt) {
   if (const auto why = test::why_no_images()) GTEST_SKIP() << *why;
-  const test::scratch_directory directory;
+  const persistent_data::test::scratch_directory directory;
   const std::string disk = directory.random_file("disk", 65536, 1);
   {
     qemu_nbd server({"qemu-nbd", "--format=raw", "--", disk});

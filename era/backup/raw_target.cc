@@ -137,7 +137,7 @@ std::unique_ptr<backup_target> open_raw_target(const std::string& path,
           "{}: is not there, and changed blocks alone make no backup; --full copies all", path));
     make_file(path);
   }
-  data_device device(path, data_access::write, calls);
+  data_device device(path, pd::access::writing, calls);
   const std::uint64_t before = device.bytes();
   if (device.is_block_device()) {
     if (before < options.bytes)

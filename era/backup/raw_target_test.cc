@@ -12,9 +12,9 @@
 #include <filesystem>
 #include <memory>
 
-#include "era/testing/scratch_directory.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/testing/loop_devices.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
@@ -49,7 +49,7 @@ class RawTarget : public ::testing::Test {
     return static_cast<std::uint64_t>(status.st_blocks);
   }
 
-  test::scratch_directory directory_;
+  pd::test::scratch_directory directory_;
   std::unique_ptr<std::byte, void (*)(void*)> memory_{
       static_cast<std::byte*>(std::aligned_alloc(4096, piece)), std::free};
 };
@@ -66,7 +66,7 @@ TEST_F(RawTarget, IsMadeForItsOwnerAlone) {
   target->flush();
   std::string wanted(4 * piece, '\0');
   wanted.replace(piece, piece, std::string(piece, 'x'));
-  EXPECT_TRUE(test::content_of(path) == wanted);
+  EXPECT_TRUE(pd::test::content_of(path) == wanted);
   std::string back(piece, '\0');
   target->read(piece, std::as_writable_bytes(std::span(back)));
   EXPECT_EQ(back, std::string(piece, 'x'));
@@ -83,7 +83,8 @@ TEST_F(RawTarget, GrowsWithTheSource) {
   const auto target = open_raw_target(path, {.bytes = 3 * piece});
   EXPECT_FALSE(target->reads_as_zeros(0, piece));
   EXPECT_TRUE(target->reads_as_zeros(piece, 2 * piece));
-  EXPECT_TRUE(test::content_of(path) == std::string(piece, 'a') + std::string(2 * piece, '\0'));
+  EXPECT_TRUE(pd::test::content_of(path) ==
+              std::string(piece, 'a') + std::string(2 * piece, '\0'));
 }
 
 TEST_F(RawTarget, IsNotLongerThanTheSourceUnlessItIsNew) {
@@ -115,7 +116,8 @@ TEST_F(RawTarget, MakesHolesOfZeros) {
   write(*target, 0, filled('\0'), true);
   target->flush();
   EXPECT_LE(blocks_of(path), piece / 512 + 8);
-  EXPECT_TRUE(test::content_of(path) == std::string(piece, '\0') + std::string(piece, 'a'));
+  EXPECT_TRUE(pd::test::content_of(path) ==
+              std::string(piece, '\0') + std::string(piece, 'a'));
 }
 
 class failing_calls : public pd::system_calls {
@@ -149,7 +151,7 @@ TEST_F(RawTarget, WritesZerosWhereThereAreNoHoles) {
   const std::string path = directory_.file("old", std::string(piece, 'a'));
   const auto target = open_raw_target(path, {.bytes = piece}, calls);
   write(*target, 0, filled('\0'), true);
-  EXPECT_TRUE(test::content_of(path) == std::string(piece, '\0'));
+  EXPECT_TRUE(pd::test::content_of(path) == std::string(piece, '\0'));
 }
 
 TEST_F(RawTarget, GoesOnAfterShortWrites) {
@@ -160,7 +162,7 @@ TEST_F(RawTarget, GoesOnAfterShortWrites) {
   write(*target, 0, filled('b'));
   calls.flush_interruptions = 2;
   target->flush();
-  EXPECT_TRUE(test::content_of(path) == std::string(piece, 'b'));
+  EXPECT_TRUE(pd::test::content_of(path) == std::string(piece, 'b'));
 }
 
 TEST_F(RawTarget, NamesThePlaceOfAnError) {
@@ -195,8 +197,9 @@ TEST_F(RawTarget, MayBeALargerBlockDevice) {
     target->read(piece, filled('c'));
     EXPECT_EQ(std::memcmp(memory_.get(), std::string(piece, 'b').data(), piece), 0);
   }
-  EXPECT_TRUE(test::content_of(loop) == std::string(piece, 'a') + std::string(piece, 'b') +
-                                            std::string(piece, '\0') + std::string(piece, 'a'));
+  EXPECT_TRUE(pd::test::content_of(loop) ==
+              std::string(piece, 'a') + std::string(piece, 'b') + std::string(piece, '\0') +
+                  std::string(piece, 'a'));
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include <stdexcept>
 
 #include "era/testing/error_of.h"
-#include "era/testing/scratch_directory.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
@@ -42,15 +42,15 @@ TEST(SnapshotCommand, NamesItselfIfItFails) {
 }
 
 TEST(SnapshotCommand, StartsWhenItIsRun) {
-  const test::scratch_directory directory;
+  const persistent_data::test::scratch_directory directory;
   const std::string file = directory.file("file", "before");
   { snapshot_command command({.shell = "echo changed >" + file}, {}); }
-  EXPECT_EQ(test::content_of(file), "before");
+  EXPECT_EQ(persistent_data::test::content_of(file), "before");
 }
 
 // The command would wait for ever: the FIFO has no writer.
 TEST(SnapshotCommand, EndsWithItsTime) {
-  const test::scratch_directory directory;
+  const persistent_data::test::scratch_directory directory;
   const std::string shell = "mkfifo " + (directory / "fifo") + "; cat " + (directory / "fifo");
   EXPECT_THAT(error_of([&] {
                 snapshot_command command({.shell = shell, .time_limit = 1ms}, {});

@@ -26,7 +26,7 @@ struct answer {
 };
 
 answer ask(const built_metadata& built, const era_window& window = {5, 99}) {
-  const pd::block_device device(built.path(), pd::access::exclusive);
+  const pd::block_device device(built.path(), pd::access::reading);
   answer result;
   changed_blocks changed(device, source::live,
                          [&](const finding& f) { result.damaged.push_back(f.where.what); });
@@ -54,7 +54,7 @@ TEST(ChangedBlocks, AreNotListedIfContentIsDamaged) {
 TEST(ChangedBlocks, AreNotReadAgainAfterDamage) {
   built_metadata built(small_metadata());
   lose(built, leaf_value(built, built.read_superblock().era_array_root, 1));
-  const pd::block_device device(built.path(), pd::access::exclusive);
+  const pd::block_device device(built.path(), pd::access::reading);
   int findings = 0;
   changed_blocks changed(device, source::live, [&](const finding&) { ++findings; });
   EXPECT_FALSE(changed.list({5, 99}));

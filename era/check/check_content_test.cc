@@ -32,7 +32,7 @@ metadata_description ordered() {
 // newest: what check_content returns.
 std::vector<finding> findings_of(const built_metadata& built,
                                  std::vector<era_nr>* newest = nullptr) {
-  const pd::block_device device(built.path(), pd::access::exclusive);
+  const pd::block_device device(built.path(), pd::access::reading);
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
   std::vector<finding> findings;
   const finding_sink sink = [&](finding f) { findings.push_back(std::move(f)); };

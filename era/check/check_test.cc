@@ -43,7 +43,7 @@ struct checked {
 
 checked check(const built_metadata& built, check_scope scope = {},
               pd::engine_choice engine = pd::engine_choice::automatic) {
-  const pd::block_device device(built.path(), pd::access::exclusive, engine);
+  const pd::block_device device(built.path(), pd::access::reading, engine);
   checked result;
   result.summary =
       check_metadata(device, scope, [&](finding f) { result.findings.push_back(std::move(f)); });

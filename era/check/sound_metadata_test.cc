@@ -14,7 +14,7 @@ using test::lose;
 using test::small_metadata;
 
 std::optional<metadata> open(const built_metadata& built, int& findings) {
-  const pd::block_device device(built.path(), pd::access::exclusive);
+  const pd::block_device device(built.path(), pd::access::reading);
   findings = 0;
   return map_sound_metadata(device, source::live, [&](const finding& f) {
     EXPECT_TRUE(affects_lists(f));

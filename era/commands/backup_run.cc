@@ -67,7 +67,7 @@ class backup {
         chosen_(chosen),
         steps_(steps),
         earlier_(chosen.state.empty() || chosen.full ? std::nullopt : read_state(chosen.state)),
-        source_(chosen.source, data_access::read),
+        source_(chosen.source, pd::access::reading),
         device_(chosen.metadata, access_to(chosen.from), line.engine()) {
     if (earlier_ && earlier_->is_complete()) base_ = &*earlier_;
     if (!chosen_.written_since && !base_ && !chosen_.full && !chosen_.quiet)
@@ -163,7 +163,7 @@ class backup {
     if (source_.overlaps(chosen_.target))
       throw pd::device_error(fmt::format(
           "{}: is the source itself, or lies on it; name another target", chosen_.target));
-    if (device_.is_same_file(chosen_.target))
+    if (device_.overlaps(chosen_.target))
       throw pd::device_error(
           fmt::format("{}: is the metadata, or lies on it; name another target", chosen_.target));
     if (source_.overlaps(chosen_.metadata))
@@ -173,7 +173,7 @@ class backup {
       throw pd::device_error(fmt::format(
           "{}: is the source itself, or lies on it, and changes with it; name the last backup",
           chosen_.backing));
-    if (!chosen_.backing.empty() && device_.is_same_file(chosen_.backing))
+    if (!chosen_.backing.empty() && device_.overlaps(chosen_.backing))
       throw pd::device_error(
           fmt::format("{}: is the metadata; name the last backup", chosen_.backing));
     if (chosen_.state.empty()) return;

@@ -8,7 +8,7 @@
 #include "era/commands/command_line.h"
 #include "era/testing/command_run.h"
 #include "era/testing/image_builder.h"
-#include "era/testing/scratch_directory.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
@@ -34,7 +34,7 @@ class BackupCommand : public ::testing::Test {
     return test::run_command(backup_command, arguments);
   }
 
-  test::scratch_directory directory_;
+  persistent_data::test::scratch_directory directory_;
   std::string source_ = directory_.random_file("source", nr_blocks* block_bytes, 1);
   std::string state_ = directory_ / "state", target_ = directory_ / "target";
 };
@@ -44,9 +44,9 @@ TEST_F(BackupCommand, ContinuesFromItsState) {
   auto result = backup(first, {"--state", state_, "--verify", target_});
   EXPECT_EQ(result.status, exit_success) << result.err;
   EXPECT_THAT(result.err, HasSubstr("all blocks are copied"));
-  EXPECT_EQ(test::content_of(target_), test::content_of(source_));
+  EXPECT_EQ(persistent_data::test::content_of(target_), persistent_data::test::content_of(source_));
 
-  std::string data = test::content_of(source_);
+  std::string data = persistent_data::test::content_of(source_);
   data.replace(9 * block_bytes, block_bytes, std::string(block_bytes, 'x'));
   directory_.file("source", data);
   const test::built_metadata second(
@@ -60,16 +60,16 @@ TEST_F(BackupCommand, ContinuesFromItsState) {
   result = backup(second, {"--state", state_, "--json", target_});
   EXPECT_EQ(result.status, exit_success) << result.err;
   EXPECT_THAT(result.out, HasSubstr("\"next_era\":7,\"blocks\":1,\"bytes\":65536"));
-  EXPECT_TRUE(test::content_of(target_) == data);
+  EXPECT_TRUE(persistent_data::test::content_of(target_) == data);
 }
 
 TEST_F(BackupCommand, RefusesMetadataThatWasMadeAnew) {
   backup(test::built_metadata(in_era(4, 7)), {"--state", state_, target_});
-  const std::string before = test::content_of(state_);
+  const std::string before = persistent_data::test::content_of(state_);
   const auto result = backup(test::built_metadata(in_era(9, 8)), {"--state", state_, target_});
   EXPECT_EQ(result.status, exit_failure);
   EXPECT_THAT(result.err, HasSubstr("block 7 was last written in era 4, and now in era 1"));
-  EXPECT_EQ(test::content_of(state_), before);
+  EXPECT_EQ(persistent_data::test::content_of(state_), before);
 }
 
 #ifdef HAVE_LIBNBD

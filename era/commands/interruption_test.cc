@@ -10,9 +10,10 @@
 #include <climits>
 #include <csignal>
 #include <cstdlib>
-#include <filesystem>
 #include <functional>
 #include <string>
+
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
@@ -63,10 +64,8 @@ TEST_F(Interruption, EndsAWaitForInput) {
 
 // A writer that comes is waited for; one that has gone is the end.
 TEST_F(Interruption, EndsAWaitForAFifosWriter) {
-  std::string directory = (std::filesystem::temp_directory_path() / "fifo.XXXXXX").string();
-  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
-  const std::string path = directory + "/fifo";
-  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  const persistent_data::test::scratch_directory directory;
+  const std::string path = directory.fifo("fifo");
   const interruption signals;
   const int reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK);
   ASSERT_GE(reader, 0);
@@ -79,7 +78,6 @@ TEST_F(Interruption, EndsAWaitForAFifosWriter) {
   ::close(writer);
   EXPECT_EQ(message([&] { signals.wait_for(reader); }), "");
   ::close(reader);
-  std::filesystem::remove_all(directory);
 }
 
 TEST_F(Interruption, EndsAWaitForAReader) {

@@ -160,7 +160,7 @@ class invalidation {
     const bool standard = is_standard_output(chosen_.output);
     if (standard
             ? pd::storage::at(chosen_.cache).overlaps(pd::storage::of_descriptor(STDOUT_FILENO))
-            : dump_->is_same_file(chosen_.output))
+            : dump_->overlaps(chosen_.output))
       throw pd::device_error(fmt::format("{}: is the dump of the cache itself; name another output",
                                          standard ? "standard output" : chosen_.output));
   }

@@ -10,7 +10,7 @@
 #include <optional>
 
 #include "era/testing/fake_device_mapper.h"
-#include "era/testing/scratch_directory.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
@@ -30,7 +30,7 @@ class LiveDevice : public ::testing::Test {
               ::poll(&waited, 1, -1);
             }};
   }
-  std::string journal() const { return test::content_of(directory_ / "journal"); }
+  std::string journal() const { return pd::test::content_of(directory_ / "journal"); }
   std::string error_of(const std::string& command) {
     try {
       live_device device(line_, options(command), mapper_);
@@ -40,7 +40,7 @@ class LiveDevice : public ::testing::Test {
     }
   }
 
-  test::scratch_directory directory_;
+  pd::test::scratch_directory directory_;
   test::fake_device_mapper mapper_;
   command_line line_{"era_backup", "", ""};
 };

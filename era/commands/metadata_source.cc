@@ -14,7 +14,7 @@ option_list::option_id add_metadata_snapshot(option_list& options, source& from,
 }
 
 pd::access access_to(source from) noexcept {
-  return from == source::snapshot ? pd::access::shared : pd::access::exclusive;
+  return from == source::snapshot ? pd::access::shared : pd::access::reading;
 }
 
 }  // namespace era

@@ -14,7 +14,7 @@ namespace era {
 // Adds the flag --metadata-snapshot, which sets `from`. `from` must outlive the parsing.
 option_list::option_id add_metadata_snapshot(option_list&, source& from, std::string_view help);
 
-// Returns the access that reading from there needs: exclusive for live metadata, shared for a
+// Returns the access that reading from there needs: reading for live metadata, shared for a
 // metadata snapshot.
 pd::access access_to(source from) noexcept;
 

@@ -50,7 +50,7 @@ TEST(MetadataSource, IsShownAsAFlag) {
 }
 
 TEST(MetadataSource, OnlyASnapshotIsShared) {
-  EXPECT_EQ(access_to(source::live), pd::access::exclusive);
+  EXPECT_EQ(access_to(source::live), pd::access::reading);
   EXPECT_EQ(access_to(source::snapshot), pd::access::shared);
 }
 

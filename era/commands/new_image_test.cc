@@ -10,8 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "era/testing/scratch_directory.h"
 #include "persistent-data/format/errors.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
@@ -34,7 +34,7 @@ class NewImage : public ::testing::Test {
         std::distance(fs::directory_iterator(directory_ / ""), fs::directory_iterator()));
   }
 
-  test::scratch_directory directory_;
+  persistent_data::test::scratch_directory directory_;
 };
 
 TEST_F(NewImage, HasItsNameWhenItIsWhole) {
@@ -48,7 +48,7 @@ TEST_F(NewImage, HasItsNameWhenItIsWhole) {
     EXPECT_FALSE(fs::exists(path));
     image.commit();
   }
-  EXPECT_EQ(test::content_of(path), "whole");
+  EXPECT_EQ(persistent_data::test::content_of(path), "whole");
   EXPECT_EQ(files(), 1u);
 }
 
@@ -67,7 +67,7 @@ TEST_F(NewImage, ReplacesNothing) {
   new_image image(path);
   directory_.file("image", "older");
   EXPECT_THROW(image.commit(), persistent_data::device_error);
-  EXPECT_EQ(test::content_of(path), "older");
+  EXPECT_EQ(persistent_data::test::content_of(path), "older");
 }
 
 TEST_F(NewImage, NeedsADirectory) {

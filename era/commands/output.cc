@@ -210,7 +210,7 @@ void output::fail(int error) const {
 
 void require_other_output(const pd::block_device& metadata, const std::string& path) {
   const bool standard = is_standard_output(path);
-  if (standard ? metadata.is_same_file(STDOUT_FILENO) : metadata.is_same_file(path))
+  if (standard ? metadata.overlaps(STDOUT_FILENO) : metadata.overlaps(path))
     throw pd::device_error(fmt::format("{}: is the metadata itself; name another output",
                                        standard ? "standard output" : path));
 }

@@ -326,7 +326,7 @@ TEST_F(OutputReplaces, OverwritesAFileInADirectoryThatMustNotBeWritten) {
   std::ofstream(path("old")) << "old";
   somebody_else::give(path("old"));
   ::chmod(path("old").c_str(), 0620);
-  ::chmod(directory_.c_str(), 0555);
+  ::chmod(directory_.string().c_str(), 0555);
   const ino_t before = inode(path("old"));
   {
     const somebody_else me;
@@ -338,7 +338,7 @@ TEST_F(OutputReplaces, OverwritesAFileInADirectoryThatMustNotBeWritten) {
     EXPECT_EQ(error_of(path("new")), "cannot write " + path("new") + ": Permission denied");
     write_whole(path("old"), "new");
   }
-  ::chmod(directory_.c_str(), 0755);
+  ::chmod(directory_.string().c_str(), 0755);
   EXPECT_EQ(content(path("old")), "new");
   EXPECT_EQ(inode(path("old")), before);
   EXPECT_EQ(fs::status(path("old")).permissions(), fs::perms(0620));
@@ -349,7 +349,7 @@ TEST_F(OutputReplaces, OverwritesAFileInADirectoryThatMustNotBeWritten) {
 TEST_F(OutputReplaces, NamesTheDirectoryOfTemporaryFiles) {
   std::ofstream(path("old")) << "old";
   somebody_else::give(path("old"));
-  ::chmod(directory_.c_str(), 0555);
+  ::chmod(directory_.string().c_str(), 0555);
   const char* before = std::getenv("TMPDIR");
   const std::string kept = before ? before : "";
   ::setenv("TMPDIR", path("nowhere").c_str(), 1);
@@ -359,7 +359,7 @@ TEST_F(OutputReplaces, NamesTheDirectoryOfTemporaryFiles) {
     if (me.became()) error = error_of(path("old"));
   }
   before ? ::setenv("TMPDIR", kept.c_str(), 1) : ::unsetenv("TMPDIR");
-  ::chmod(directory_.c_str(), 0755);
+  ::chmod(directory_.string().c_str(), 0755);
   if (error.empty()) GTEST_SKIP() << "cannot become a user who is not root";
   EXPECT_EQ(error, "cannot write a temporary file in " + path("nowhere") +
                        ": No such file or directory; name another directory in TMPDIR");
@@ -369,13 +369,13 @@ TEST_F(OutputReplaces, NamesTheDirectoryOfTemporaryFiles) {
 // One that may be written and entered, and not read.
 TEST_F(OutputReplaces, WritesIntoADirectoryThatMustNotBeRead) {
   somebody_else::give(directory_.string());
-  ::chmod(directory_.c_str(), 0333);
+  ::chmod(directory_.string().c_str(), 0333);
   {
     const somebody_else me;
     if (!me.became()) GTEST_SKIP() << "cannot become a user who is not root";
     write_whole(path("new"), "new");
   }
-  ::chmod(directory_.c_str(), 0755);
+  ::chmod(directory_.string().c_str(), 0755);
   EXPECT_EQ(content(path("new")), "new");
 }
 
@@ -384,7 +384,7 @@ TEST_F(OutputReplaces, IsSecretWhileItIsWritten) {
   std::ofstream(path("old")) << "old";
   ::chmod(path("old").c_str(), 0600);
   output out(path("old"));
-  for (const auto& entry : fs::directory_iterator(directory_))
+  for (const auto& entry : fs::directory_iterator(directory_.string()))
     EXPECT_EQ(entry.status().permissions(), fs::perms(0600)) << entry.path();
   EXPECT_EQ(files(), 2u);
 }

@@ -231,15 +231,15 @@ TEST_F(Output, RefusesWhatALoopDeviceLiesOn) {
 TEST_F(Output, IsNotTheMetadata) {
   std::ofstream(path("metadata")) << std::string(8192, 'm');
   std::ofstream(path("other")) << "o";
-  const pd::block_device metadata(path("metadata"), pd::access::exclusive);
+  const pd::block_device metadata(path("metadata"), pd::access::reading);
   EXPECT_NO_THROW(require_other_output(metadata, path("other")));
   EXPECT_NO_THROW(require_other_output(metadata, path("none")));
   EXPECT_NO_THROW(require_other_output(metadata, ""));
-  EXPECT_FALSE(metadata.is_same_file(STDOUT_FILENO));
+  EXPECT_FALSE(metadata.overlaps(STDOUT_FILENO));
   const pd::unique_fd fd(::open(path("metadata").c_str(), O_RDWR | O_CLOEXEC));
   for (const std::string& name : {path("metadata"), "/dev/fd/" + std::to_string(fd.get())})
     EXPECT_THROW(require_other_output(metadata, name), pd::device_error) << name;
-  EXPECT_TRUE(metadata.is_same_file(fd.get()));
+  EXPECT_TRUE(metadata.overlaps(fd.get()));
 }
 
 // A child ends itself by the signal while its file is half written.

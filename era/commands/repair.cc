@@ -20,8 +20,8 @@ struct options {
 
 int repair(command_line& line, const options& chosen) {
   const interruption signals;
-  pd::block_device device(chosen.input, pd::access::exclusive, line.engine());
-  if (device.is_same_file(chosen.output))
+  pd::block_device device(chosen.input, pd::access::reading, line.engine());
+  if (device.overlaps(chosen.output))
     throw pd::device_error(fmt::format(
         "{}: is the damaged metadata itself, which is never written to; name another output",
         chosen.output));

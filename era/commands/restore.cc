@@ -52,7 +52,7 @@ class restore_progress {
 int restore(const command_line& line, const options& chosen) {
   const interruption signals;
   xml::input_file input(chosen.input, [&](int fd) { signals.wait_for(fd); });
-  if (input.is_same_file(chosen.output))
+  if (input.overlaps(chosen.output))
     throw pd::device_error(
         fmt::format("{}: is the XML itself; name another output", chosen.output));
   restore_progress shown(line, input, chosen.quiet);

@@ -127,7 +127,7 @@ class simulator {
 
   void open_origin() {
     const std::string& path = chosen_.origin;
-    if (pd::block_device(chosen_.metadata, pd::access::shared).is_same_file(path))
+    if (pd::block_device(chosen_.metadata, pd::access::shared).overlaps(path))
       throw pd::device_error(
           fmt::format("{}: is the metadata, and cannot be the origin, too", path));
     const bool is_standard = input().empty() || input() == "-";

@@ -4,13 +4,13 @@
 
 #include <gtest/gtest.h>
 
-#include "era/testing/scratch_directory.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
 
 TEST(StateFile, IsKnownToBeWritten) {
-  const test::scratch_directory directory;
+  const persistent_data::test::scratch_directory directory;
   const std::string path = directory / "state";
   backup_state state;
   state.source = "/dev/origin";

@@ -25,7 +25,7 @@ struct dumped_text {
 
 dumped_text dump(const std::string& path, dump_options options) {
   dumped_text result;
-  const pd::block_device device(path, pd::access::exclusive);
+  const pd::block_device device(path, pd::access::reading);
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
   const finding_sink sink = [&](finding f) { result.findings.push_back(std::move(f)); };
   const auto m = open_metadata(queue, device, source::live, sink);
@@ -124,7 +124,7 @@ TEST(CopyMetadata, EndsAtDamage) {
   metadata_description d;
   d.nr_blocks = 100000;
   built_metadata built(d);
-  const pd::block_device device(built.path(), pd::access::exclusive);
+  const pd::block_device device(built.path(), pd::access::reading);
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
   const auto m = open_metadata(queue, device, source::live, [](const finding&) {});
   const pd::block_nr lost = *m->eras.block(50);
@@ -143,7 +143,7 @@ TEST(CopyMetadata, PassesOnWhatItsOutputThrows) {
   metadata_description d;
   d.nr_blocks = 1000000;
   const built_metadata built(d);
-  const pd::block_device device(built.path(), pd::access::exclusive);
+  const pd::block_device device(built.path(), pd::access::reading);
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
   const auto m = open_metadata(queue, device, source::live, [](const finding&) {});
   struct full {};

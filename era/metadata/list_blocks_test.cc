@@ -35,7 +35,7 @@ void take(const listed_blocks& listed, listed_text& result) {
 }
 
 listed_text list(const std::string& path, era_window window) {
-  const pd::block_device device(path, pd::access::exclusive);
+  const pd::block_device device(path, pd::access::reading);
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
   listed_text result;
   const finding_sink sink = [&](finding f) { result.findings.push_back(std::move(f)); };
@@ -46,7 +46,7 @@ listed_text list(const std::string& path, era_window window) {
 }
 
 listed_text list_salvaged(const std::string& path, era_window window) {
-  const pd::block_device device(path, pd::access::exclusive);
+  const pd::block_device device(path, pd::access::reading);
   listed_text result;
   const repair_report report{[&](finding f) { result.findings.push_back(std::move(f)); },
                              [](const std::string&) {}};

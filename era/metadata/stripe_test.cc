@@ -22,7 +22,7 @@ using era::test::metadata_description;
 // Opens built metadata, which must be without damage.
 struct opened {
   explicit opened(const std::string& path, pd::engine_choice engine = pd::engine_choice::automatic)
-      : device(path, pd::access::exclusive, engine),
+      : device(path, pd::access::reading, engine),
         queue(device.make_engine(), device.nr_blocks()),
         m(open_metadata(queue, device, source::live,
                         [](const finding& f) { ADD_FAILURE() << f.error.text; })) {}

@@ -7,12 +7,12 @@
 #include <sys/resource.h>
 
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era::sim {
 namespace {
@@ -22,14 +22,7 @@ using ::testing::HasSubstr;
 
 class CreatedFile : public ::testing::Test {
  protected:
-  CreatedFile() {
-    std::string name = (fs::temp_directory_path() / "created.XXXXXX").string();
-    if (!::mkdtemp(name.data())) std::abort();
-    directory_ = name;
-    path_ = (directory_ / "new").string();
-  }
-  ~CreatedFile() override { fs::remove_all(directory_); }
-
+  CreatedFile() { path_ = directory_ / "new"; }
   std::string error_of(std::uint64_t bytes) const {
     try {
       const created_file file(path_, bytes);
@@ -39,7 +32,7 @@ class CreatedFile : public ::testing::Test {
     }
   }
 
-  fs::path directory_;
+  persistent_data::test::scratch_directory directory_;
   std::string path_;
 };
 
@@ -87,7 +80,7 @@ TEST_F(CreatedFile, GoesAwayIfItCannotBeSoLarge) {
 }
 
 TEST_F(CreatedFile, NamesWhatCannotBeCreated) {
-  path_ = (directory_ / "no/new").string();
+  path_ = directory_ / "no/new";
   EXPECT_THAT(error_of(4096), HasSubstr("no/new: cannot be created: No such file or directory"));
 }
 

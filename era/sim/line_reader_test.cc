@@ -8,13 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
 #include "persistent-data/format/errors.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era::sim {
 namespace {
@@ -25,18 +25,8 @@ using ::testing::IsEmpty;
 
 class LineReader : public ::testing::Test {
  protected:
-  LineReader() {
-    std::string name = (std::filesystem::temp_directory_path() / "lines.XXXXXX").string();
-    if (!::mkdtemp(name.data())) std::abort();
-    directory_ = name;
-  }
-  ~LineReader() override { std::filesystem::remove_all(directory_); }
-
-  std::string path(const std::string& name) const { return (directory_ / name).string(); }
-  std::string file(const std::string& content) const {
-    std::ofstream(path("file"), std::ios::binary) << content;
-    return path("file");
-  }
+  std::string path(const std::string& name) const { return directory_ / name; }
+  std::string file(const std::string& content) const { return directory_.file("file", content); }
   // Every line; one that is none as its error.
   static std::vector<std::string> all_of(line_reader& in) {
     std::vector<std::string> lines;
@@ -59,7 +49,7 @@ class LineReader : public ::testing::Test {
     return lines;
   }
 
-  std::filesystem::path directory_;
+  pd::test::scratch_directory directory_;
 };
 
 TEST_F(LineReader, LinesOfAFile) {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "era/dm_target/target.h"
-#include "persistent-data/io/unique_fd.h"
+#include "persistent-data/io/opened_storage.h"
 
 namespace era::sim {
 
@@ -21,11 +21,10 @@ class no_origin final : public origin_device {
 
 class file_origin final : public origin_device {
  public:
-  // The file or block device must exist, and must not be in use (see in_use.h). Throws
-  // device_error.
+  // Throws device_error, as opened_storage.
   explicit file_origin(std::string path);
 
-  std::uint64_t sectors() const noexcept { return sectors_; }
+  std::uint64_t sectors() const noexcept { return opened_.bytes() / 512; }
 
   void read(std::uint64_t sector, std::uint64_t count, std::byte* data) override;
   void write(std::uint64_t sector, std::uint64_t count, const std::byte* data) override;
@@ -36,10 +35,7 @@ class file_origin final : public origin_device {
  private:
   [[noreturn]] void fail(const char* what) const;
 
-  std::string path_;
-  pd::unique_fd fd_;
-  std::uint64_t sectors_ = 0;
-  bool is_block_device_ = false;
+  pd::opened_storage opened_;
 };
 
 }  // namespace era::sim

@@ -7,13 +7,13 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <vector>
 
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era::sim {
 namespace {
@@ -26,19 +26,7 @@ using data = std::vector<std::byte>;
 
 class FileOrigin : public ::testing::Test {
  protected:
-  FileOrigin() {
-    std::string name = (fs::temp_directory_path() / "origin.XXXXXX").string();
-    if (!::mkdtemp(name.data())) std::abort();
-    directory_ = name;
-  }
-  ~FileOrigin() override { fs::remove_all(directory_); }
-
-  std::string file(std::uint64_t bytes) const {
-    const std::string path = (directory_ / "file").string();
-    std::ofstream(path).close();
-    fs::resize_file(path, bytes);
-    return path;
-  }
+  std::string file(std::uint64_t bytes) const { return directory_.empty_file("file", bytes); }
   static std::string error_of(const std::string& path) {
     try {
       const file_origin origin(path);
@@ -48,7 +36,7 @@ class FileOrigin : public ::testing::Test {
     }
   }
 
-  fs::path directory_;
+  pd::test::scratch_directory directory_;
 };
 
 TEST_F(FileOrigin, HoldsWhatIsWritten) {
@@ -85,14 +73,12 @@ TEST_F(FileOrigin, EndsWithItsLastWholeSector) {
 }
 
 TEST_F(FileOrigin, IsAFileOrABlockDevice) {
-  EXPECT_THAT(error_of((directory_ / "nowhere").string()),
-              HasSubstr("nowhere: the origin cannot be opened: No such file or directory"));
+  EXPECT_THAT(error_of(directory_ / "nowhere"), HasSubstr("nowhere: No such file or directory"));
   EXPECT_THAT(error_of(directory_.string()),
               HasSubstr("neither a block device nor a regular file"));
   EXPECT_THAT(error_of("/dev/null"), HasSubstr("neither a block device nor a regular file"));
-  const std::string fifo = (directory_ / "fifo").string();
-  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
-  EXPECT_THAT(error_of(fifo), HasSubstr("neither a block device nor a regular file"));
+  EXPECT_THAT(error_of(directory_.fifo("fifo")),
+              HasSubstr("neither a block device nor a regular file"));
 }
 
 TEST(NoOrigin, HasZeros) {

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -14,23 +13,18 @@
 
 #include "era/commands/output.h"
 
+#include "persistent-data/testing/scratch_directory.h"
+
 namespace era::test {
 
 namespace fs = std::filesystem;
 
 class output_directory : public ::testing::Test {
  protected:
-  output_directory() {
-    std::string name = (fs::temp_directory_path() / "output_test.XXXXXX").string();
-    if (!::mkdtemp(name.data())) std::abort();
-    directory_ = name;
-  }
-  ~output_directory() override { fs::remove_all(directory_); }
-
-  std::string path(const char* name) const { return (directory_ / name).string(); }
+  std::string path(const char* name) const { return directory_ / name; }
   std::size_t files() const {
     return static_cast<std::size_t>(
-        std::distance(fs::directory_iterator(directory_), fs::directory_iterator()));
+        std::distance(fs::directory_iterator(directory_.string()), fs::directory_iterator()));
   }
   static std::string content(const std::string& of) {
     std::ostringstream text;
@@ -76,7 +70,7 @@ class output_directory : public ::testing::Test {
     return text;
   }
 
-  fs::path directory_;
+  pd::test::scratch_directory directory_;
 };
 
 }  // namespace era::test

@@ -7,7 +7,7 @@
 #include "config.h"
 #include "era/backup/run_program.h"
 #include "era/testing/error_of.h"
-#include "era/testing/scratch_directory.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era::test {
 
@@ -22,7 +22,7 @@ std::optional<std::string> why_no_images() {
 
 std::string data_of_image(const std::string& path, const std::string& scratch) {
   run_program({"qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, scratch}, "qemu-utils");
-  return content_of(scratch);
+  return persistent_data::test::content_of(scratch);
 }
 
 std::uint64_t allocated_bytes(const std::string& path) {

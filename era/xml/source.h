@@ -25,7 +25,7 @@ class input_file {
 
   // Returns true if writing to what is at path changes this file: it is the same, or one lies on
   // the other. Returns false if path is not there.
-  bool is_same_file(const std::string& path) const { return input_.is_same_file(path); }
+  bool overlaps(const std::string& path) const { return input_.overlaps(path); }
 
   // The size of the file as it is; nullopt if it is unknown.
   std::optional<std::uint64_t> bytes() const { return input_.bytes(); }

@@ -16,6 +16,7 @@
 #include "era/testing/image_builder.h"
 #include "era/testing/packed_text.h"
 #include "persistent-data/format/errors.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace era::xml {
 namespace {
@@ -26,19 +27,12 @@ using test::some_text;
 
 class XmlSource : public ::testing::Test {
  protected:
-  XmlSource() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "source.XXXXXX");
-    directory = ::mkdtemp(pattern.data());
-  }
-  ~XmlSource() override { std::filesystem::remove_all(directory); }
-
-  std::string path(const std::string& name) const { return (directory / name).string(); }
+  std::string path(const std::string& name) const { return directory / name; }
   std::string file(const std::string& name, const std::string& content) const {
-    std::ofstream(path(name), std::ios::binary) << content;
-    return path(name);
+    return directory.file(name, content);
   }
 
-  std::filesystem::path directory;
+  pd::test::scratch_directory directory;
 };
 
 std::string read_all(input_file& in, std::size_t piece = 1000) {
@@ -113,9 +107,9 @@ TEST_F(XmlSource, KnowsItself) {
   const input_file in(file("x.xml", "<superblock/>"));
   std::filesystem::create_hard_link(path("x.xml"), path("hard"));
   std::filesystem::create_symlink("x.xml", path("soft"));
-  for (const char* name : {"x.xml", "hard", "soft"}) EXPECT_TRUE(in.is_same_file(path(name)));
-  EXPECT_FALSE(in.is_same_file(file("y.xml", "")));
-  EXPECT_FALSE(in.is_same_file(path("none")));
+  for (const char* name : {"x.xml", "hard", "soft"}) EXPECT_TRUE(in.overlaps(path(name)));
+  EXPECT_FALSE(in.overlaps(file("y.xml", "")));
+  EXPECT_FALSE(in.overlaps(path("none")));
 }
 
 TEST_F(XmlSource, WhatCannotBeRead) {

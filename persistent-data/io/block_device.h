@@ -11,26 +11,19 @@
 #include "persistent-data/format/block.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/io_engine.h"
+#include "persistent-data/io/opened_storage.h"
 
 namespace persistent_data {
 
-enum class access {
-  exclusive,  // nobody else may write meanwhile: refused while the device is in use; see in_use.h
-  shared      // for a metadata snapshot, which does not change while its device is live
-};
-
 class block_device {
  public:
-  // Throws device_error: not there, not readable, neither a file nor a block device, smaller than a
-  // block, or, if access is exclusive, in use. Exclusive access keeps writers away: a block device
-  // is opened with O_EXCL, and claim_for_reading takes locks.
+  // access: shared or reading. Throws device_error: as opened_storage, or smaller than a block.
   block_device(std::string path, access, engine_choice = engine_choice::automatic,
                system_calls& = system_calls::real());
-  ~block_device();
   block_device(const block_device&) = delete;
   block_device& operator=(const block_device&) = delete;
 
-  const std::string& path() const noexcept { return path_; }
+  const std::string& path() const noexcept { return opened_.path(); }
 
   // Whole blocks on the device; at least 1. Metadata uses at most max_metadata_blocks of them.
   std::uint64_t nr_blocks() const noexcept { return nr_blocks_; }
@@ -47,23 +40,16 @@ class block_device {
   // Threads that reading with one engine each keeps busy.
   unsigned nr_workers() const noexcept;
 
-  // Returns true if writing to what is at path changes this one: it is the same, or one lies on the
-  // other (see storage.h). Returns false if path is not there.
-  bool is_same_file(const std::string& path) const;
-  // The same for what is open as fd.
-  bool is_same_file(int fd) const;
+  // Returns true if writing to what is at path, or is open as fd, changes this one; see
+  // opened_storage.
+  bool overlaps(const std::string& path) const { return opened_.overlaps(path); }
+  bool overlaps(int fd) const { return opened_.overlaps(fd); }
 
  private:
-  void open(access);
-  void measure();
-  [[noreturn]] void fail(const std::string& why) const;
-
-  std::string path_;
+  opened_storage opened_;
   engine_choice engine_;
   system_calls& calls_;  // of the engines
-  int fd_ = -1;
-  bool is_block_device_ = false;
-  std::uint64_t nr_blocks_ = 0;
+  std::uint64_t nr_blocks_;
   std::function<void(std::uint64_t)> watcher_;
 };
 

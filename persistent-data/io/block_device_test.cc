@@ -19,6 +19,7 @@
 #include "persistent-data/testing/blocks.h"
 #include "persistent-data/testing/loop_devices.h"
 #include "persistent-data/testing/scratch_device.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace persistent_data {
 namespace {
@@ -26,25 +27,17 @@ namespace {
 // A directory of its own for each test.
 class BlockDevice : public testing::Test {
  protected:
-  BlockDevice() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "block_device.XXXXXX").string();
-    directory = ::mkdtemp(pattern.data());
-  }
-  ~BlockDevice() override { std::filesystem::remove_all(directory); }
-
-  std::string path(const std::string& name) const { return (directory / name).string(); }
+  std::string path(const std::string& name) const { return directory / name; }
 
   std::string file(const std::string& name, std::uint64_t bytes) const {
-    std::ofstream(path(name)).close();
-    std::filesystem::resize_file(path(name), bytes);
-    return path(name);
+    return directory.empty_file(name, bytes);
   }
 
-  std::filesystem::path directory;
+  test::scratch_directory directory;
 };
 
 // The message without the name it begins with; empty if the device opens.
-std::string refusal(const std::string& path, access how = access::exclusive) {
+std::string refusal(const std::string& path, access how = access::reading) {
   try {
     const block_device opened(path, how);
     return "";
@@ -55,7 +48,7 @@ std::string refusal(const std::string& path, access how = access::exclusive) {
   }
 }
 
-constexpr auto wrong_type = "; metadata is read from a block device or a regular file";
+constexpr auto wrong_type = ", neither a block device nor a regular file";
 
 TEST_F(BlockDevice, ThatIsNotThere) {
   EXPECT_EQ(refusal(path("nothing")), "No such file or directory");
@@ -91,7 +84,7 @@ TEST_F(BlockDevice, ThatIsTooSmall) {
 
 TEST_F(BlockDevice, WholeBlocksCount) {
   for (const auto& [bytes, blocks] : {std::pair{4096, 1}, {8191, 1}, {8192, 2}, {1 << 20, 256}}) {
-    const block_device d(file("sized", static_cast<std::uint64_t>(bytes)), access::exclusive);
+    const block_device d(file("sized", static_cast<std::uint64_t>(bytes)), access::reading);
     EXPECT_EQ(d.nr_blocks(), static_cast<std::uint64_t>(blocks)) << bytes;
     EXPECT_EQ(d.path(), path("sized"));
     EXPECT_GE(d.nr_workers(), 1u);
@@ -100,7 +93,7 @@ TEST_F(BlockDevice, WholeBlocksCount) {
 
 // Larger than any file system would store it; all holes.
 TEST_F(BlockDevice, AsLargeAsMetadataCanBe) {
-  const block_device d(file("large", max_metadata_blocks * block_size + 1), access::exclusive);
+  const block_device d(file("large", max_metadata_blocks * block_size + 1), access::reading);
   EXPECT_EQ(d.nr_blocks(), max_metadata_blocks);
 }
 
@@ -115,7 +108,7 @@ TEST_F(BlockDevice, ALinkIsFollowed) {
 // Root may read everything, so a child process that is not root tries.
 TEST_F(BlockDevice, ThatMayNotBeRead) {
   const std::string secret = file("secret", 4096);
-  std::filesystem::permissions(directory, std::filesystem::perms(0755));
+  std::filesystem::permissions(directory.string(), std::filesystem::perms(0755));
   std::filesystem::permissions(secret, std::filesystem::perms::none);
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
@@ -148,7 +141,7 @@ TEST_F(BlockDevice, ReadersKeepWritersOutAndNotEachOther) {
   const int writer = ::open(locked.c_str(), O_RDWR | O_CLOEXEC);
   ASSERT_GE(writer, 0);
   {
-    const block_device first(locked, access::exclusive), second(locked, access::exclusive);
+    const block_device first(locked, access::reading), second(locked, access::reading);
     EXPECT_EQ(::flock(writer, LOCK_EX | LOCK_NB), -1);
     EXPECT_EQ(errno, EWOULDBLOCK);
   }
@@ -175,18 +168,18 @@ TEST_F(BlockDevice, IsTheSameFileUnderEveryName) {
   const std::string one = file("one", 4096), other = file("other", 4096);
   std::filesystem::create_hard_link(one, path("hard"));
   std::filesystem::create_symlink(one, path("soft"));
-  const block_device d(one, access::exclusive);
-  EXPECT_TRUE(d.is_same_file(one));
-  EXPECT_TRUE(d.is_same_file(path("hard")));
-  EXPECT_TRUE(d.is_same_file(path("soft")));
-  EXPECT_FALSE(d.is_same_file(other));
-  EXPECT_FALSE(d.is_same_file(path("nothing")));
-  EXPECT_FALSE(d.is_same_file(directory.string()));
-  EXPECT_FALSE(d.is_same_file("/dev/null"));
+  const block_device d(one, access::reading);
+  EXPECT_TRUE(d.overlaps(one));
+  EXPECT_TRUE(d.overlaps(path("hard")));
+  EXPECT_TRUE(d.overlaps(path("soft")));
+  EXPECT_FALSE(d.overlaps(other));
+  EXPECT_FALSE(d.overlaps(path("nothing")));
+  EXPECT_FALSE(d.overlaps(directory.string()));
+  EXPECT_FALSE(d.overlaps("/dev/null"));
   // The file that was opened counts, not the one that has its name now.
   std::filesystem::rename(other, one);
-  EXPECT_FALSE(d.is_same_file(one));
-  EXPECT_TRUE(d.is_same_file(path("hard")));
+  EXPECT_FALSE(d.overlaps(one));
+  EXPECT_TRUE(d.overlaps(path("hard")));
 }
 
 TEST_F(BlockDevice, TellsWhoWatchesOfEachRead) {
@@ -219,7 +212,7 @@ TEST_F(BlockDevice, EveryEngineReads) {
       .write(reinterpret_cast<const char*>(expected.bytes.data()), block_size);
   for (const auto choice :
        {engine_choice::automatic, engine_choice::sync, engine_choice::aio, engine_choice::uring}) {
-    const block_device d(name, access::exclusive, choice);
+    const block_device d(name, access::reading, choice);
     const auto engine = d.make_engine();
     block got{};
     engine->submit({got.bytes.data(), block_size, block_size, 5});
@@ -256,12 +249,12 @@ class LoopDevice : public BlockDevice {
 };
 
 TEST_F(LoopDevice, HasTheDevicesSize) {
-  EXPECT_EQ(block_device(name_, access::exclusive).nr_blocks(), 64u);
+  EXPECT_EQ(block_device(name_, access::reading).nr_blocks(), 64u);
 }
 
 TEST_F(LoopDevice, OpensExclusivelyOnce) {
   {
-    const block_device first(name_, access::exclusive);
+    const block_device first(name_, access::reading);
     EXPECT_EQ(refusal(name_).substr(0, 48), "is in use: mounted, or held by device-mapper; st");
     EXPECT_EQ(refusal(name_, access::shared), "");
   }
@@ -274,27 +267,27 @@ TEST_F(LoopDevice, SharesAsOftenAsOneLikes) {
 }
 
 TEST_F(LoopDevice, IsTheSameUnderAnotherNode) {
-  const block_device d(name_, access::exclusive);
+  const block_device d(name_, access::reading);
   struct stat status {};
   ASSERT_EQ(::stat(name_.c_str(), &status), 0);
   if (::mknod(path("node").c_str(), S_IFBLK | 0600, status.st_rdev) != 0)
     GTEST_SKIP() << "cannot make a device node: " << std::strerror(errno);
-  EXPECT_TRUE(d.is_same_file(path("node")));
-  EXPECT_TRUE(d.is_same_file(name_));
+  EXPECT_TRUE(d.overlaps(path("node")));
+  EXPECT_TRUE(d.overlaps(name_));
 }
 
 TEST_F(LoopDevice, IsTheSameAsItsFile) {
   {
-    const block_device d(name_, access::exclusive);
-    EXPECT_TRUE(d.is_same_file(path("backing")));
-    EXPECT_FALSE(d.is_same_file(file("other", 4096)));
+    const block_device d(name_, access::reading);
+    EXPECT_TRUE(d.overlaps(path("backing")));
+    EXPECT_FALSE(d.overlaps(file("other", 4096)));
   }
-  const block_device f(path("backing"), access::exclusive);
-  EXPECT_TRUE(f.is_same_file(name_));
+  const block_device f(path("backing"), access::reading);
+  EXPECT_TRUE(f.overlaps(name_));
   const std::string again = loops_.attach(path("backing"));
   ASSERT_NE(again, "") << loops_.why_not();
-  EXPECT_TRUE(f.is_same_file(again));
-  EXPECT_TRUE(block_device(name_, access::exclusive).is_same_file(again));
+  EXPECT_TRUE(f.overlaps(again));
+  EXPECT_TRUE(block_device(name_, access::reading).overlaps(again));
 }
 
 TEST_F(LoopDevice, EveryEngineReadsTheSame) {

@@ -13,8 +13,9 @@
 #include <cerrno>
 #include <optional>
 
+#include <fmt/format.h>
+
 #include "persistent-data/format/errors.h"
-#include "persistent-data/io/block_device.h"
 
 namespace persistent_data {
 namespace {
@@ -86,12 +87,6 @@ void lock_against_all(int fd, const std::string& path) {
   if (!set(fd, wanted)) fail_for_lock(path, conflict(fd, wanted));
 }
 
-storage storage_of(int fd, const std::string& sysfs) {
-  struct stat status {};
-  if (::fstat(fd, &status) != 0) return {};
-  return storage::of(status, sysfs);
-}
-
 // A device that cannot be opened counts as held: it is not known who uses it.
 bool is_held(const loop_device& loop) {
   const int fd = ::open(loop.name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_EXCL);
@@ -106,7 +101,7 @@ void claim_for_reading(int fd, const std::string& path, const std::string& sysfs
   lock_against_these_tools(fd, path, LOCK_SH,
                            "is being written by another tool; wait until it has finished");
   lock_against_writers(fd, path);
-  for (const loop_device& loop : loop_devices_on(storage_of(fd, sysfs), sysfs))
+  for (const loop_device& loop : loop_devices_on(storage::of_descriptor(fd, sysfs), sysfs))
     if (!loop.read_only && is_held(loop))
       fail(path, fmt::format("is in use: {} lies on it, and is mounted, held by device-mapper, or "
                              "not to be opened; stop its user first",
@@ -117,7 +112,7 @@ void claim_for_writing(int fd, const std::string& path, const std::string& sysfs
   lock_against_these_tools(fd, path, LOCK_EX,
                            "is being read or written by another tool; wait until it has finished");
   lock_against_all(fd, path);
-  for (const loop_device& loop : loop_devices_on(storage_of(fd, sysfs), sysfs))
+  for (const loop_device& loop : loop_devices_on(storage::of_descriptor(fd, sysfs), sysfs))
     fail(path, fmt::format("is in use: {} lies on it; detach that first: losetup --detach {}",
                            loop.name, loop.name));
 }

@@ -17,6 +17,7 @@
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/io/output_device.h"
 #include "persistent-data/testing/loop_devices.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace persistent_data {
 namespace {
@@ -25,16 +26,9 @@ namespace fs = std::filesystem;
 
 class InUse : public testing::Test {
  protected:
-  InUse() {
-    std::string pattern = (fs::temp_directory_path() / "in_use.XXXXXX").string();
-    directory = ::mkdtemp(pattern.data());
-    path = (directory / "file").string();
-    std::ofstream(path).close();
-    fs::resize_file(path, 1 << 20);
-  }
+  InUse() { path = directory.empty_file("file", 1 << 20); }
   ~InUse() override {
     for (const int fd : opened_) ::close(fd);
-    fs::remove_all(directory);
   }
 
   int open(const std::string& name, int flags = O_RDWR) {
@@ -88,7 +82,7 @@ class InUse : public testing::Test {
     return refusal([&](int fd, const auto& n) { claim_for_writing(fd, n, sysfs); }, O_RDWR, name);
   }
 
-  fs::path directory;
+  test::scratch_directory directory;
   std::string path;
 
  private:
@@ -217,7 +211,7 @@ TEST_F(InUse, WritersKeepEverybodyOut) {
 
 TEST_F(InUse, DevicesAskTheSame) {
   lock(F_RDLCK, 101, 1);
-  EXPECT_THROW(block_device(path, access::exclusive), device_error);
+  EXPECT_THROW(block_device(path, access::reading), device_error);
   EXPECT_NO_THROW(block_device(path, access::shared));
   EXPECT_THROW(output_device(path, 1), device_error);
 }
@@ -230,7 +224,7 @@ TEST_F(InUse, ALoopDeviceThatCannotBeOpened) {
   fs::create_directory_symlink(device, directory / "sys/dev/block/7:200001");
   std::ofstream(device / "dev") << "7:200001\n";
   std::ofstream(device / "loop/backing_file") << path << '\n';
-  const std::string sysfs = (directory / "sys").string();
+  const std::string sysfs = directory / "sys";
   EXPECT_EQ(write_refusal(sysfs),
             "is in use: /dev/loop200001 lies on it; detach that first: losetup --detach "
             "/dev/loop200001");
@@ -292,7 +286,7 @@ TEST_F(InUse, ABlockDeviceThatIsLocked) {
   set(open(name), F_RDLCK, 101, 1);
   EXPECT_EQ(read_refusal_of(name), locked);
   EXPECT_EQ(write_refusal_of(name), locked);
-  EXPECT_THROW(block_device(name, access::exclusive), device_error);
+  EXPECT_THROW(block_device(name, access::reading), device_error);
   EXPECT_THROW(output_device(name, 1), device_error);
 }
 

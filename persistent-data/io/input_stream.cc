@@ -43,9 +43,8 @@ std::optional<std::uint64_t> input_stream::bytes() const {
   return static_cast<std::uint64_t>(status.st_size);
 }
 
-bool input_stream::is_same_file(const std::string& path) const {
-  struct stat ours {};
-  return ::fstat(fd_, &ours) == 0 && storage::of(ours).overlaps(storage::at(path));
+bool input_stream::overlaps(const std::string& path) const {
+  return storage::of_descriptor(fd_).overlaps(storage::at(path));
 }
 
 ssize_t input_stream::read(char* buffer, std::size_t size) {

@@ -34,7 +34,7 @@ class input_stream {
 
   // Returns true if writing to the file at path changes this input: they are the same, or one lies
   // on the other (see storage.h). Returns false if path is not there.
-  bool is_same_file(const std::string& path) const;
+  bool overlaps(const std::string& path) const;
 
   // Reads up to size bytes, which is above 0, as soon as there is one. Returns how many; 0 at the
   // end of the input; -1 with errno if the read fails, which is never EINTR or EAGAIN. Throws what

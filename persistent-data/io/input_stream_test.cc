@@ -16,30 +16,18 @@
 #include <utility>
 
 #include "persistent-data/format/errors.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace persistent_data {
 namespace {
 
 class InputStream : public ::testing::Test {
  protected:
-  InputStream() {
-    std::string name = (std::filesystem::temp_directory_path() / "input.XXXXXX").string();
-    if (!::mkdtemp(name.data())) std::abort();
-    directory_ = name;
-  }
-  ~InputStream() override { std::filesystem::remove_all(directory_); }
+  std::string path(const std::string& name) const { return directory_ / name; }
+  std::string file(const std::string& content) const { return directory_.file("file", content); }
+  std::string fifo() const { return directory_.fifo("fifo"); }
 
-  std::string path(const std::string& name) const { return (directory_ / name).string(); }
-  std::string file(const std::string& content) const {
-    std::ofstream(path("file"), std::ios::binary) << content;
-    return path("file");
-  }
-  std::string fifo() const {
-    if (::mkfifo(path("fifo").c_str(), 0600) != 0) std::abort();
-    return path("fifo");
-  }
-
-  std::filesystem::path directory_;
+  test::scratch_directory directory_;
 };
 
 TEST_F(InputStream, ReadsAFileToItsEnd) {
@@ -93,9 +81,9 @@ TEST_F(InputStream, ADirectoryCannotBeRead) {
 TEST_F(InputStream, KnowsItsFile) {
   const input_stream in(file("x"));
   std::filesystem::create_hard_link(path("file"), path("hard"));
-  EXPECT_TRUE(in.is_same_file(path("hard")));
-  EXPECT_FALSE(in.is_same_file(directory_.string()));
-  EXPECT_FALSE(in.is_same_file(path("none")));
+  EXPECT_TRUE(in.overlaps(path("hard")));
+  EXPECT_FALSE(in.overlaps(directory_.string()));
+  EXPECT_FALSE(in.overlaps(path("none")));
 }
 
 // The opening does not wait for a writer. A writer that pauses is no end.

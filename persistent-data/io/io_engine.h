@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "persistent-data/io/opened_storage.h"
 #include "persistent-data/io/system_calls.h"
 
 namespace persistent_data {
@@ -63,6 +64,12 @@ enum class engine_choice {
 constexpr engine_choice resolve(engine_choice chosen, bool is_block_device) {
   if (chosen != engine_choice::automatic) return chosen;
   return is_block_device ? engine_choice::uring : engine_choice::sync;
+}
+
+// Requests of a file are several at a time only if they go past the page cache.
+constexpr page_cache cache_for(engine_choice chosen) {
+  return resolve(chosen, false) == engine_choice::sync ? page_cache::for_files
+                                                       : page_cache::where_needed;
 }
 
 // Makes the engine that was chosen, or the next simpler one that the system grants: io_uring, aio,

@@ -12,6 +12,8 @@
 #include <fstream>
 
 #include "persistent-data/format/errors.h"
+#include "persistent-data/io/block_device.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace persistent_data {
 namespace {
@@ -19,21 +21,13 @@ namespace {
 // A directory of its own for each test.
 class OutputDevice : public testing::Test {
  protected:
-  OutputDevice() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "output_device.XXXXXX");
-    directory = ::mkdtemp(pattern.data());
-  }
-  ~OutputDevice() override { std::filesystem::remove_all(directory); }
-
-  std::string path(const std::string& name) const { return (directory / name).string(); }
+  std::string path(const std::string& name) const { return directory / name; }
 
   std::string file(const std::string& name, std::uint64_t bytes) const {
-    std::ofstream(path(name)).close();
-    std::filesystem::resize_file(path(name), bytes);
-    return path(name);
+    return directory.empty_file(name, bytes);
   }
 
-  std::filesystem::path directory;
+  test::scratch_directory directory;
 };
 
 // The message without the name it begins with; empty if the device opens.
@@ -65,12 +59,11 @@ TEST_F(OutputDevice, ThatIsSmallerThanABlock) {
 }
 
 TEST_F(OutputDevice, ThatCanHoldNoMetadata) {
-  const std::string wanted =
-      "is neither a block device nor a regular file; metadata is written to one of these";
-  EXPECT_EQ(refusal(directory.string()), wanted);
-  EXPECT_EQ(refusal("/dev/null"), wanted);
+  const std::string wrong_type = ", neither a block device nor a regular file";
+  EXPECT_EQ(refusal(directory.string()), "is a directory" + wrong_type);
+  EXPECT_EQ(refusal("/dev/null"), "is a character device" + wrong_type);
   ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
-  EXPECT_EQ(refusal(path("pipe")), wanted);
+  EXPECT_EQ(refusal(path("pipe")), "is a pipe" + wrong_type);
 }
 
 TEST_F(OutputDevice, CountsWholeBlocks) {
@@ -86,10 +79,10 @@ TEST_F(OutputDevice, IsSharedWithNobody) {
   {
     const output_device first(shared, 1);
     EXPECT_EQ(refusal(shared), in_use);
-    EXPECT_THROW(block_device(shared, access::exclusive), device_error);
+    EXPECT_THROW(block_device(shared, access::reading), device_error);
   }
   {
-    const block_device reader(shared, access::exclusive);
+    const block_device reader(shared, access::reading);
     EXPECT_EQ(refusal(shared), in_use);
   }
   EXPECT_EQ(refusal(shared), "");

@@ -6,13 +6,13 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include <fmt/format.h>
 
 #include "persistent-data/testing/loop_devices.h"
+#include "persistent-data/testing/scratch_directory.h"
 
 namespace persistent_data {
 namespace {
@@ -23,14 +23,10 @@ namespace fs = std::filesystem;
 class Storage : public testing::Test {
  protected:
   Storage() {
-    std::string pattern = (fs::temp_directory_path() / "storage.XXXXXX").string();
-    directory = ::mkdtemp(pattern.data());
-    sysfs = (directory / "sys").string();
+    sysfs = directory / "sys";
     fs::create_directories(fs::path(sysfs) / "dev/block");
     fs::create_directories(fs::path(sysfs) / "block");
   }
-  ~Storage() override { fs::remove_all(directory); }
-
   static void write(const fs::path& path, const std::string& text) {
     fs::create_directories(path.parent_path());
     std::ofstream(path) << text << '\n';
@@ -69,7 +65,7 @@ class Storage : public testing::Test {
 
   std::string file(const std::string& name) const {
     std::ofstream((directory / name)).close();
-    return (directory / name).string();
+    return directory / name;
   }
 
   storage device(dev_t number) const { return storage::of_device(number, sysfs); }
@@ -81,7 +77,7 @@ class Storage : public testing::Test {
     return a.overlaps(b);
   }
 
-  fs::path directory;
+  test::scratch_directory directory;
   std::string sysfs;
 
  private:
@@ -102,13 +98,13 @@ TEST_F(Storage, FilesAreTheSameUnderEveryName) {
   fs::create_hard_link(one, directory / "hard");
   fs::create_symlink(one, directory / "soft");
   for (const char* name : {"one", "hard", "soft"})
-    EXPECT_TRUE(overlap(at(one), at((directory / name).string()))) << name;
+    EXPECT_TRUE(overlap(at(one), at(directory / name))) << name;
   EXPECT_FALSE(overlap(at(one), at(other)));
   EXPECT_FALSE(overlap(at(one), at(directory.string())));
 }
 
 TEST_F(Storage, ThatIsNotThereIsNoOther) {
-  const std::string none = (directory / "none").string();
+  const std::string none = directory / "none";
   EXPECT_FALSE(overlap(at(none), at(none)));
   EXPECT_FALSE(overlap(at(none), at(file("one"))));
 }
@@ -274,7 +270,7 @@ TEST_F(Storage, OfARealLoopDevice) {
   EXPECT_FALSE(found[0].read_only);
   EXPECT_TRUE(loop_devices_on(storage::at(name)).empty());
   // The device knows its file by number: the name that it was attached by may be another's.
-  const std::string hard = (directory / "hard").string();
+  const std::string hard = directory / "hard";
   fs::create_hard_link(one, hard);
   fs::remove(one);
   fs::rename(other, one);
