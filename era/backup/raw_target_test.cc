@@ -83,8 +83,7 @@ TEST_F(RawTarget, GrowsWithTheSource) {
   const auto target = open_raw_target(path, {.bytes = 3 * piece});
   EXPECT_FALSE(target->reads_as_zeros(0, piece));
   EXPECT_TRUE(target->reads_as_zeros(piece, 2 * piece));
-  EXPECT_TRUE(pd::test::content_of(path) ==
-              std::string(piece, 'a') + std::string(2 * piece, '\0'));
+  EXPECT_TRUE(pd::test::content_of(path) == std::string(piece, 'a') + std::string(2 * piece, '\0'));
 }
 
 TEST_F(RawTarget, IsNotLongerThanTheSourceUnlessItIsNew) {
@@ -116,8 +115,7 @@ TEST_F(RawTarget, MakesHolesOfZeros) {
   write(*target, 0, filled('\0'), true);
   target->flush();
   EXPECT_LE(blocks_of(path), piece / 512 + 8);
-  EXPECT_TRUE(pd::test::content_of(path) ==
-              std::string(piece, '\0') + std::string(piece, 'a'));
+  EXPECT_TRUE(pd::test::content_of(path) == std::string(piece, '\0') + std::string(piece, 'a'));
 }
 
 class failing_calls : public pd::system_calls {
@@ -197,9 +195,8 @@ TEST_F(RawTarget, MayBeALargerBlockDevice) {
     target->read(piece, filled('c'));
     EXPECT_EQ(std::memcmp(memory_.get(), std::string(piece, 'b').data(), piece), 0);
   }
-  EXPECT_TRUE(pd::test::content_of(loop) ==
-              std::string(piece, 'a') + std::string(piece, 'b') + std::string(piece, '\0') +
-                  std::string(piece, 'a'));
+  EXPECT_TRUE(pd::test::content_of(loop) == std::string(piece, 'a') + std::string(piece, 'b') +
+                                                std::string(piece, '\0') + std::string(piece, 'a'));
 }
 
 }  // namespace
