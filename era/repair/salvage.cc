@@ -26,6 +26,7 @@
 #include "era/check/check_content.h"
 #include "era/metadata/order.h"
 #include "era/repair/search.h"
+#include "era/repair/superblock_values.h"
 #include "era/repair/unreachable.h"
 
 namespace era {
@@ -81,9 +82,10 @@ class salvager {
           "{}: the superblock of the metadata snapshot is lost; repair the live metadata",
           device_.path()));
     sb_ = view->sb;
-    resolve_block_size(checked.snapshot);
+    superblock_values values(sb_, device_, given_, report_);
+    values.resolve_block_size(checked.snapshot);
     const bool is_outdated = live && may_be_outdated();
-    resolve_nr_blocks(checked.suspects);
+    values.resolve_nr_blocks(queue_, !checked.suspects.contested.empty());
     map(view->location, checked.suspects);
     if (live && !checked.suspects.unreached.empty())
       unreachable_ =
@@ -110,33 +112,6 @@ class salvager {
  private:
   void assume(std::string text) const { report_.assumption(std::move(text)); }
 
-  // Puts the value into sb_, as if the superblock had said it.
-  void resolve_block_size(const std::optional<view_summary>& snapshot) {
-    const auto valid = [](std::uint32_t size) { return size != 0 && size % 8 == 0; };
-    const std::uint32_t said = sb_.data_block_size;
-    if (given_.block_size) {
-      const bool is_confirmed = snapshot && snapshot->sb.data_block_size == *given_.block_size;
-      if (*given_.block_size != said && valid(said) && !is_confirmed)
-        throw pd::damaged_metadata(
-            fmt::format("{}: --block-size {} cannot be: the superblock is sound, and says {} "
-                        "sectors; leave the option out",
-                        device_.path(), *given_.block_size, said));
-      sb_.data_block_size = *given_.block_size;
-      if (*given_.block_size != said)
-        assume(fmt::format("the block size is {} sectors, as told; the superblock says {}",
-                           *given_.block_size, said));
-    } else if (!valid(said) && snapshot && valid(snapshot->sb.data_block_size)) {
-      sb_.data_block_size = snapshot->sb.data_block_size;
-      assume(fmt::format("the block size is that of the metadata snapshot, {} sectors",
-                         std::uint32_t{sb_.data_block_size}));
-    } else if (!valid(said)) {
-      throw pd::damaged_metadata(fmt::format(
-          "{}: the block size is lost; give it with --block-size SECTORS (the table line of the "
-          "device has it)",
-          device_.path()));
-    }
-  }
-
   // If the last writes of the superblock were lost, it leads to blocks that were used again since:
   // sound ones, of other kinds. They name the eras that it does not know.
   bool may_be_outdated() {
@@ -156,67 +131,6 @@ class salvager {
     assume(fmt::format("the superblock of era {} may be outdated: a sound block names era {}", told,
                        newest));
     return true;
-  }
-
-  // The array itself says how long it is. If it and the superblock disagree, the longer one is
-  // used: it loses no blocks.
-  void resolve_nr_blocks(const suspect_references& suspects) {
-    const std::uint32_t told = sb_.nr_blocks;
-    const std::uint64_t most = std::min<std::uint64_t>(
-        max_origin_blocks, (std::min(device_.nr_blocks(), pd::max_metadata_blocks) - 1) *
-                               std::uint64_t{eras_per_array_block});
-    const bool plausible = told <= most;
-    pd::reference_counter counter(device_.nr_blocks(), pd::reference_counter::counting::no);
-    pd::btree_walk walk(queue_, counter);
-    // A kernel that has made the array smaller may have left blocks after it.
-    const bool is_confirmed = plausible && sb_.current_nr_bits == told;
-    auto measured =
-        pd::measure_array(walk, {sb_.era_array_root},
-                          is_confirmed ? std::optional<std::uint64_t>(told) : std::nullopt);
-    if (measured &&
-        (measured->value_size == sizeof(pd::le64) || measured->nr_values > max_origin_blocks))
-      measured.reset();
-    const auto length = measured ? static_cast<std::uint32_t>(measured->nr_values) : 0;
-
-    const std::uint32_t said = plausible ? told : 0;
-    const std::uint32_t found =
-        std::max({said, length, measured && suspects.contested.empty() ? 0 : longest_bitset(most)});
-    const std::string says = plausible ? fmt::format("the superblock says {}", told)
-                                       : fmt::format(
-                                             "the superblock says {}, which does not fit "
-                                             "into the metadata",
-                                             told);
-    // The array has the blocks that it has; the superblock alone may be believed less than the
-    // user.
-    if (given_.nr_blocks && *given_.nr_blocks < (measured ? length : said))
-      throw pd::damaged_metadata(fmt::format(
-          "{}: --nr-blocks {} cannot be: {}{}; a number that is too large does no harm, since the "
-          "kernel cuts what the device does not have",
-          device_.path(), *given_.nr_blocks, says,
-          measured ? fmt::format(", and the era array has {}", length) : ""));
-    if (!given_.nr_blocks && !measured && !plausible)
-      throw pd::damaged_metadata(
-          fmt::format("{}: how many blocks the origin has is lost ({}); give it with --nr-blocks N "
-                      "(its length divided by the block size, rounded up)",
-                      device_.path(), says));
-    const std::uint32_t resolved = given_.nr_blocks.value_or(found);
-    sb_.nr_blocks = resolved;
-    if (resolved != told || (measured && length != told))
-      assume(fmt::format("{} origin blocks{}; {}{}", resolved, given_.nr_blocks ? ", as told" : "",
-                         says, measured ? fmt::format(", and the era array has {}", length) : ""));
-  }
-
-  // Bits of the longest bitset that the metadata has room for. If the era array does not tell, the
-  // origin may have as many blocks.
-  std::uint32_t longest_bitset(std::uint64_t most) {
-    pd::reference_counter counter(device_.nr_blocks(), pd::reference_counter::counting::no);
-    pd::btree_walk walk(queue_, counter);
-    const metadata m =
-        map_metadata(walk, given_.from, superblock_location, sb_, [](const finding&) {});
-    std::uint32_t longest = sb_.current_nr_bits <= most ? std::uint32_t{sb_.current_nr_bits} : 0;
-    for (const writeset& ws : m.writesets)
-      if (ws.nr_bits <= most) longest = std::max(longest, ws.nr_bits);
-    return longest;
   }
 
   void map(pd::block_nr location, const suspect_references& suspects) {

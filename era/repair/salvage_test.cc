@@ -244,14 +244,6 @@ TEST(Salvage, ASpaceMapThatIsLostCostsNothing) {
   }
 }
 
-TEST(Salvage, AnArrayLongerThanTheSuperblockSaysIsBelieved) {
-  built_metadata m(small_metadata());
-  change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 1000; });
-  const repaired r = repair(m);
-  EXPECT_EQ(r.xml, as_it_was);
-  EXPECT_THAT(r.said, HasSubstr("3000 origin blocks; the superblock says 1000"));
-}
-
 TEST(Salvage, BlocksThatTheArrayLacksWereWrittenInTheCurrentEra) {
   built_metadata m(small_metadata());
   change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 5000; });
@@ -283,42 +275,6 @@ TEST(Salvage, AnEraFromTheFutureMovesTheCurrentOne) {
   EXPECT_THAT(repair(m).xml, HasSubstr(R"(<range block_begin="0" len="1018" era="9"/>)"));
 }
 
-TEST(Salvage, AsksForTheBlockSizeWhereItIsLost) {
-  built_metadata m(small_metadata());
-  change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().data_block_size = 0; });
-  EXPECT_THAT(repair(m).error, HasSubstr("give it with --block-size SECTORS"));
-  repair_options given;
-  given.block_size = 128;
-  EXPECT_EQ(repair(m, given).xml, as_it_was);
-}
-
-TEST(Salvage, BelievesASoundSuperblockItsBlockSize) {
-  built_metadata m(small_metadata());
-  repair_options given;
-  given.block_size = 64;
-  EXPECT_THAT(
-      repair(m, given).error,
-      HasSubstr("--block-size 64 cannot be: the superblock is sound, and says 128 sectors"));
-  given.block_size = 128;
-  EXPECT_EQ(repair(m, given).xml, as_it_was);
-}
-
-TEST(Salvage, TakesALostBlockSizeFromTheMetadataSnapshot) {
-  memory_image image("snap-live");
-  auto& sb = image.blocks()[0].as<superblock>();
-  const std::uint32_t block_size = sb.data_block_size;
-  sb.data_block_size = 0;
-  pd::prepare_for_write(superblock_kind, image.blocks()[0], superblock_location);
-  const pd::block_device device(image.path(), pd::access::shared);
-  std::string said;
-  const repair_report report{[](const finding&) {},
-                             [&](const std::string& text) { said += text + '\n'; }};
-  EXPECT_EQ(salvage_metadata(device, {}, report, [] {}).block_size, block_size);
-  EXPECT_THAT(said,
-              HasSubstr(fmt::format("the block size is that of the metadata snapshot, {} sectors",
-                                    block_size)));
-}
-
 // Sound live metadata does not stand in for the snapshot.
 TEST(Salvage, AMetadataSnapshotNeedsItsSuperblock) {
   memory_image image("snap-live");
@@ -338,16 +294,6 @@ TEST(Salvage, AMetadataSnapshotNeedsItsSuperblock) {
   EXPECT_THAT(error_of(of_snapshot), HasSubstr("the superblock of the metadata snapshot is lost; "
                                                "repair the live metadata"));
   EXPECT_EQ(error_of({}), "");
-}
-
-TEST(Salvage, AsksForTheNumberOfBlocksWhereItIsLost) {
-  built_metadata m(small_metadata());
-  lose(m, m.read_superblock().era_array_root);
-  change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 0x7fffffff; });
-  EXPECT_THAT(repair(m).error, HasSubstr("give it with --nr-blocks N"));
-  repair_options given;
-  given.nr_blocks = 3000;
-  EXPECT_THAT(repair(m, given).xml, HasSubstr(R"(<range block_begin="0" len="3000" era="9"/>)"));
 }
 
 TEST(Salvage, TheCurrentEraCanBeRaisedAndNotLowered) {
@@ -420,29 +366,6 @@ TEST(Salvage, FoldsWritesetsThatALossOutdoes) {
   }
 }
 
-TEST(Salvage, ANumberOfBlocksBelowThatOfTheMetadataIsRefused) {
-  built_metadata m(small_metadata());
-  repair_options given;
-  given.nr_blocks = 2999;
-  EXPECT_THAT(
-      repair(m, given).error,
-      HasSubstr("--nr-blocks 2999 cannot be: the superblock says 3000, and the era array has "
-                "3000; a number that is too large does no harm"));
-  given.nr_blocks = 3001;
-  const repaired r = repair(m, given);
-  EXPECT_THAT(r.said, HasSubstr("3001 origin blocks, as told; the superblock says 3000"));
-  EXPECT_THAT(r.xml, HasSubstr(R"(nr_blocks="3001")"));
-  // The array cannot tell any more, and the superblock says what cannot be.
-  lose(m, m.read_superblock().era_array_root);
-  given.nr_blocks = 2999;
-  EXPECT_THAT(repair(m, given).error, HasSubstr("the superblock says 3000"));
-  change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 2000000000; });
-  EXPECT_THAT(repair(m).error,
-              HasSubstr("how many blocks the origin has is lost (the superblock says 2000000000, "
-                        "which does not fit into the metadata)"));
-  EXPECT_EQ(repair(m, given).error, "");
-}
-
 // The tree is sound, and has no entry: only what it has cut off tells.
 TEST(Salvage, AnEmptyLeafDoesNotHideWhatIsCounted) {
   built_metadata m(small_metadata());
@@ -492,26 +415,6 @@ TEST(Salvage, EraZeroAndALostWritesetTree) {
     EXPECT_EQ(r.error, "");
     EXPECT_THAT(r.xml, HasSubstr(R"(current_era="1")"));
   }
-}
-
-// A kernel that made the array smaller left a block after its end: the superblock's size counts if
-// the current writeset has the same one, and else the longer one.
-TEST(Salvage, AnArrayThatWasMadeSmallerHasTheSizeOfTheSuperblock) {
-  const auto salvage = [](const memory_image& image, std::string& said) {
-    const pd::block_device device(image.path(), pd::access::shared);
-    const repair_report report{[&](const finding& f) { said += f.error.text + '\n'; },
-                               [&](const std::string& text) { said += text + '\n'; }};
-    return salvage_metadata(device, {}, report, [] {}).nr_blocks;
-  };
-  memory_image image("shrunk");
-  std::string said;
-  EXPECT_EQ(salvage(image, said), 1500u);
-  EXPECT_EQ(said, "");
-  auto& sb = image.blocks()[0].as<superblock>();
-  sb.nr_blocks = 1499;
-  pd::prepare_for_write(superblock_kind, image.blocks()[0], superblock_location);
-  EXPECT_EQ(salvage(image, said), 2037u);
-  EXPECT_NE(said, "");
 }
 
 }  // namespace
