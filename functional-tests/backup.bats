@@ -342,6 +342,17 @@ first_night() { device && backup -q backup.img 2>err; }
   done
 }
 
+@test "a summary that cannot be printed does not hide the backup" {
+  device
+  mkfifo pipe
+  printed_to() { run -1 --separate-stderr bash -c "era_backup --metadata m.img --source origin --full backup.img $1"; }
+  printed_to '>/dev/full'
+  [[ $stderr = *': No space left on device; the backup has been made, and only its summary is lost' ]] || fail "$stderr"
+  printed_to '4<>pipe >pipe 4<&-'
+  [[ $stderr = *': standard output is closed; the backup has been made, and only its summary is lost' ]] || fail "$stderr"
+  cmp origin backup.img
+}
+
 @test "signals of the terminal do not reach the programs of qemu" {
   command -v qemu-img >/dev/null || skip 'needs qemu-utils'
   device

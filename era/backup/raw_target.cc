@@ -123,7 +123,13 @@ bool is_there(const std::string& path) {
 
 void make_file(const std::string& path) {
   const pd::unique_fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd) throw pd::device_error(fmt::format("{}: {}", path, std::strerror(errno)));
+  if (fd) return;
+  const int error = errno;
+  struct stat status {};
+  const bool is_link = ::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode);
+  throw pd::device_error(fmt::format(
+      "{}: {}", path,
+      is_link ? "is a link to a file that is not there; name that file" : std::strerror(error)));
 }
 
 }  // namespace

@@ -86,6 +86,14 @@ TEST_F(RawTarget, GrowsWithTheSource) {
   EXPECT_TRUE(pd::test::content_of(path) == std::string(piece, 'a') + std::string(2 * piece, '\0'));
 }
 
+TEST_F(RawTarget, IsNotMadeThroughALink) {
+  const std::string link = directory_ / "link";
+  std::filesystem::create_symlink("nowhere", link);
+  EXPECT_EQ(error_of(link, {.bytes = piece, .is_new = true}),
+            link + ": is a link to a file that is not there; name that file");
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "nowhere"));
+}
+
 TEST_F(RawTarget, IsNotLongerThanTheSourceUnlessItIsNew) {
   const std::string path = directory_.file("old", std::string(2 * piece, 'a'));
   EXPECT_THAT(error_of(path, {.bytes = piece}), HasSubstr("is no backup of the source"));

@@ -451,7 +451,19 @@ class backup {
       text = fmt::format(
           "{} blocks ({}) {}{}\n", copied.blocks, with_unit(copied.bytes), done,
           knows_next ? fmt::format("; next time: --written-since {}", next.next_era) : "");
-    if (!text.empty()) output("").write(text);
+    if (!text.empty()) print_summary(text);
+  }
+
+  // Whoever sees the error has to know that there is nothing to repeat.
+  static void print_summary(const std::string& text) {
+    constexpr const char* nothing_else = "; the backup has been made, and only its summary is lost";
+    try {
+      print(text);
+    } catch (const pd::closed_pipe& e) {
+      throw pd::device_error(fmt::format("{}{}", e.what(), nothing_else));
+    } catch (const pd::device_error& e) {
+      throw pd::device_error(fmt::format("{}{}", e.what(), nothing_else));
+    }
   }
 
   command_line& line_;

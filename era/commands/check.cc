@@ -54,7 +54,7 @@ class text_report {
     text += looked_at(s);
     text += verdict(s, errors, leaks);
     line_.print_kept();
-    output("").write(text);
+    print(text);
   }
 
  private:
@@ -126,6 +126,7 @@ class json_report {
         s.nr_metadata_blocks, s.blocks_in_use ? fmt::to_string(*s.blocks_in_use) : "null",
         s.leaks_checked, view(s.live), view(s.snapshot), errors, leaks);
     out_.write(text_);
+    out_.commit();
   }
 
  private:

@@ -59,22 +59,16 @@ void command_line::parse(int argc, char** argv) {
   argument_ = rest.front();
 }
 
-int command_line::print(const std::string& text) const {
-  output("").write(text);
-  return exit_success;
-}
-
 int command_line::run(int argc, char** argv, const std::function<int()>& command) {
   int status = exit_failure;
   try {
     parse(argc, argv);
     if (wants_help_)
-      status = print(fmt::format("{}\nUsage: {} {}\n\nOptions:\n{}", purpose_, name_, usage_,
-                                 options_.help()));
+      print(fmt::format("{}\nUsage: {} {}\n\nOptions:\n{}", purpose_, name_, usage_,
+                        options_.help()));
     else if (wants_version_)
-      status = print(ERA_TOOLS_VERSION "\n");
-    else
-      status = command();
+      print(ERA_TOOLS_VERSION "\n");
+    status = wants_help_ || wants_version_ ? exit_success : command();
   } catch (const pd::usage_error& e) {
     bad_usage(e.what());
   } catch (const pd::closed_pipe&) {

@@ -50,7 +50,6 @@ class command_line {
  private:
   void parse(int argc, char** argv);
   void bad_usage(const std::string& what) const;
-  int print(const std::string& text) const;
 
   std::string name_, purpose_, usage_;
   std::string argument_, if_missing_;  // empty if no argument is expected

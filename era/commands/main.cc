@@ -15,14 +15,15 @@
 
 #include "config.h"
 #include "era/commands/command_line.h"
+#include "era/commands/output.h"
 #include "era/commands/startup.h"
 
 namespace {
 
 // Does not throw if the text cannot be printed: a message about that would not arrive either.
 template <class... Args>
-void print(std::FILE* to, fmt::format_string<Args...> format, Args&&... args) {
-  std::fputs(fmt::format(format, std::forward<Args>(args)...).c_str(), to);
+void complain(fmt::format_string<Args...> format, Args&&... args) {
+  std::fputs(fmt::format(format, std::forward<Args>(args)...).c_str(), stderr);
 }
 
 struct command {
@@ -38,8 +39,8 @@ int run_era_backup(int, char** argv) {
   const std::string beside = self.parent_path() / "era_backup";
   if (!error) ::execv(beside.c_str(), argv);
   ::execvp("era_backup", argv);
-  print(stderr, "era_tools: {} cannot be run: {}\n", error ? "era_backup" : beside,
-        std::strerror(errno));
+  complain("era_tools: {} cannot be run: {}\n", error ? "era_backup" : beside,
+           std::strerror(errno));
   return era::exit_failure;
 }
 
@@ -59,16 +60,20 @@ const command* find(std::string_view name) {
   return nullptr;
 }
 
-void print_usage(std::FILE* to) {
-  print(to, "Usage: era_tools COMMAND [options] ...\n\nCommands:\n");
-  for (const command& c : commands) print(to, "  {:<12}{}\n", c.name, c.purpose);
-  print(to, "\nEach is a command of its own, too: era_check. See its --help and manual page.\n");
+std::string usage() {
+  std::string text = "Usage: era_tools COMMAND [options] ...\n\nCommands:\n";
+  for (const command& c : commands) text += fmt::format("  {:<12}{}\n", c.name, c.purpose);
+  return text + "\nEach is a command of its own, too: era_check. See its --help and manual page.\n";
 }
 
-int end_of_output() {
-  if (std::fflush(stdout) == 0) return era::exit_success;
-  if (errno == EPIPE) return era::exit_failure;  // nobody reads it any more
-  print(stderr, "era_tools: cannot write standard output: {}\n", std::strerror(errno));
+int print(const std::string& text) {
+  try {
+    era::print(text);
+    return era::exit_success;
+  } catch (const era::pd::closed_pipe&) {
+  } catch (const era::pd::device_error& e) {
+    complain("era_tools: {}\n", e.what());
+  }
   return era::exit_failure;
 }
 
@@ -85,15 +90,9 @@ int main(int argc, char** argv) {
   const std::string_view word = argc > 1 ? argv[1] : "";
   if (const command* c = find(word.starts_with(prefix) ? word.substr(prefix.size()) : word))
     return c->run(argc - 1, argv + 1);
-  if (word == "-h" || word == "--help") {
-    print_usage(stdout);
-    return end_of_output();
-  }
-  if (word == "-V" || word == "--version") {
-    print(stdout, "{}\n", ERA_TOOLS_VERSION);
-    return end_of_output();
-  }
-  if (!word.empty()) print(stderr, "era_tools: there is no command '{}'\n", word);
-  print_usage(stderr);
+  if (word == "-h" || word == "--help") return print(usage());
+  if (word == "-V" || word == "--version") return print(ERA_TOOLS_VERSION "\n");
+  if (!word.empty()) complain("era_tools: there is no command '{}'\n", word);
+  complain("{}", usage());
   return era::exit_failure;
 }

@@ -110,7 +110,7 @@ void output::write(std::string_view text) {
 }
 
 void output::commit() {
-  if (!own_) return;
+  if (!own_) return close_a_copy();
   flush(fd_);
   if (!temporary_ && !overwrites_) {
     fd_ = -1;
@@ -122,6 +122,13 @@ void output::commit() {
 
 void output::flush(int fd) {
   if (const int error = pd::flush_file(fd, calls_); error != 0) fail(error);
+}
+
+// A network file system may tell only when a descriptor is closed that it could not keep what was
+// written. Standard output itself stays open.
+void output::close_a_copy() {
+  const int copy = ::fcntl(fd_, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  if (copy < 0 || (calls_.close(copy) != 0 && errno != EINTR)) fail(errno);
 }
 
 // Returns false if the file may be written, but not replaced.
@@ -206,6 +213,12 @@ void output::put(std::string_view text, std::uint64_t at) {
 
 void output::fail(int error) const {
   throw pd::device_error(fmt::format("cannot write {}: {}", name_, std::strerror(error)));
+}
+
+void print(std::string_view text) {
+  output out("");
+  out.write(text);
+  out.commit();
 }
 
 void require_other_output(const pd::block_device& metadata, const std::string& path) {

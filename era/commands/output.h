@@ -45,8 +45,9 @@ class output {
 
   // Throws device_error, or closed_pipe.
   void write(std::string_view);
-  // Everything is on disk, under its name. Throws device_error. Then an earlier file is as it was,
-  // or, if it was to be overwritten, its first line may say that it is incomplete.
+  // Everything is on disk, under its name; what went to standard output has been taken by the
+  // system. Throws device_error. Then an earlier file is as it was, or, if it was to be
+  // overwritten, its first line may say that it is incomplete.
   void commit();
 
  private:
@@ -54,6 +55,7 @@ class output {
   void replace_file();
   int create_temporary(unsigned mode);
   void flush(int fd);
+  void close_a_copy();
   bool take_name();
   void overwrite();
   void reserve_room(std::uint64_t bytes);
@@ -71,6 +73,9 @@ class output {
   bool overwrites_ = false, has_overwritten_ = false;
   std::optional<temporary_name> temporary_;  // in directory_
 };
+
+// Writes all of it to standard output. Throws device_error, or closed_pipe.
+void print(std::string_view text);
 
 // Throws device_error if writing to the output would change the metadata that is read. path: as
 // output's.

@@ -61,6 +61,30 @@ TEST_F(Output, HasTheModeThatNewFilesHave) {
   EXPECT_EQ(fs::status(path("new")).permissions(), fs::perms(0640));
 }
 
+// As a network file system on which there is no room any longer. The descriptor is closed all the
+// same, and is not standard output itself.
+TEST_F(Output, TellsWhatOnlyAClosedDescriptorTells) {
+  class full_at_close final : public pd::system_calls {
+   public:
+    int close(int fd) override {
+      closed = fd;
+      system_calls::close(fd);
+      errno = ENOSPC;
+      return -1;
+    }
+    int closed = -1;
+  } calls;
+  try {
+    output out("", calls);
+    out.commit();
+    FAIL();
+  } catch (const pd::device_error& e) {
+    EXPECT_STREQ(e.what(), "cannot write standard output: No space left on device");
+  }
+  EXPECT_GT(calls.closed, STDERR_FILENO);
+  EXPECT_NE(::fcntl(STDOUT_FILENO, F_GETFD), -1);
+}
+
 TEST_F(Output, WritesThroughALink) {
   std::ofstream(path("target")) << "old";
   fs::create_symlink("target", path("link"));

@@ -86,6 +86,7 @@ class simulator {
       crashed = run_input() == ending::crash;
       begin_work();
       if (!crashed) simulation_->remove();
+      out_.commit();
     } catch (const pd::closed_pipe&) {
       leave();
       throw;

@@ -38,6 +38,7 @@ class system_calls {
   }
   virtual int fsync(int fd) { return ::fsync(fd); }
   virtual int fdatasync(int fd) { return ::fdatasync(fd); }
+  virtual int close(int fd) { return ::close(fd); }
   virtual int io_submit(io_context_t context, long count, iocb** requests) {
     return ::io_submit(context, count, requests);
   }
