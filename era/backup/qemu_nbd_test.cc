@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Its life; what it does with an image is in nbd_target_test.cc, and what a kill leaves in
-// functional-tests/backup.bats.
+// functional-tests/backup_images.bats.
 #include "era/backup/qemu_nbd.h"
 
 #include <gtest/gtest.h>

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# For tests of era_backup: a simulated device, and its nights.
+# shellcheck shell=bash
+
+# simulate LINE...: commands for the device of 16 MiB whose metadata is m.img and whose data is origin.
+simulate() { printf '%s\n' "$@" | era_sim --metadata m.img --origin origin --script - 2>err >/dev/null; }
+
+# device: a new one, with 256 blocks.
+device() {
+  # Data and zeros by turns.
+  head -c 16M /dev/urandom >origin
+  for at in 1 5 9 77 78 200; do fallocate -p -o $((at * 65536)) -l 65536 origin; done
+  era_sim --metadata m.img --create-metadata 4M --origin origin --size 16M --script - \
+    >/dev/null 2>err <<<'sequential-writes 3 200'
+}
+
+# backup ARGUMENT...: with the state in the file `state`.
+backup() { era_backup --metadata m.img --source origin --state state "$@"; }
+
+# first_night: a device and its first backup.
+first_night() { device && backup -q backup.img 2>err; }
