@@ -315,6 +315,19 @@ S
     era_sim --metadata "$loop" --origin "$loop" --script script
 }
 
+@test "damaged metadata is named with its way out" {
+  sim --create-metadata 1M --size 1M <<<'random-writes 1 9'
+  cp m.img good.img
+  # All but the superblock is lost.
+  dd if=/dev/zero of=m.img bs=4096 seek=1 count=255 conv=notrunc status=none
+  refused 'm.img: .*metadata block [0-9]*: .*; see era_check$' era_sim --metadata m.img --script /dev/null
+  # What a line needs is lost.
+  cp good.img m.img
+  zero_block m.img $(($(od -An -t u8 -j 200 -N 8 m.img)))  # the root of the writeset tree
+  echo message checkpoint >script
+  refused 'script:1: .*; see era_check$' era_sim --metadata m.img --script script
+}
+
 @test "only a first block of zeros is unformatted" {
   sim --create-metadata 1M --size 1M </dev/null
   cp m.img good.img

@@ -43,6 +43,11 @@ class failed_line : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+std::string with_way_out(const std::exception& e) {
+  const bool is_damage = dynamic_cast<const pd::damaged_metadata*>(&e) != nullptr;
+  return is_damage ? fmt::format("{}; see era_check", e.what()) : e.what();
+}
+
 std::uint64_t parse_metadata_size(std::string_view text) {
   const std::uint64_t sectors = sim::parse_sectors(text);
   constexpr std::uint64_t most = pd::max_metadata_blocks * sectors_per_metadata_block;
@@ -92,7 +97,7 @@ class simulator {
       throw;
     } catch (const std::exception& e) {
       if (at_prompt_) std::fputs("\n", stderr);
-      say(e.what());
+      say(with_way_out(e));
       leave();
       return exit_failure;
     }
@@ -122,8 +127,12 @@ class simulator {
         chosen_.metadata, chosen_.origin.empty() ? "-" : chosen_.origin, origin_sectors_,
         [this](std::uint64_t done, std::uint64_t total) { step(done, total); },
         chosen_.group.value_or(1)};
-    simulation_.emplace(*store_, *origin_, find_geometry(sb), std::move(around), chosen_.digestion,
-                        [this](std::string_view text) { print(text); });
+    try {
+      simulation_.emplace(*store_, *origin_, find_geometry(sb), std::move(around),
+                          chosen_.digestion, [this](std::string_view text) { print(text); });
+    } catch (const pd::damaged_metadata& e) {
+      throw pd::damaged_metadata(with_way_out(e));
+    }
   }
 
   void open_origin() {
@@ -207,7 +216,7 @@ class simulator {
       } catch (const interrupted&) {
         throw;
       } catch (const std::exception& e) {
-        say(e.what());
+        say(with_way_out(e));
       }
     }
     print("\n");
@@ -264,7 +273,7 @@ class simulator {
     } catch (const pd::closed_pipe&) {
       throw;
     } catch (const std::exception& e) {
-      throw failed_line(where() + ": " + e.what());
+      throw failed_line(where() + ": " + with_way_out(e));
     }
   }
 

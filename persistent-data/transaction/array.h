@@ -79,8 +79,7 @@ class array {
 
   // A block may hold fewer values than it has to, if the metadata is wrong.
   [[noreturn]] static void fail(block_nr where) {
-    throw damaged_metadata(
-        fmt::format("metadata block {} is no such array block; see era_check", where));
+    throw damaged_metadata(fmt::format("metadata block {} is no such array block", where));
   }
 
   static void check(const cached_block& b) {

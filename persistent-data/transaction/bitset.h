@@ -76,8 +76,7 @@ class bitset {
   // A block may hold fewer words than it has to, if the metadata is wrong.
   static void require_words(std::size_t size, range bits) {
     if (bitset_words(bits.end - first_bit_of_block(bits)) > size)
-      throw damaged_metadata(
-          fmt::format("bit {} of a bitset is not in its block; see era_check", bits.end - 1));
+      throw damaged_metadata(fmt::format("bit {} of a bitset is not in its block", bits.end - 1));
   }
 
   array<le64> words_;

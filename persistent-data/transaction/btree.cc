@@ -28,7 +28,7 @@ untyped_btree::untyped_btree(transaction& tx, std::uint32_t value_size, value_re
     : tx_(tx), value_size_(value_size), references_(std::move(references)) {}
 
 void untyped_btree::fail(block_nr where, const std::string& why) const {
-  throw damaged_metadata(fmt::format("metadata block {}: {}; see era_check", where, why));
+  throw damaged_metadata(fmt::format("metadata block {}: {}", where, why));
 }
 
 untyped_btree::node untyped_btree::read(block_nr where) const {

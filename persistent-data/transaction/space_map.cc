@@ -55,7 +55,7 @@ counted_blocks counted_blocks::load(block_cache& cache, const disk_sm_root& root
 }
 
 void counted_blocks::fail(const std::string& why) const {
-  throw damaged_metadata(fmt::format("{}: {}; see era_check", cache_->store().name(), why));
+  throw damaged_metadata(fmt::format("{}: {}", cache_->store().name(), why));
 }
 
 void counted_blocks::load_bitmaps(const disk_sm_root& root) {
