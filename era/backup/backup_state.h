@@ -34,8 +34,8 @@ struct backup_state {
 // not.
 std::string to_json(const backup_state&);
 
-// Throws invalid_input, which names the line and what is wrong: it must be a document of to_json,
-// whole and consistent.
+// Throws invalid_input, which names what is wrong, and the line if the text is no JSON: it must be
+// a document of to_json, whole and consistent.
 backup_state backup_state_of_json(std::string_view);
 
 }  // namespace era

@@ -20,7 +20,7 @@ struct backup_write {
 // still be called, once for each write under way, and nothing else.
 class backup_target {
  public:
-  // Waits for the writes under way: they read from the caller's memory.
+  // Waits for the writes under way, or gives them up: nothing reads the caller's memory after it.
   virtual ~backup_target() = default;
 
   // For messages.

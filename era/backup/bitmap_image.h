@@ -28,9 +28,10 @@ struct bitmap_options {
 // order, then nullopt; a range that reaches beyond the end of the source ends there. The bitmap is
 // disabled: nobody who opens the image changes it.
 //
-// Scratch files without a name are in the directory of path, and go away with the process. They
-// take up to 8 bytes for each cluster of 64 KiB of the source, or of the largest power of two that
-// divides the block size if that is smaller. The image takes as much again.
+// Scratch files without a name are in the directory of path, or in memory if its file system has
+// no such files, and go away when this returns. They take up to 8 bytes for each cluster of 64 KiB
+// of the source, or of the largest power of two that divides the block size if that is smaller. The
+// image takes as much again.
 //
 // Throws device_error if an argument cannot be, the image cannot be written, or qemu-img, qemu-nbd
 // or libnbd is missing. The file at path is then of no use, and it is the caller who removes it.

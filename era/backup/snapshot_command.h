@@ -38,8 +38,8 @@ using wait_function = std::function<void(int fd)>;
 class snapshot_command {
  public:
   // Makes the process. It has a session of its own without a terminal, all signals as at the start
-  // of a program, standard input from /dev/null, no other descriptors, and the environment with
-  // these variables. Throws device_error.
+  // of a program, standard input from /dev/null, no other descriptors (from Linux 5.11 on), and
+  // the environment with these variables. Throws device_error.
   snapshot_command(snapshot_command_options,
                    const std::vector<std::pair<std::string, std::string>>& variables);
   // Ends the command if it is still running, and waits for it.
@@ -49,7 +49,8 @@ class snapshot_command {
 
   // Returns when the command has ended, or was ended by the time limit. If wait_for throws, ends
   // the command and throws the same. A process that not even SIGKILL ends within `grace`, since it
-  // waits for the suspended device, is left to the destructor. Call it once.
+  // waits for the suspended device, is left to the destructor. Throws device_error if there is no
+  // timer for it. Call it once.
   void run(const wait_function& wait_for);
 
   // After run(), when the device is resumed. Returns the last 64 KiB of what the command wrote to

@@ -38,8 +38,8 @@ struct contradiction {
 
 // Returns a witness that contradicts the metadata, if there is one: its era has changed, and not to
 // `later` or a newer one. later: no block can have been written in an older era since the witnesses
-// were chosen. Witnesses past the end of the device are left out. Folds the stripes that have
-// witnesses.
+// were chosen. Requires witnesses in ascending order of their blocks; those past the end of
+// the device are left out. Folds the stripes that have witnesses.
 std::optional<contradiction> find_contradiction(const std::vector<witness>&, era_nr later,
                                                 const metadata&, const pd::block_device&);
 

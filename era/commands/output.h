@@ -47,7 +47,8 @@ class output {
   void write(std::string_view);
   // Everything is on disk, under its name; what went to standard output has been taken by the
   // system. Throws device_error. Then an earlier file is as it was, or, if it was to be
-  // overwritten, its first line may say that it is incomplete.
+  // overwritten, its first line may say that it is incomplete; if only the directory could not be
+  // flushed, it has been replaced.
   void commit();
 
  private:

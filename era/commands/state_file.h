@@ -10,7 +10,7 @@
 namespace era {
 
 // Returns nullopt if there is no such file. Throws device_error if it cannot be read, and
-// invalid_input, which names the file and the line, if it is no whole state.
+// invalid_input, which names the file and what is wrong, if it is no whole state.
 std::optional<backup_state> read_state(const std::string& path);
 
 // A state will be written there: the file is a state, which may be damaged, or empty, or not there.

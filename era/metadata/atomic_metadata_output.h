@@ -26,7 +26,7 @@ struct output_target {
 
 // The state of the output after a failure.
 enum class output_state {
-  as_before,        // nothing was written
+  as_before,        // block 0 is what it was, and nothing else was written
   perhaps_wiped,    // what was there before, or the same without its superblock
   unformatted,      // zeros for a superblock: to the tools and to the kernel it is not formatted
   perhaps_complete  // zeros for a superblock, or the whole new metadata: nobody knows

@@ -49,7 +49,8 @@ class metadata_builder final : public metadata_sink {
   void end_superblock() override;
 
   // Must be called after the document was read to its very end: afterwards the metadata is on the
-  // device. Throws pd::invalid_input if digestion would replace eras of the array with older ones.
+  // device. Throws pd::invalid_input if digestion would replace eras of the array with older ones;
+  // to know that, it reads back what it has written if a writeset may do so.
   void commit();
 
   // The bytes that were written, and that are still to be written of what has begun: the era array,

@@ -12,7 +12,7 @@
 
 namespace era {
 
-// Values that only the user may know if the superblock is lost, or knows better than it.
+// Values that the user gives if the superblock is lost or wrong.
 struct repair_options {
   std::optional<std::uint32_t> block_size;  // sectors
   std::optional<std::uint32_t> nr_blocks;   // of the origin

@@ -15,7 +15,8 @@ namespace era {
 metadata search_metadata(const pd::block_device&, const repair_options&, const repair_report&,
                          const pd::progress_function& progress);
 
-// The newest era that any intact block of the device names, outdated blocks among them.
+// Returns the newest era that any intact block of the device names, outdated blocks among them.
+// Reads the whole device.
 std::uint32_t newest_era_on(const pd::block_device&, const pd::progress_function& progress);
 
 }  // namespace era

@@ -22,7 +22,8 @@ struct device_error : error {
   using error::error;
 };
 
-// The input is invalid: XML, a script, a trace, a request. Nothing has changed.
+// The input is invalid: XML, a script, a trace, a request. Who throws it says what has changed by
+// then.
 struct invalid_input : error {
   using error::error;
 };

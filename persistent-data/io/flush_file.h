@@ -8,8 +8,8 @@
 
 namespace persistent_data {
 
-// Returns 0 or the error's number. A target that cannot be flushed, such as a pipe, has been. A
-// file system that became read-only meanwhile, after an error, has lost what was written.
+// Returns 0 or the error's number; 0 also if the target cannot be flushed, such as a pipe. A file
+// system that became read-only meanwhile, after an error, has lost what was written.
 inline int flush_file(int fd, system_calls& calls) {
   while (calls.fsync(fd) != 0)
     if (errno == EINVAL)

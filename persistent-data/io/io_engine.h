@@ -30,6 +30,7 @@ struct io_completion {
 // For one thread.
 class io_engine {
  public:
+  // Waits for the requests under way: nothing touches their memory after it.
   virtual ~io_engine() = default;
 
   // Requests that are worth having under way at once; submit must not be called with more.

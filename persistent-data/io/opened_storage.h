@@ -17,14 +17,14 @@ enum class access {
   writing   // to read and write; nobody else may do either meanwhile
 };
 
-// What is read and written through the page cache; the rest is opened with O_DIRECT.
+// Storage that is read and written through the page cache; all other is opened with O_DIRECT.
 enum class page_cache {
   for_all,
   for_files,     // what a mapped device holds is written past the page cache, and so has to be read
   where_needed,  // regular files, if their file system knows no O_DIRECT
 };
 
-// What the user can do, for messages; empty: nothing is said of it.
+// Advice for messages; empty: none.
 struct way_out {
   std::string if_missing = {};  // after "is not there; "
   std::string if_held = {};     // after "stop its user first"

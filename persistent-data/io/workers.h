@@ -95,9 +95,9 @@ with_prefetch(State, Make, Prefetch) -> with_prefetch<State, Make, Prefetch>;
 
 // new_worker() is called once in each thread and returns what makes that thread's items:
 // Result worker(std::size_t item). use(item, Result) is called in this thread, for item 0, 1, ...
-// up to items - 1. If a worker has a function prefetch(std::size_t item), that is called once for
-// each item that the worker makes, while there are many before it makes the item before: see
-// with_prefetch. At most 2 * nr_workers results wait, and 3 * nr_workers with prefetch. An
+// up to items - 1. If a worker has a function prefetch(std::size_t item), that is called before
+// each of its items; while many items are left, before the previous item is made (see
+// with_prefetch). At most 2 * nr_workers results wait, and 3 * nr_workers with prefetch. An
 // exception of either ends the work and is thrown here. If there is one item or one worker, no
 // thread is started. If the system has no more threads, those that there are do the work, or this
 // one does.

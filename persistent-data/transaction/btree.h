@@ -36,10 +36,10 @@ class untyped_btree {
 
   // Releases the old value of the key, if there is one.
   block_nr insert(block_nr root, std::uint64_t key, const std::byte* value);
-  // The key has to be there. change gets the value in a leaf that belongs to this tree alone, and
-  // keeps the account of what it refers to itself.
+  // Throws damaged_metadata if there is no such key. change gets the value in a leaf that belongs
+  // to this tree alone, and keeps the account of what it refers to itself.
   block_nr modify(block_nr root, std::uint64_t key, const std::function<void(std::byte*)>& change);
-  // The key has to be there.
+  // Throws damaged_metadata if there is no such key.
   block_nr remove(block_nr root, std::uint64_t key);
 
  private:

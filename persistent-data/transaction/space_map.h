@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The reference counts of a metadata device's blocks while they change: all of them in memory, two
-// bits each, and written as a whole transaction ends. Its own blocks are counted like all others.
+// The reference counts of a metadata device's blocks while they change: all of them in memory,
+// three bits each, and written as a whole transaction ends. Its own blocks are counted like all
+// others.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 
 namespace persistent_data {
 
+// A number of a block past the end of the device throws damaged_metadata, wherever it is given.
 class counted_blocks {
  public:
   // For a new device: only the superblock is in use. Nothing is written before a commit.
@@ -27,6 +29,7 @@ class counted_blocks {
   // A block that is free and was so at the last commit: what that one reaches stays as it is until
   // the next. Its count is 1 then. Throws no_space.
   block_nr allocate();
+  // Throws damaged_metadata if the count was 0, or is as high as it can be.
   void increment(block_nr);
   // Returns what is left. Throws damaged_metadata if it was 0: then the metadata is wrong.
   std::uint32_t decrement(block_nr);
@@ -35,7 +38,8 @@ class counted_blocks {
   bool is_new(block_nr) const;
 
   // Puts the changes into new blocks of the cache and returns their root; has to be followed by a
-  // commit of the superblock, then by committed(). Throws no_space, device_error.
+  // commit of the superblock, then by committed(). Throws no_space, damaged_metadata,
+  // device_error.
   disk_sm_root write();
   void committed();
 
