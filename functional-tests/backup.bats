@@ -263,6 +263,30 @@ load backup_helpers
   cmp -n 8388608 kept backup.img
 }
 
+@test "a night whose metadata had to be repaired does not skip an era" {
+  truncate -s 16M origin
+  era_sim --metadata m.img --create-metadata 4M --block-size 8 --origin origin --size 16M --script - >/dev/null 2>err \
+    <<<$'write 0 8\nmessage checkpoint\nwrite 1280 8'
+  # Tonight the superblock cannot be read.
+  cp m.img bad.img
+  zero_block bad.img 0
+  era_backup -q --metadata bad.img --source origin --state state --repair --block-size 8 backup.img 2>err
+  [[ $(jq '.current_era, .next_era' state) = $'2\n3' ]] || fail "$(<state)"
+  simulate 'write 2560 8' 'write 5120 16'
+  backup -q backup.img
+  cmp origin backup.img
+}
+
+@test "a state that was being overwritten is replaced by a full backup" {
+  first_night
+  printf 'incomplete: the program that was writing this file was stopped\nrest' >state
+  refused 'state: a backup was stopped while it overwrote this state; --full copies all' backup backup.img
+  backup -q --full backup.img
+  simulate 'write 0 8'
+  backup -q backup.img
+  cmp origin backup.img
+}
+
 @test "standard output is nothing that the backup is made of" {
   device
   for name in m.img origin; do

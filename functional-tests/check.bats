@@ -116,7 +116,11 @@ finds() {
 
 @test "wrong-kind: an array block where a node belongs" {
   image crash
-  copy_block crash.img "$(array_block crash.img 0)" "$(superblock crash.img era_array_root)"
+  root=$(superblock crash.img era_array_root)
+  copy_block crash.img "$(array_block crash.img 0)" "$root"
+  finds wrong-place era-array crash.img
+  poke crash.img $((root * 4096 + 16)) 8 "$root"
+  seal crash.img "$root" array
   finds wrong-kind era-array crash.img
 }
 

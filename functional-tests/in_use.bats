@@ -93,6 +93,18 @@ files() {
   done
 }
 
+@test "nothing that is read or written is standard error" {
+  files
+  cp crash.img copy.img
+  for command in 'era_check copy.img' 'era_dump copy.img' 'era_invalidate --written-since 1 copy.img' \
+    'era_repair -i crash.img -o copy.img' 'era_restore -i x.xml -o copy.img' \
+    'era_sim --metadata copy.img --script /dev/null' 'era_invalidate --repair --written-since 1 copy.img'; do
+    run -1 bash -c "$command 2<>copy.img"
+    [[ -z $output ]] || fail "$output"
+    cmp crash.img copy.img || fail "$command"
+  done
+}
+
 @test "an origin is neither the metadata nor the script, by any name" {
   files
   seq 0 8 4000 | sed 's/.*/write & 8/' >script

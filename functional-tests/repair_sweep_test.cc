@@ -22,10 +22,26 @@ namespace {
 
 constexpr std::size_t one_of = is_sanitized ? 5 : 1;
 
+// The leak as a kernel would count it: the sums of the space map agree.
+void count_in_sums(memory_image& image, std::uint64_t bitmap) {
+  auto& sb = image.blocks()[0].as<superblock>();
+  sb.space_map.nr_allocated = sb.space_map.nr_allocated + 1;
+  pd::prepare_for_write(superblock_kind, image.blocks()[0], superblock_location);
+  const pd::block_nr root{sb.space_map.bitmap_root};
+  for (pd::index_entry& entry : image.blocks()[root.value].as<pd::index_block>().entries)
+    if (entry.blocknr == bitmap) entry.nr_free = entry.nr_free - 1;
+  pd::prepare_for_write(pd::space_map_index_kind, image.blocks()[root.value], root);
+}
+
 class RepairSweep : public ::testing::TestWithParam<const char*> {
  protected:
+  // A user who is asked for the number of blocks knows it.
   std::string judge(const memory_image& image, const sweep::folded& truth) {
-    return judge_.judge(image.path(), given_, truth);
+    std::string wrong = judge_.judge(image.path(), given_, truth);
+    if (given_.nr_blocks || judge_.refusal().find("--nr-blocks") == std::string::npos) return wrong;
+    repair_options told = given_;
+    told.nr_blocks = static_cast<std::uint32_t>(truth.eras.size());
+    return judge_.judge(image.path(), told, truth);
   }
 
   sweep::repair_judge judge_{4096};
@@ -46,6 +62,10 @@ TEST_P(RepairSweep, MissesNoBlock) {
   const auto run = [&](std::uint64_t nr, role what, const mutation& m) {
     if (cases++ % one_of != 0) return;
     image.blocks()[nr] = m.content;
+    // A count of 3 belongs into the tree of counts, and contradicts it.
+    const bool is_leak =
+        m.kind == "count of a free block" && m.detail.find(": 3,") == std::string::npos;
+    if (is_leak) count_in_sums(image, nr);
     std::string wrong = judge(image, truth);
     // The space map is made anew; what was in it is of no account.
     const bool of_no_account =
@@ -53,14 +73,14 @@ TEST_P(RepairSweep, MissesNoBlock) {
     if (wrong.empty() && of_no_account && judge_.added() != 0)
       wrong = fmt::format("{} blocks too many are marked", judge_.added());
     // A leaked block may have been cut off. Its own bits or eras count, not the whole device.
-    if (wrong.empty() && m.kind == "count of a free block" &&
-        judge_.added() > truth.eras.size() / 20)
+    if (wrong.empty() && is_leak && judge_.added() > truth.eras.size() / 20)
       wrong = fmt::format("{} blocks are marked because of a leak", judge_.added());
     if (!wrong.empty() && ++failures < 20)
       ADD_FAILURE() << GetParam() << ": block " << nr << ": " << m.kind << ": " << m.detail << ": "
                     << wrong << '\n'
                     << judge_.assumptions();
     image.blocks()[nr] = sound[nr];
+    if (is_leak) std::copy(sound.begin(), sound.end(), image.blocks().begin());
   };
   for (const auto& [nr, use] : roles) {
     std::mt19937 random(static_cast<unsigned>(nr));

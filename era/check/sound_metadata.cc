@@ -9,7 +9,7 @@
 namespace era {
 
 bool affects_lists(const finding& f) noexcept {
-  return f.fatal() && f.where.what != part::space_map;
+  return f.fatal() && (f.where.what != part::space_map || is_contradiction(f));
 }
 
 std::optional<metadata> map_sound_metadata(const pd::block_device& device, source from,

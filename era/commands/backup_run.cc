@@ -276,9 +276,10 @@ class backup {
       fail_state(fmt::format("the current era was {}, and is {}", base_->current_era, current));
   }
 
-  // The first era that the backup may lack blocks of.
+  // The first era that the backup may lack blocks of. If damage hides the current one, it may be
+  // the oldest that is possible.
   std::optional<std::uint32_t> next_era(const metadata& m) const {
-    const std::uint64_t current = m.current_era.value;
+    const std::uint64_t current = m.least_current_era.value;
     if (!chosen_.next_era) {
       if (chosen_.from == source::snapshot) return {};
       return static_cast<std::uint32_t>(current + 1);
@@ -302,7 +303,7 @@ class backup {
     next.source_bytes = source_.bytes();
     next.block_size = m.block_size;
     next.nr_blocks = m.nr_blocks;
-    next.current_era = m.current_era.value;
+    next.current_era = m.least_current_era.value;
     next.next_era = next_era(m).value_or(0);
     next.target = name_of_target();
     next.format = name(chosen_.format());

@@ -118,7 +118,7 @@ class invalidation {
   // metadata snapshot may be newer than the snapshot of the data, since eras may have ended between
   // them; and its current era goes on after it.
   std::optional<std::uint64_t> next_era(const metadata& m) const {
-    const std::uint64_t current = m.current_era.value;
+    const std::uint64_t current = m.least_current_era.value;
     if (chosen_.from == source::snapshot)
       return window_.end <= current ? std::optional(window_.end) : std::nullopt;
     return std::min(window_.end, current + 1);

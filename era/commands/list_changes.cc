@@ -64,8 +64,7 @@ changes list_salvaged(const command_line& line, const pd::block_device& device,
   metadata saved = words.salvage(given, [] {});
   options.opened(saved.current_era);
   require_possible_era(device.path(), options, saved.current_era);
-  // Without a superblock, there may have been later eras.
-  if (saved.lost.searched && !given.current_era && options.window.begin > saved.current_era.value)
+  if (saved.lost.era_is_guess && options.window.begin > saved.current_era.value)
     throw pd::invalid_input(fmt::format(
         "{}: nothing is listed: era {} may have begun, and the newest that is found is {}; give "
         "the current era with --current-era",

@@ -28,10 +28,6 @@
 namespace era {
 namespace {
 
-// Neither XML nor a number: no reader takes what begins so for a result, nor for an empty one.
-constexpr std::string_view incomplete_mark =
-    "incomplete: the program that was writing this file was stopped\n";
-
 // The directory or the file system does not allow what is allowed for the file itself.
 bool is_refusal(int error) {
   return error == EACCES || error == EPERM || error == EROFS || error == EBUSY || error == EXDEV;

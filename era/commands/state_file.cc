@@ -46,7 +46,8 @@ std::optional<std::string> read_text(const std::string& path) {
   }
   // Every state begins with it, however damaged it is after that.
   const std::string_view first(text.data(), std::min<std::size_t>(text.size(), 256));
-  const bool is_state = first.find("\"era_backup_state\"") != std::string_view::npos;
+  const bool is_state = first.find("\"era_backup_state\"") != std::string_view::npos ||
+                        first.starts_with(incomplete_mark);
   if (text.size() > most || (!text.empty() && !is_state))
     throw pd::invalid_input(
         fmt::format("{}: is there, and no state of era_backup; name another file", path));
@@ -58,6 +59,9 @@ std::optional<std::string> read_text(const std::string& path) {
 std::optional<backup_state> read_state(const std::string& path) {
   const auto text = read_text(path);
   if (!text) return {};
+  if (text->starts_with(incomplete_mark))
+    throw pd::invalid_input(fmt::format(
+        "{}: a backup was stopped while it overwrote this state; --full copies all", path));
   try {
     return backup_state_of_json(*text);
   } catch (const pd::invalid_input& e) {

@@ -40,6 +40,21 @@ bool is_no_metadata(const finding& f) {
          !is_unformatted(f.error);
 }
 
+bool is_contradiction(const finding& f) {
+  using enum pd::error_class;
+  const pd::error_class type = f.error.type;
+  switch (f.where.what) {
+    case part::superblock: return f.where.snapshot && type == wrong_kind;
+    case part::writeset_tree:
+    case part::writeset:
+    case part::current_writeset:
+    case part::era_array: return type == wrong_kind || type == bad_shape || type == missing;
+    case part::space_map: return type != io_error && type != bad_checksum && type != wrong_place;
+    case part::reference_counts: return false;  // they have classes of their own
+  }
+  return false;
+}
+
 std::string meaning(const finding& f) {
   if (const std::string_view always = pd::row_of(f.error.type).meaning; !always.empty())
     return std::string(always);
@@ -48,6 +63,8 @@ std::string meaning(const finding& f) {
   if (f.where.what == part::superblock)
     return f.hidden.empty() ? "what the metadata says of the device cannot be trusted"
                             : "which blocks were written, and when, is unknown";
+  if (f.where.what == part::space_map && is_contradiction(f))
+    return "a write may be lost, and blocks would be missing from lists";
   if (f.hidden.empty() && f.where.what == part::space_map)
     return "the kernel may misjudge its free space; no era is affected";
   if (f.hidden.empty()) return "no origin block's era is affected";

@@ -50,6 +50,10 @@ struct finding {
 // repaired.
 bool is_no_metadata(const finding&);
 
+// Does it say that intact blocks do not belong together? Then the last write of one of them was
+// lost. If it was the superblock, whatever was written since may be missing from all of them.
+bool is_contradiction(const finding&);
+
 // Returns what the finding means for the user.
 std::string meaning(const finding&);
 

@@ -265,8 +265,8 @@ void era_metadata::archive_current() {
   // Inserting would replace the existing writeset and lose its writes.
   if (changes_->writesets.lookup(now_.writeset_tree_root, now_.current_era))
     throw pd::damaged_metadata(
-        fmt::format("{}: era {} is the current one and has an archived writeset",
-                    store_.name(), now_.current_era));
+        fmt::format("{}: era {} is the current one and has an archived writeset", store_.name(),
+                    now_.current_era));
   const writeset_value value{now_.current_nr_bits, now_.current_root.value};
   now_.writeset_tree_root =
       changes_->writesets.insert(now_.writeset_tree_root, now_.current_era, value);
@@ -313,8 +313,8 @@ void era_metadata::drop_snapshot() {
     // Its sum was right when it was read, or it was made here.
     if (sb.magic != superblock_magic || !check_superblock(sb, store_.nr_blocks(), true).empty())
       throw pd::damaged_metadata(
-          fmt::format("{}: the metadata snapshot's superblock in block {} is wrong",
-                      store_.name(), now_.metadata_snap));
+          fmt::format("{}: the metadata snapshot's superblock in block {} is wrong", store_.name(),
+                      now_.metadata_snap));
     changes_->writesets.release({sb.writeset_tree_root});
     changes_->eras.release({sb.era_array_root});
     changes_->tx.counts().decrement(now_.metadata_snap);
@@ -356,8 +356,8 @@ bool era_metadata::begin_digestion() {
   // The array would get an era that has not begun. The writeset stays, so that no write is lost.
   if (*lowest > now_.current_era)
     throw pd::damaged_metadata(
-        fmt::format("{}: there is a writeset of era {}, and the current era is {}",
-                    store_.name(), *lowest, now_.current_era));
+        fmt::format("{}: there is a writeset of era {}, and the current era is {}", store_.name(),
+                    *lowest, now_.current_era));
   const auto value = changes_->writesets.lookup(now_.writeset_tree_root, *lowest);
   now_.digesting = {{static_cast<std::uint32_t>(*lowest)}, *value};
   return true;
@@ -398,8 +398,8 @@ void era_metadata::digest_blocks(era_nr era, const std::vector<std::uint64_t>& m
   now_.era_array_root =
       changes_->eras.change_block(now_.era_array_root, block, [&](std::span<pd::le32> eras) {
         if (marked.back() - first >= eras.size())
-          throw pd::damaged_metadata(fmt::format(
-              "{}: block {} of the era array is too short", store_.name(), block));
+          throw pd::damaged_metadata(
+              fmt::format("{}: block {} of the era array is too short", store_.name(), block));
         for (const std::uint64_t b : marked)
           eras[b - first] = std::max<std::uint32_t>(eras[b - first], era.value);
       });

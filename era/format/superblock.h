@@ -22,7 +22,7 @@ namespace pd = persistent_data;
 // All zeros for what the kernel writes; it writes zeros over any other at its first commit.
 using uuid_bytes = std::array<unsigned char, 16>;
 
-inline constexpr pd::block_kind superblock_kind{"a superblock", 146538381, 8};
+inline constexpr const pd::block_kind& superblock_kind = pd::era_superblock_kind;
 inline constexpr pd::block_nr superblock_location{0};
 inline constexpr std::uint64_t superblock_magic = 2126579579;
 inline constexpr std::uint32_t superblock_version = 1;

@@ -249,7 +249,7 @@ metadata map_metadata(pd::btree_walk& walk, source from, pd::block_nr location,
   m.csum = sb.csum;
   m.block_size = sb.data_block_size;
   m.nr_blocks = sb.nr_blocks;
-  m.current_era = m.newest_possible = {sb.current_era};
+  m.current_era = m.least_current_era = m.newest_possible = {sb.current_era};
   m.uuid = sb.uuid;
   writeset_mapper writesets(walk, sb, m, sink);
   writesets.map_archived();

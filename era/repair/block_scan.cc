@@ -85,7 +85,7 @@ void block_scan::scanned_batch::note(std::uint64_t era) {
 block_class block_scan::classify(const pd::block& b, pd::block_nr where,
                                  scanned_batch& found) const {
   const pd::block_kind* kind = pd::identify(b, where);
-  if (!kind) {
+  if (!kind || kind == &superblock_kind) {
     if (pd::is_zero(b)) return block_class::zero;
     if (validate_superblock(b, where)) return block_class::invalid;
     found.superblocks.push_back(b.as<superblock>());

@@ -11,8 +11,9 @@
 // One rule decides in every phase: whatever a block says that the format forbids, or that another
 // block contradicts, is a loss of all that it could have led to; whatever lies on the device in an
 // intact block that nothing explains counts as evidence of writes. So a size that no last block
-// confirms may be larger, an era that a counted block outdoes may be newer, and a counted block
-// that says what cannot be may have listed every block.
+// confirms may be larger, and a counted block that says what cannot be may have listed every block.
+// If sound blocks contradict the superblock, it may be the one whose last writes were lost: then
+// every block counts as written, and the era is a guess.
 #include "era/repair/salvage.h"
 
 #include <algorithm>
@@ -67,8 +68,7 @@ class salvager {
     const bool live = given_.from == source::live;
     const check_summary checked = check_metadata(
         device_, {.from = given_.from, .content = false, .references = live}, [&](finding f) {
-          if (live && is_of_live_trees(f) && f.error.type == error_class::wrong_kind)
-            has_other_kinds_ = true;
+          if (is_contradiction(f)) is_outdated_ = true;
           if (live ? is_of_live_trees(f) : f.where.what != part::superblock) return;
           // We do not know yet whether this is era metadata.
           if (f.where.what == part::superblock && f.error.type == error_class::wrong_kind)
@@ -84,7 +84,6 @@ class salvager {
     sb_ = view->sb;
     superblock_values values(sb_, device_, given_, report_);
     values.resolve_block_size(checked.snapshot);
-    const bool is_outdated = live && may_be_outdated();
     values.resolve_nr_blocks(queue_, !checked.suspects.contested.empty());
     map(view->location, checked.suspects);
     if (live && !checked.suspects.unreached.empty())
@@ -92,7 +91,7 @@ class salvager {
           find_unreachable(device_, result_.nr_blocks, checked.suspects.unreached, progress_);
     resolve_era(checked.snapshot);
     const bool lost_current =
-        era_was_told_ || (live && (is_outdated || may_have_lost_current(checked.suspects)));
+        era_was_told_ || is_outdated_ || (live && may_have_lost_current(checked.suspects));
     place_writesets();
     const std::size_t nr_checked = result_.writesets.size();
     const bool is_adopted = live && adopt_snapshot(checked);
@@ -111,27 +110,6 @@ class salvager {
 
  private:
   void assume(std::string text) const { report_.assumption(std::move(text)); }
-
-  // If the last writes of the superblock were lost, it leads to blocks that were used again since:
-  // sound ones, of other kinds. They name the eras that it does not know.
-  bool may_be_outdated() {
-    if (!has_other_kinds_) return false;
-    const std::uint32_t told = sb_.current_era;
-    const std::uint32_t newest = newest_era_on(device_, progress_);
-    // The current writeset, if there is one, is of a newer era than all that have a name.
-    if (newest < told || (newest == told && sb_.current_root == 0)) return false;
-    newest_named_ = newest;
-    // If the era is only one too old, a wrong pointer to a current writeset looks the same.
-    if (newest > told && !given_.nr_blocks)
-      throw pd::damaged_metadata(fmt::format(
-          "{}: the superblock is of era {} and may be outdated, since sound blocks lie where it "
-          "has others, and one names era {}; give how many blocks the origin has, with "
-          "--nr-blocks N (its length divided by the block size, rounded up): all count as written",
-          device_.path(), told, newest));
-    assume(fmt::format("the superblock of era {} may be outdated: a sound block names era {}", told,
-                       newest));
-    return true;
-  }
 
   void map(pd::block_nr location, const suspect_references& suspects) {
     pd::reference_counter counter(device_.nr_blocks(), pd::reference_counter::counting::no);
@@ -201,23 +179,50 @@ class salvager {
     return ws.era.value != 0 && ws.era.value < sb_.current_era + (may_be_last ? 1u : 0u);
   }
 
-  // If something is from the future, or the present cannot be, the superblock may have the wrong
-  // era. An era too new costs time, one too old would lose writes.
+  // Does anything say that the superblock is not of the newest state? What is from the future is,
+  // and so are blocks that the superblock leads to and that were used again since.
+  void find_out_whether_outdated(const std::optional<view_summary>& snapshot) {
+    const std::uint32_t told = sb_.current_era;
+    if (impossible_era_ || told > max_current_era || (told == 0 && !result_.writesets.empty()) ||
+        (snapshot && snapshot->sb.current_era > told) || unreachable_.newest_era > told)
+      is_outdated_ = true;
+    for (const writeset& ws : result_.writesets)
+      if (!ws.is_current && ws.era.value != 0 && !is_possible(ws)) is_outdated_ = true;
+  }
+
+  // The era of an outdated superblock is the oldest that the current one may be. An era too new
+  // costs time, one too old would lose writes.
+  std::uint32_t era_of_outdated() {
+    const std::uint32_t told = sb_.current_era;
+    const device_evidence found = find_evidence(device_, progress_);
+    const std::uint32_t least =
+        std::max(told <= max_current_era ? told : 0, std::min(found.newest_era, max_current_era));
+    // The current writeset is of a newer era than all that have a name.
+    const std::uint32_t era = std::max(least, found.newest_era + 1);
+    const bool has_array = found.longest_array == result_.nr_blocks;
+    const bool may_have_grown = found.longest_array > result_.nr_blocks || !found.has_all_arrays ||
+                                (found.newest_era > told && !has_array);
+    if (may_have_grown && !given_.nr_blocks)
+      throw pd::damaged_metadata(fmt::format(
+          "{}: the superblock of era {} may be outdated, since sound blocks contradict it; the "
+          "newest era that any block names is {}, and the longest era array has {} blocks; give "
+          "how many blocks the origin has, with --nr-blocks N (its length divided by the block "
+          "size, rounded up): all count as written",
+          device_.path(), told, found.newest_era, found.longest_array));
+    assume(fmt::format(
+        "the current era is {}: the superblock says {}, and may be outdated, since sound blocks "
+        "contradict it; if it was a later one, give it with --current-era, or blocks written "
+        "since will be missing from lists",
+        era, told));
+    result_.least_current_era = {least};
+    return era;
+  }
+
   void resolve_era(const std::optional<view_summary>& snapshot) {
     const std::uint32_t told = sb_.current_era;
-    bool contradicted = impossible_era_ || told > max_current_era ||
-                        (told == 0 && !result_.writesets.empty()) ||
-                        (snapshot && snapshot->sb.current_era > told) ||
-                        unreachable_.newest_era > told || newest_named_ != 0;
-    for (const writeset& ws : result_.writesets)
-      if (!ws.is_current && ws.era.value != 0 && !is_possible(ws)) contradicted = true;
-    std::uint32_t era = told;
-    if (contradicted) {
-      era = (newest_named_ != 0 ? newest_named_ : newest_era_on(device_, progress_)) + 1;
-      if (told <= max_current_era) era = std::max(era, told);
-      assume(fmt::format("the current era is {}; the superblock says {}, which is contradicted",
-                         era, told));
-    }
+    find_out_whether_outdated(snapshot);
+    result_.least_current_era = {told};
+    std::uint32_t era = is_outdated_ ? era_of_outdated() : told;
     if (era == 0 && !lost_eras_.empty()) {
       era = 1;
       assume("the current era is 1, since a lost part of the writeset tree may have had writesets");
@@ -234,9 +239,11 @@ class salvager {
                            *given_.current_era, told));
       }
       era = *given_.current_era;
+      result_.least_current_era = {era};
     }
     result_.current_era = {era};
     result_.newest_possible = {told};
+    result_.lost.era_is_guess = is_outdated_ && !given_.current_era;
   }
 
   // Takes a bitset as one that lists blocks that were written in its era. Bits past the origin's
@@ -348,10 +355,9 @@ class salvager {
       eras.insert(static_cast<std::uint32_t>(
           std::clamp<std::uint64_t>(lost.end - 1, 1, std::max(result_.current_era.value, 1u))));
     for (const std::uint32_t era : eras) {
-      assume(
-          fmt::format("all blocks were written in era {}, since a lost part of the writeset "
-                      "tree may have listed them",
-                      era));
+      assume(fmt::format("all blocks were written in era {}, since {} may have listed them", era,
+                         is_outdated_ ? "what the superblock does not lead to"
+                                      : "a lost part of the writeset tree"));
       assume_written({era}, {0, result_.nr_blocks});
     }
   }
@@ -390,10 +396,9 @@ class salvager {
   std::deque<std::uint32_t> size_in_doubt_;  // of the archived writesets of these eras
   bool current_size_in_doubt_ = false;
   bool impossible_era_ = false;
-  bool era_was_told_ = false;       // a later one than the metadata has
-  bool has_other_kinds_ = false;    // a sound block of one kind lies where one of another should
-  std::uint32_t newest_named_ = 0;  // if the superblock is outdated
-  std::vector<bool> in_stripe_;     // as losses::in_stripe
+  bool era_was_told_ = false;             // a later one than the metadata has
+  bool is_outdated_ = false;              // the superblock may be: sound blocks contradict it
+  std::vector<bool> in_stripe_;           // as losses::in_stripe
   std::vector<pd::range> lost_of_array_;  // origin blocks
   std::vector<era_nr> newest_in_array_;   // by stripe
 };

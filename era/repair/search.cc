@@ -14,6 +14,8 @@
 namespace era {
 namespace {
 
+constexpr std::uint64_t most_candidates = 4096;
+
 // A root that an era array may have.
 struct candidate {
   pd::block_nr root;
@@ -72,6 +74,7 @@ class searcher {
       result_.eras = pd::array_map(result_.nr_blocks, sizeof(pd::le32));
     }
     result_.lost.searched = result_.lost.must_fold = true;
+    result_.lost.era_is_guess = !given_.current_era;
     result_.resolve();
     return std::move(result_);
   }
@@ -103,6 +106,7 @@ class searcher {
                       "era any more may be newer; it has to be {} or later",
                       *given_.current_era, newest, newest + 1));
     result_.current_era = {given_.current_era.value_or(newest + 1)};
+    result_.least_current_era = {given_.current_era.value_or(newest)};
     result_.newest_possible = {newest};
     if (given_.current_era) return;
     assume(fmt::format(
@@ -303,7 +307,6 @@ class searcher {
   }
 
   static constexpr std::size_t reported = 4;
-  static constexpr std::uint64_t most_candidates = 4096;
 
   const pd::block_device& device_;
   const repair_options& given_;
@@ -327,10 +330,28 @@ metadata search_metadata(const pd::block_device& device, const repair_options& g
   return searcher(device, given, report, progress).run();
 }
 
-std::uint32_t newest_era_on(const pd::block_device& device, const pd::progress_function& progress) {
+device_evidence find_evidence(const pd::block_device& device,
+                              const pd::progress_function& progress) {
   block_scan scan(device);
   scan.scan_all(progress);
-  return scan.newest_era();
+  device_evidence found{.newest_era = scan.newest_era()};
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  pd::reference_counter counter(device.nr_blocks(),
+                                pd::reference_counter::counting::no_but_forgets);
+  pd::btree_walk walk(queue, counter);
+  std::uint64_t nr_judged = 0;
+  for (const pd::block_nr root : scan.possible_array_roots()) {
+    progress();
+    found.has_all_arrays = ++nr_judged <= most_candidates;
+    if (!found.has_all_arrays) break;
+    counter.forget();
+    const auto measured = pd::measure_array(walk, root);
+    if (measured && measured->value_size == sizeof(pd::le32) &&
+        measured->nr_values <= max_origin_blocks)
+      found.longest_array =
+          std::max(found.longest_array, static_cast<std::uint32_t>(measured->nr_values));
+  }
+  return found;
 }
 
 }  // namespace era

@@ -15,8 +15,14 @@ namespace era {
 metadata search_metadata(const pd::block_device&, const repair_options&, const repair_report&,
                          const pd::progress_function& progress);
 
-// Returns the newest era that any intact block of the device names, outdated blocks among them.
+// What any intact block of the device says, outdated blocks among them.
+struct device_evidence {
+  std::uint32_t newest_era = 0;
+  std::uint32_t longest_array = 0;  // origin blocks of an era array
+  bool has_all_arrays = true;       // false: there are too many to look at each
+};
+
 // Reads the whole device.
-std::uint32_t newest_era_on(const pd::block_device&, const pd::progress_function& progress);
+device_evidence find_evidence(const pd::block_device&, const pd::progress_function& progress);
 
 }  // namespace era

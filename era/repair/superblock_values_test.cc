@@ -27,8 +27,9 @@ TEST(SuperblockValues, AnArrayLongerThanTheSuperblockSaysIsBelieved) {
   built_metadata m(small_metadata());
   change(m, superblock_kind, 0, [](pd::block& b) { b.as<superblock>().nr_blocks = 1000; });
   const repaired r = repair(m);
-  EXPECT_EQ(r.xml, sound_xml());
   EXPECT_THAT(r.said, HasSubstr("3000 origin blocks; the superblock says 1000"));
+  // The superblock may be of a time when the device was smaller.
+  EXPECT_THAT(r.xml, HasSubstr(R"(<marked block_begin="0" len="3000"/>)"));
 }
 
 TEST(SuperblockValues, AsksForTheBlockSizeWhereItIsLost) {

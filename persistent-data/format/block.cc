@@ -22,13 +22,21 @@ std::uint64_t stored_number(const block_kind& kind, const block& b) noexcept {
   return number;
 }
 
+error_detail is_of_another_place(const block_kind& kind, std::uint64_t number) {
+  return {error_class::wrong_place,
+          fmt::format("the block holds {} that was written for block {}", kind.name, number)};
+}
+
 // A checksum that fails for one kind may hold for another: its salt tells which.
-error_detail explain_bad_checksum(const block& b, std::uint32_t salt) {
+error_detail explain_bad_checksum(const block& b, std::uint32_t salt, block_nr where) {
   if (is_zero(b)) return {error_class::bad_checksum, "the block holds only zeros"};
-  for (const block_kind& kind : block_kinds)
-    if (kind.salt == salt)
-      return {error_class::wrong_kind, fmt::format("the block holds {} (written for block {})",
-                                                   kind.name, stored_number(kind, b))};
+  for (const block_kind& kind : block_kinds) {
+    if (kind.salt != salt) continue;
+    const std::uint64_t number = stored_number(kind, b);
+    if (number != where.value) return is_of_another_place(kind, number);
+    return {error_class::wrong_kind,
+            fmt::format("the block holds {} (written for block {})", kind.name, number)};
+  }
   return {error_class::bad_checksum, "the checksum does not match the content"};
 }
 
@@ -36,12 +44,9 @@ error_detail explain_bad_checksum(const block& b, std::uint32_t salt) {
 
 std::optional<error_detail> validate(const block_kind& kind, const block& b, block_nr where) {
   const std::uint32_t salt = unsalted_checksum(b) ^ b.as<le32>();
-  if (salt != kind.salt) return explain_bad_checksum(b, salt);
+  if (salt != kind.salt) return explain_bad_checksum(b, salt, where);
   const std::uint64_t number = stored_number(kind, b);
-  if (number != where.value)
-    return error_detail{
-        error_class::wrong_place,
-        fmt::format("the block holds {} that was written for block {}", kind.name, number)};
+  if (number != where.value) return is_of_another_place(kind, number);
   return {};
 }
 

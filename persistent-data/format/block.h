@@ -56,19 +56,19 @@ struct block_kind {
   std::size_t blocknr_offset;
 };
 
-// Those of any persistent data; what is stored with it has a superblock of a kind of its own. What
-// shape a block must have, its kind alone does not say: who refers to it knows the size of its
-// values, and how many they are.
+// Those of any persistent data, and the superblock of the target that these tools are for: a copy
+// of it may lie where another kind belongs. What shape a block must have, its kind alone does not
+// say: who refers to it knows the size of its values, and how many they are.
 inline constexpr block_kind block_kinds[] = {
-    {"a btree node", 121107, 8},
-    {"an array block", 595846735, 16},
-    {"a space map index", 160478, 8},
-    {"a space map bitmap", 240779, 8},
+    {"a btree node", 121107, 8},      {"an array block", 595846735, 16},
+    {"a space map index", 160478, 8}, {"a space map bitmap", 240779, 8},
+    {"a superblock", 146538381, 8},
 };
 inline constexpr const block_kind &btree_node_kind = block_kinds[0],
                                   &array_block_kind = block_kinds[1],
                                   &space_map_index_kind = block_kinds[2],
-                                  &space_map_bitmap_kind = block_kinds[3];
+                                  &space_map_bitmap_kind = block_kinds[3],
+                                  &era_superblock_kind = block_kinds[4];
 
 struct error_detail {
   error_class type;

@@ -40,6 +40,7 @@ bool is_read_only_device(const std::string& path) {
 opened_storage::opened_storage(std::string path, access how, page_cache cache, const way_out& hints)
     : path_(std::move(path)) {
   open(how, cache, hints);
+  require_other_standard_error();
   if (how == access::reading) claim_for_reading(fd_.get(), path_);
   if (how == access::writing) claim_for_writing(fd_.get(), path_);
   bytes_ = measure();
@@ -73,6 +74,13 @@ void opened_storage::open(access how, page_cache cache, const way_out& hints) {
   if (::fstat(fd_.get(), &status) != 0) fail(std::strerror(errno));
   if (is_block_device_ ? !S_ISBLK(status.st_mode) : !S_ISREG(status.st_mode))
     fail("changed its type while it was opened");
+}
+
+void opened_storage::require_other_standard_error() const {
+  if (!overlaps(STDERR_FILENO)) return;
+  const unique_fd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  ::dup2(nowhere.get(), STDERR_FILENO);
+  fail("is standard error, too");
 }
 
 std::uint64_t opened_storage::measure() const {

@@ -33,8 +33,9 @@ struct way_out {
 class opened_storage {
  public:
   // Throws device_error, "PATH: ...": not there, no right, read-only, neither a block device nor a
-  // regular file, or, unless access is shared, in use (see in_use.h). Others are kept away until
-  // this ends: a block device is opened with O_EXCL, and locks are taken.
+  // regular file, open as standard error, or, unless access is shared, in use (see in_use.h). If it
+  // is standard error, that becomes /dev/null, since messages would be written into it. Others are
+  // kept away until this ends: a block device is opened with O_EXCL, and locks are taken.
   opened_storage(std::string path, access, page_cache, const way_out& = {});
 
   const std::string& path() const noexcept { return path_; }
@@ -54,6 +55,7 @@ class opened_storage {
 
  private:
   void open(access, page_cache, const way_out&);
+  void require_other_standard_error() const;
   std::uint64_t measure() const;
 
   std::string path_;
