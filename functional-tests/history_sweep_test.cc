@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Law 1 over random histories: the target writes, ends eras, holds metadata snapshots, digests half
-// way, is resized and loses its power. Then each metadata block in use is lost in turn, and the
-// metadata is repaired. ERA_HISTORY_SEEDS=N tries N histories, ERA_HISTORY_FIRST=N begins at seed
-// N.
+// way, is resized and loses its power. Then each metadata block in use is lost in turn, or the last
+// writes of the superblock are, and the metadata is repaired. ERA_HISTORY_SEEDS=N tries N
+// histories, ERA_HISTORY_FIRST=N begins at seed N.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "era/check/sound_metadata.h"
 #include "era/testing/block_roles.h"
 #include "functional-tests/repair_judge.h"
 
@@ -18,20 +19,35 @@ namespace era::test {
 namespace {
 
 constexpr std::uint32_t block_size = 8;
-constexpr std::uint64_t metadata_blocks = 2000;
+
+// Of the metadata device: much room, and so little that each block is soon used again.
+enum class room { large = 2000, small = 100 };
 
 class history {
  public:
-  explicit history(unsigned seed) : random_(seed) {
+  history(unsigned seed, room metadata)
+      : random_(seed), disk_(static_cast<std::uint64_t>(metadata)) {
     constexpr std::uint32_t sizes[] = {40, 1018, 1100, 5000, 34'000, 70'000};
-    most_blocks_ = sizes[below(std::size(sizes))];
+    most_blocks_ = sizes[below(metadata == room::large ? std::size(sizes) : 3)];
     up(1 + below(most_blocks_));
-    for (std::uint32_t i = 0, commands = 8 + below(40); i < commands; ++i) command();
-    if (below(3) == 0) target_->suspend();
+    try {
+      for (std::uint32_t i = 0, commands = 8 + below(40); i < commands; ++i) {
+        command();
+        note_superblock();
+      }
+    } catch (const pd::no_space&) {  // the last commit is whole
+      target_.reset();
+    }
+    if (target_ && below(3) == 0) target_->suspend();
     target_.reset();
   }
 
   pd::test::scratch_device& device() noexcept { return disk_; }
+  // Those that were written, without the last one.
+  std::vector<pd::block> older_superblocks() {
+    note_superblock();
+    return {superblocks_.begin(), superblocks_.end() - 1};
+  }
 
  private:
   std::uint32_t below(std::uint64_t n) { return static_cast<std::uint32_t>(random_() % n); }
@@ -81,9 +97,15 @@ class history {
     }
   }
 
+  void note_superblock() {
+    const pd::block& now = disk_[superblock_location];
+    if (superblocks_.empty() || superblocks_.back().bytes != now.bytes) superblocks_.push_back(now);
+  }
+
   std::mt19937 random_;
   std::uint32_t most_blocks_ = 0, nr_blocks_ = 0;
-  pd::test::scratch_device disk_{metadata_blocks};
+  std::vector<pd::block> superblocks_;
+  pd::test::scratch_device disk_;
   pd::test::recording_store store_{disk_};
   sim::no_origin origin_;
   std::unique_ptr<target> target_;
@@ -109,7 +131,7 @@ TEST(HistorySweep, MissesNoBlock) {
   sweep::repair_judge judge(4096);
   std::size_t cases = 0, failures = 0, with_snapshot = 0;
   for (unsigned seed = first; seed < first + seeds; ++seed) {
-    history h(seed);
+    history h(seed, room::large);
     pd::test::scratch_device& device = h.device();
     const superblock sb = device[superblock_location].as<superblock>();
     ASSERT_EQ(findings_in(device.path()), "") << "seed " << seed;
@@ -137,6 +159,53 @@ TEST(HistorySweep, MissesNoBlock) {
   RecordProperty("cases", static_cast<int>(cases));
   printf("%zu blocks lost, seeds %u to %u, %zu with a snapshot, %zu failures\n", cases, first,
          first + seeds - 1, with_snapshot, failures);
+}
+
+// What nothing on the device contradicts is beyond proof: the older superblock's trees are whole.
+TEST(HistorySweep, MissesNoBlockWithAnOlderSuperblock) {
+  const unsigned first = number_or("ERA_HISTORY_FIRST", 1);
+  const unsigned seeds = number_or("ERA_HISTORY_SEEDS", 60);
+  sweep::repair_judge judge(4096);
+  judge.set_era_is_known(false);
+  std::size_t cases = 0, failures = 0, beyond_proof = 0, refused = 0;
+  const auto fail = [&](unsigned seed, std::size_t nr, const std::string& wrong) {
+    if (++failures < 10) ADD_FAILURE() << "seed " << seed << ", superblock " << nr << ": " << wrong;
+  };
+  for (unsigned seed = first; seed < first + seeds; ++seed) {
+    history h(seed, room::small);
+    pd::test::scratch_device& device = h.device();
+    ASSERT_EQ(findings_in(device.path()), "") << "seed " << seed;
+    const sweep::folded truth = sweep::fold(device.path());
+    std::size_t nr = 0;
+    for (const pd::block& older : h.older_superblocks()) {
+      device[superblock_location] = older;
+      ++nr, ++cases;
+      if (findings_in(device.path()).empty()) {
+        ++beyond_proof;
+        continue;
+      }
+      const pd::block_device opened(device.path(), pd::access::shared);
+      if (map_sound_metadata(opened, source::live, ignore_findings)) {
+        const sweep::folded listed = sweep::fold(device.path());
+        if (listed.wrong.empty() && listed.eras != truth.eras)
+          fail(seed, nr, "is listed without a repair: " + findings_in(device.path()));
+      }
+      repair_options given;
+      std::string wrong = judge.judge(device.path(), given, truth);
+      if (judge.refusal().find("--nr-blocks") != std::string::npos) {
+        given.nr_blocks = static_cast<std::uint32_t>(truth.eras.size());
+        wrong = judge.judge(device.path(), given, truth);
+      }
+      if (!judge.refusal().empty())
+        ++refused;
+      else if (!wrong.empty())
+        fail(seed, nr, wrong + '\n' + judge.assumptions() + findings_in(device.path()));
+    }
+  }
+  EXPECT_EQ(failures, 0u);
+  EXPECT_LE(refused, cases / 8);
+  printf("%zu older superblocks, seeds %u to %u, %zu beyond proof, %zu refused, %zu failures\n",
+         cases, first, first + seeds - 1, beyond_proof, refused, failures);
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include "era/check/check_content.h"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "era/metadata/content.h"
@@ -52,21 +51,6 @@ class all_blocks {
   std::vector<std::uint64_t> ends_;  // of each array
 };
 
-// Only the last word may have bits that the writeset does not have.
-std::optional<finding> check_bits(const array_position& at, const pd::block& b) {
-  if (at.index + 1 != at.map->nr_blocks() || at.nr_bits % bits_per_word == 0) return {};
-  const std::uint64_t last = pd::array_values<pd::le64>(b).back();
-  const std::uint64_t surplus = last >> at.nr_bits % bits_per_word;
-  if (surplus == 0) return {};
-  const pd::block_nr where = *at.map->block(at.index);
-  return finding{
-      at.where,
-      pd::one_block(where),
-      {pd::error_class::bad_value, fmt::format("it has {} bits, and {} after them are set",
-                                               at.nr_bits, std::popcount(surplus))},
-      {}};
-}
-
 // A worker's result for one item.
 struct checked_blocks {
   std::vector<finding> findings;
@@ -97,7 +81,7 @@ std::vector<era_nr> check_content(const metadata& m, const pd::block_device& dev
     const auto look = [&](std::size_t k, const pd::block* b) -> std::optional<finding> {
       const array_position& at = positions[k];
       if (!b) return {};
-      if (at.where.what != part::era_array) return check_bits(at, *b);
+      if (at.where.what != part::era_array) return find_surplus_bits(at, *b);
       const era_nr in_block = newest_era(pd::array_values<pd::le32>(*b));
       if (in_block > m.current_era) return find_future_eras(at, *b, m.current_era);
       checked.newest.emplace_back(at.index / array_blocks_per_stripe, in_block);

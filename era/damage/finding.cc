@@ -45,12 +45,14 @@ bool is_contradiction(const finding& f) {
   const pd::error_class type = f.error.type;
   switch (f.where.what) {
     case part::superblock: return f.where.snapshot && type == wrong_kind;
-    case part::writeset_tree:
     case part::writeset:
     case part::current_writeset:
+      if (type == bad_value && f.hidden.empty()) return true;  // bits after the last one
+      [[fallthrough]];
+    case part::writeset_tree:
     case part::era_array: return type == wrong_kind || type == bad_shape || type == missing;
     case part::space_map: return type != io_error && type != bad_checksum && type != wrong_place;
-    case part::reference_counts: return false;  // they have classes of their own
+    case part::reference_counts: return type == count_too_low;
   }
   return false;
 }

@@ -4,6 +4,7 @@
 #include "era/metadata/content.h"
 
 #include <algorithm>
+#include <bit>
 #include <iterator>
 
 #include "era/metadata/vectorized.h"
@@ -53,6 +54,20 @@ std::optional<finding> find_future_eras(const array_position& at, const pd::bloc
                   fmt::format("{} of its eras are past the current era {}; the highest is {}",
                               count, current, highest)},
                  {begin + first, begin + last + 1}};
+}
+
+std::optional<finding> find_surplus_bits(const array_position& at, const pd::block& b) {
+  if (at.index + 1 != at.map->nr_blocks() || at.nr_bits % bits_per_word == 0) return {};
+  const std::uint64_t last = pd::array_values<pd::le64>(b).back();
+  const std::uint64_t surplus = last >> at.nr_bits % bits_per_word;
+  if (surplus == 0) return {};
+  const pd::block_nr where = *at.map->block(at.index);
+  return finding{
+      at.where,
+      pd::one_block(where),
+      {pd::error_class::bad_value, fmt::format("it has {} bits, and {} after them are set",
+                                               at.nr_bits, std::popcount(surplus))},
+      {}};
 }
 
 content_reader::content_reader(const pd::block_device& device)

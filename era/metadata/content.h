@@ -36,6 +36,10 @@ era_nr newest_era(std::span<const pd::le32> eras);
 // of those origin blocks are then unknown.
 std::optional<finding> find_future_eras(const array_position&, const pd::block&, era_nr current);
 
+// Returns a finding if a sound block of a bitset has bits after the last one of the writeset. Only
+// its last word can.
+std::optional<finding> find_surplus_bits(const array_position&, const pd::block&);
+
 // Positions that a caller reads at once if there may be millions of writesets.
 inline constexpr std::size_t most_positions = 4096;
 

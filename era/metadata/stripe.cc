@@ -145,8 +145,7 @@ void stripe_reader::read_wanted() {
   const auto take_one = [this](std::size_t k, const pd::block* b) -> std::optional<finding> {
     const array_position& at = positions_[k];
     if (at.where.what == part::era_array) return take_eras(at, b);
-    take_bits(at, b);
-    return {};
+    return take_bits(at, b);
   };
   reader_.read(positions_, take_one, *findings_);
   positions_.clear();
@@ -171,13 +170,15 @@ std::optional<finding> stripe_reader::take_eras(const array_position& at, const 
   return {};
 }
 
-void stripe_reader::take_bits(const array_position& at, const pd::block* b) {
+std::optional<finding> stripe_reader::take_bits(const array_position& at, const pd::block* b) {
+  const bool assumes = policy_ == loss_policy::assume_written;
   if (b)
     add_words(pd::array_values<pd::le64>(*b),
               {.era = at.where.era, .is_assumed = at.era_is_assumed, .from = &at});
-  else if (policy_ == loss_policy::assume_written)
+  else if (assumes)
     add_written(blocks_of_stripe(stripe_, std::min(at.nr_bits, metadata_.nr_blocks)),
                 {.era = at.where.era, .is_assumed = true, .from = &at});
+  return b && !assumes ? find_surplus_bits(at, *b) : std::nullopt;
 }
 
 bool stripe_reader::has_been_checked() const {

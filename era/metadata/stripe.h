@@ -72,7 +72,7 @@ class stripe_reader {
   void want(const writeset&);
   void read_wanted();
   std::optional<finding> take_eras(const array_position&, const pd::block*);
-  void take_bits(const array_position&, const pd::block*);
+  std::optional<finding> take_bits(const array_position&, const pd::block*);
   bool has_been_checked() const;
   void add_stray_eras(pd::range of_array);
   void add_stray_bits();

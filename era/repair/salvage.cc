@@ -69,6 +69,7 @@ class salvager {
     const check_summary checked = check_metadata(
         device_, {.from = given_.from, .content = false, .references = live}, [&](finding f) {
           if (is_contradiction(f)) is_outdated_ = true;
+          if (f.error.type == error_class::cut_off) is_cut_off_ = true;
           if (live ? is_of_live_trees(f) : f.where.what != part::superblock) return;
           // We do not know yet whether this is era metadata.
           if (f.where.what == part::superblock && f.error.type == error_class::wrong_kind)
@@ -81,6 +82,8 @@ class salvager {
       throw pd::damaged_metadata(fmt::format(
           "{}: the superblock of the metadata snapshot is lost; repair the live metadata",
           device_.path()));
+    // A pointer to a block that is another's, too, is no pointer of sound metadata.
+    if (!checked.suspects.contested.empty()) is_outdated_ = true;
     sb_ = view->sb;
     superblock_values values(sb_, device_, given_, report_);
     values.resolve_block_size(checked.snapshot);
@@ -124,6 +127,7 @@ class salvager {
   }
 
   void note(finding f) {
+    if (is_contradiction(f)) is_outdated_ = true;
     const bool contradiction = pd::row_of(f.error.type).proof == pd::evidence::contradictory;
     switch (f.where.what) {
       case part::writeset_tree:
@@ -190,6 +194,20 @@ class salvager {
       if (!ws.is_current && ws.era.value != 0 && !is_possible(ws)) is_outdated_ = true;
   }
 
+  // The device may have grown since.
+  void require_size(const device_evidence& found) const {
+    const bool has_array = found.longest_array == result_.nr_blocks;
+    const bool may_have_grown = found.longest_array > result_.nr_blocks || !found.has_all_arrays ||
+                                (found.newest_era > sb_.current_era && !has_array);
+    if (may_have_grown && !given_.nr_blocks)
+      throw pd::damaged_metadata(fmt::format(
+          "{}: the superblock of era {} may be outdated, since sound blocks contradict it; the "
+          "newest era that any block names is {}, and the longest era array has {} blocks; give "
+          "how many blocks the origin has, with --nr-blocks N (its length divided by the block "
+          "size, rounded up)",
+          device_.path(), sb_.current_era, found.newest_era, found.longest_array));
+  }
+
   // The era of an outdated superblock is the oldest that the current one may be. An era too new
   // costs time, one too old would lose writes.
   std::uint32_t era_of_outdated() {
@@ -199,16 +217,7 @@ class salvager {
         std::max(told <= max_current_era ? told : 0, std::min(found.newest_era, max_current_era));
     // The current writeset is of a newer era than all that have a name.
     const std::uint32_t era = std::max(least, found.newest_era + 1);
-    const bool has_array = found.longest_array == result_.nr_blocks;
-    const bool may_have_grown = found.longest_array > result_.nr_blocks || !found.has_all_arrays ||
-                                (found.newest_era > told && !has_array);
-    if (may_have_grown && !given_.nr_blocks)
-      throw pd::damaged_metadata(fmt::format(
-          "{}: the superblock of era {} may be outdated, since sound blocks contradict it; the "
-          "newest era that any block names is {}, and the longest era array has {} blocks; give "
-          "how many blocks the origin has, with --nr-blocks N (its length divided by the block "
-          "size, rounded up): all count as written",
-          device_.path(), told, found.newest_era, found.longest_array));
+    require_size(found);
     assume(fmt::format(
         "the current era is {}: the superblock says {}, and may be outdated, since sound blocks "
         "contradict it; if it was a later one, give it with --current-era, or blocks written "
@@ -223,6 +232,7 @@ class salvager {
     find_out_whether_outdated(snapshot);
     result_.least_current_era = {told};
     std::uint32_t era = is_outdated_ ? era_of_outdated() : told;
+    if (is_cut_off_ && !is_outdated_) require_size(find_evidence(device_, progress_));
     if (era == 0 && !lost_eras_.empty()) {
       era = 1;
       assume("the current era is 1, since a lost part of the writeset tree may have had writesets");
@@ -398,6 +408,7 @@ class salvager {
   bool impossible_era_ = false;
   bool era_was_told_ = false;             // a later one than the metadata has
   bool is_outdated_ = false;              // the superblock may be: sound blocks contradict it
+  bool is_cut_off_ = false;               // something that listed writes
   std::vector<bool> in_stripe_;           // as losses::in_stripe
   std::vector<pd::range> lost_of_array_;  // origin blocks
   std::vector<era_nr> newest_in_array_;   // by stripe
