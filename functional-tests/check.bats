@@ -230,7 +230,8 @@ finds() {
   refused 'may be lost' era_invalidate --format text --written-since 8 m.img
   refused 'not dumped' era_dump --logical m.img
   refused 'may be lost' era_backup --metadata m.img --source origin --written-since 8 backup
-  same '100 101' "$(era_invalidate --repair --format text --written-since 8 m.img 2>/dev/null)"
+  # The tree's write was lost, or that of the superblock.
+  same '0 256' "$(era_invalidate --repair --format text --written-since 8 m.img 2>/dev/null)"
 }
 
 # --- Options.

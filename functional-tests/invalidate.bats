@@ -368,7 +368,7 @@ lost_writes() {
   refused 'era 3 cannot have begun\|is damaged' era_invalidate --written-since 3 m.img
   run -0 --separate-stderr era_invalidate --repair --format text --written-since 3 m.img
   same "$output" '0 2048' # an era past the current one says that the superblock is outdated
-  refused 'era 9 cannot have begun' era_invalidate --repair --written-since 9 m.img
+  refused 'era 9 may have begun, .*--current-era' era_invalidate --repair --written-since 9 m.img
 }
 
 @test "options are checked" {

@@ -93,8 +93,8 @@ class checker {
       sink_(std::move(f));
     };
     metadata m = map_metadata(walk_, from, location, sb, watch);
-    // Whoever asks for the live metadata reads its arrays, and not those of the snapshot. But an
-    // outdated superblock may lead to an old snapshot whose blocks were used again.
+    // A caller who asks for the live metadata reads its arrays, and not those of the snapshot. But
+    // an outdated superblock may lead to an old snapshot whose blocks were used again.
     const bool is_beside_live = from == source::snapshot && scope_.from == source::live;
     if (scope_.content || is_beside_live) check_content(m, device_, sink_);
     summary.array_blocks = m.eras.nr_blocks();

@@ -16,7 +16,8 @@ namespace era {
 struct check_scope {
   source from = source::live;  // snapshot: only what the metadata snapshot reaches
   bool superblock_only = false;
-  bool content = true;      // what the arrays hold; without it only superblock, trees and space map
+  // Read what the arrays hold. If not, those of a snapshot beside the live metadata are read only.
+  bool content = true;
   bool references = false;  // list in the summary what is suspect about references
   bool maps = false;        // keep the metadata that was mapped in the summary
 };

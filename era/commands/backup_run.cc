@@ -455,7 +455,7 @@ class backup {
     if (!text.empty()) print_summary(text);
   }
 
-  // Whoever sees the error has to know that there is nothing to repeat.
+  // The error has to say that there is nothing to repeat.
   static void print_summary(const std::string& text) {
     constexpr const char* nothing_else = "; the backup has been made, and only its summary is lost";
     try {

@@ -63,12 +63,12 @@ changes list_salvaged(const command_line& line, const pd::block_device& device,
   given.from = options.from;
   metadata saved = words.salvage(given, [] {});
   options.opened(saved.current_era);
-  require_possible_era(device.path(), options, saved.current_era);
   if (saved.lost.era_is_guess && options.window.begin > saved.current_era.value)
     throw pd::invalid_input(fmt::format(
         "{}: nothing is listed: era {} may have begun, and the newest that is found is {}; give "
         "the current era with --current-era",
         device.path(), options.window.begin, saved.current_era));
+  require_possible_era(device.path(), options, saved.current_era);
   listed_blocks listed =
       list_blocks(saved, device, options.window, loss_policy::assume_written, ignore_findings);
   if (words.anything())

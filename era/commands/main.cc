@@ -17,6 +17,7 @@
 #include "era/commands/command_line.h"
 #include "era/commands/output.h"
 #include "era/commands/startup.h"
+#include "persistent-data/format/errors.h"
 
 namespace {
 

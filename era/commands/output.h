@@ -17,8 +17,8 @@ namespace era {
 
 namespace pd = persistent_data;
 
-// What a file begins with while it is overwritten in place. Neither XML, JSON nor a number: no
-// reader takes it for a result.
+// The beginning of a file while it is overwritten in place. It is neither XML, JSON nor a number:
+// no reader takes it for a result.
 inline constexpr std::string_view incomplete_mark =
     "incomplete: the program that was writing this file was stopped\n";
 

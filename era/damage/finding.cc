@@ -36,8 +36,8 @@ std::string in_words(const place& where) {
 }
 
 bool is_no_metadata(const finding& f) {
-  return f.where.what == part::superblock && f.error.type == pd::error_class::wrong_kind &&
-         !is_unformatted(f.error);
+  return f.where.what == part::superblock && !f.where.snapshot &&
+         f.error.type == pd::error_class::wrong_kind && !is_unformatted(f.error);
 }
 
 bool is_contradiction(const finding& f) {
@@ -47,12 +47,14 @@ bool is_contradiction(const finding& f) {
     case part::superblock: return f.where.snapshot && type == wrong_kind;
     case part::writeset:
     case part::current_writeset:
-      if (type == bad_value && f.hidden.empty()) return true;  // bits after the last one
-      [[fallthrough]];
+      // Bits after the last one hide nothing; an impossible size does, and may be a lie.
+      return type == wrong_kind || type == bad_shape || type == missing ||
+             (type == bad_value && f.hidden.empty());
     case part::writeset_tree:
-    case part::era_array: return type == wrong_kind || type == bad_shape || type == missing;
+    case part::era_array:  // bad_value: an era from the future
+      return type == wrong_kind || type == bad_shape || type == missing || type == bad_value;
     case part::space_map: return type != io_error && type != bad_checksum && type != wrong_place;
-    case part::reference_counts: return type == count_too_low;
+    case part::reference_counts: return type == cut_off || type == count_too_low;
   }
   return false;
 }
@@ -60,7 +62,8 @@ bool is_contradiction(const finding& f) {
 std::string meaning(const finding& f) {
   if (const std::string_view always = pd::row_of(f.error.type).meaning; !always.empty())
     return std::string(always);
-  if (f.where.what == part::superblock && f.error.type == pd::error_class::wrong_kind)
+  if (f.where.what == part::superblock && !f.where.snapshot &&
+      f.error.type == pd::error_class::wrong_kind)
     return "there is no era metadata here";
   if (f.where.what == part::superblock)
     return f.hidden.empty() ? "what the metadata says of the device cannot be trusted"

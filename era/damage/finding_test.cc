@@ -72,6 +72,33 @@ TEST(Finding, OnlyAnotherSuperblockIsNoMetadata) {
   EXPECT_FALSE(is_no_metadata(found({part::era_array}, {5, 6}, pd::error_class::wrong_kind)));
 }
 
+TEST(Finding, TheSuperblockOfASnapshotSaysNothingOfTheMetadata) {
+  const finding used_again = found({part::superblock, {}, true}, {}, pd::error_class::wrong_kind);
+  EXPECT_FALSE(is_no_metadata(used_again));
+  EXPECT_NE(meaning(used_again), "there is no era metadata here");
+  EXPECT_TRUE(is_contradiction(used_again));
+}
+
+// A block that is broken says nothing of others; an intact one in the wrong place does.
+TEST(Finding, IntactBlocksContradictEachOther) {
+  using enum pd::error_class;
+  for (const part what : {part::writeset_tree, part::writeset, part::current_writeset,
+                          part::era_array, part::space_map})
+    for (const bool snapshot : {false, true}) {
+      const auto contradicts = [&](pd::error_class type) {
+        return is_contradiction(found({what, {}, snapshot}, {}, type));
+      };
+      for (const auto type : {io_error, bad_checksum, wrong_place})
+        EXPECT_FALSE(contradicts(type)) << static_cast<int>(what) << name(type);
+      for (const auto type : {wrong_kind, bad_shape, missing, bad_value})
+        EXPECT_TRUE(contradicts(type)) << static_cast<int>(what) << name(type);
+    }
+  EXPECT_TRUE(is_contradiction(found({part::reference_counts}, {}, count_too_low)));
+  EXPECT_TRUE(is_contradiction(found({part::reference_counts}, {}, cut_off)));
+  EXPECT_FALSE(is_contradiction(found({part::reference_counts}, {}, count_too_high)));
+  EXPECT_FALSE(is_contradiction(found({part::superblock}, {}, wrong_kind)));
+}
+
 TEST(Finding, OnlyALeakIsNotFatal) {
   EXPECT_FALSE(found({part::reference_counts}, {}, pd::error_class::count_too_high).fatal());
   for (const auto what :

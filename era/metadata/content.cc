@@ -7,6 +7,8 @@
 #include <bit>
 #include <iterator>
 
+#include <fmt/format.h>
+
 #include "era/metadata/vectorized.h"
 
 namespace era {

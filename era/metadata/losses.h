@@ -29,7 +29,7 @@ struct losses {
   std::vector<bool> in_stripe;
   // The superblock is lost: what is read may be outdated or of another place, and too new as well.
   bool searched = false;
-  // The current era may be a later one than the metadata says.
+  // metadata::current_era is assumed, and the true one may be later.
   bool era_is_guess = false;
   // The array has eras that are newer than a writeset's. Digestion would replace them with the
   // older one, so that a copy has no writesets: all are folded into its array.

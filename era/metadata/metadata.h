@@ -44,7 +44,7 @@ struct metadata {
   std::uint32_t csum = 0;  // of that superblock
   std::uint32_t block_size = 0, nr_blocks = 0;
   era_nr current_era;
-  era_nr least_current_era;  // an older one than current_era only if that is assumed
+  era_nr least_current_era;  // the oldest that it can be: current_era, unless that is assumed
   uuid_bytes uuid{};
   // Ascending by era. Sound metadata has one of each era, the current one last; of salvaged
   // metadata, all that are of an era are one writeset: a block that one of them lists is listed.

@@ -23,6 +23,8 @@
 #include <set>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "era/check/check.h"
 #include "era/check/check_content.h"
 #include "era/metadata/order.h"
@@ -69,7 +71,6 @@ class salvager {
     const check_summary checked = check_metadata(
         device_, {.from = given_.from, .content = false, .references = live}, [&](finding f) {
           if (is_contradiction(f)) is_outdated_ = true;
-          if (f.error.type == error_class::cut_off) is_cut_off_ = true;
           if (live ? is_of_live_trees(f) : f.where.what != part::superblock) return;
           // We do not know yet whether this is era metadata.
           if (f.where.what == part::superblock && f.error.type == error_class::wrong_kind)
@@ -183,8 +184,8 @@ class salvager {
     return ws.era.value != 0 && ws.era.value < sb_.current_era + (may_be_last ? 1u : 0u);
   }
 
-  // Does anything say that the superblock is not of the newest state? What is from the future is,
-  // and so are blocks that the superblock leads to and that were used again since.
+  // Does anything say that the superblock is not of the newest state? An era from the future shows
+  // that, and so does a block that the superblock leads to and that was used again since.
   void find_out_whether_outdated(const std::optional<view_summary>& snapshot) {
     const std::uint32_t told = sb_.current_era;
     if (impossible_era_ || told > max_current_era || (told == 0 && !result_.writesets.empty()) ||
@@ -205,7 +206,7 @@ class salvager {
           "newest era that any block names is {}, and the longest era array has {} blocks; give "
           "how many blocks the origin has, with --nr-blocks N (its length divided by the block "
           "size, rounded up)",
-          device_.path(), sb_.current_era, found.newest_era, found.longest_array));
+          device_.path(), std::uint32_t{sb_.current_era}, found.newest_era, found.longest_array));
   }
 
   // The era of an outdated superblock is the oldest that the current one may be. An era too new
@@ -213,9 +214,8 @@ class salvager {
   std::uint32_t era_of_outdated() {
     const std::uint32_t told = sb_.current_era;
     const device_evidence found = find_evidence(device_, progress_);
-    const std::uint32_t least =
-        std::max(told <= max_current_era ? told : 0, std::min(found.newest_era, max_current_era));
     // The current writeset is of a newer era than all that have a name.
+    const std::uint32_t least = told <= max_current_era ? told : 0;
     const std::uint32_t era = std::max(least, found.newest_era + 1);
     require_size(found);
     assume(fmt::format(
@@ -232,18 +232,18 @@ class salvager {
     find_out_whether_outdated(snapshot);
     result_.least_current_era = {told};
     std::uint32_t era = is_outdated_ ? era_of_outdated() : told;
-    if (is_cut_off_ && !is_outdated_) require_size(find_evidence(device_, progress_));
     if (era == 0 && !lost_eras_.empty()) {
       era = 1;
       assume("the current era is 1, since a lost part of the writeset tree may have had writesets");
     }
     if (given_.current_era) {
-      if (*given_.current_era < era)
+      // A block of an earlier life of the device may have named a newer era.
+      if (*given_.current_era < (is_outdated_ ? result_.least_current_era.value : era))
         throw pd::damaged_metadata(
             fmt::format("{}: --current-era {} cannot be: the metadata goes on to era {}",
                         device_.path(), *given_.current_era, era));
       // The superblock would be outdated, and what was written since it is unknown.
-      if (*given_.current_era > era) {
+      if (*given_.current_era > era && !is_outdated_) {
         era_was_told_ = true;
         assume(fmt::format("the current era is {}, as told; the superblock says {}",
                            *given_.current_era, told));
@@ -408,7 +408,6 @@ class salvager {
   bool impossible_era_ = false;
   bool era_was_told_ = false;             // a later one than the metadata has
   bool is_outdated_ = false;              // the superblock may be: sound blocks contradict it
-  bool is_cut_off_ = false;               // something that listed writes
   std::vector<bool> in_stripe_;           // as losses::in_stripe
   std::vector<pd::range> lost_of_array_;  // origin blocks
   std::vector<era_nr> newest_in_array_;   // by stripe

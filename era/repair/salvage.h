@@ -11,10 +11,12 @@
 namespace era {
 
 // Reads all metadata, each block in use twice at most, or, without a superblock, each block that
-// was ever written three times at most; writes nothing. progress: called now and then. Returns
-// metadata to be read with loss_policy::assume_written. Throws pd::damaged_metadata if there is
-// nothing to save, or if only the user can tell something: the message says by which option. Throws
-// pd::device_error, also if there is no metadata snapshot to be read.
+// was ever written three times at most; writes nothing. If the superblock may be outdated, the
+// whole device is read once more; so are the arrays of a metadata snapshot. progress: called now
+// and then. Returns metadata to be read with loss_policy::assume_written. Throws
+// pd::damaged_metadata if there is nothing to save, or if only the user can tell something: the
+// message says by which option. Throws pd::device_error, also if there is no metadata snapshot to
+// be read.
 metadata salvage_metadata(const pd::block_device&, const repair_options&, const repair_report&,
                           const pd::progress_function& progress);
 

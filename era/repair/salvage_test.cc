@@ -232,9 +232,9 @@ TEST(Salvage, AWritesetThatWasCutOffCounts) {
          [](pd::block& b) { b.as<pd::node_header>().nr_entries = 1; });
   const repaired r = repair(m);
   EXPECT_THAT(r.said, HasSubstr("that nothing leads to"));
+  // The leaf's last write may be lost, or that of the superblock.
   EXPECT_THAT(r.xml, HasSubstr(R"(  <writeset era="9" nr_bits="3000">
-    <marked block_begin="20" len="1"/>
-    <marked block_begin="30" len="1"/>)"));
+    <marked block_begin="0" len="3000"/>)"));
 }
 
 TEST(Salvage, ASpaceMapThatIsLostCostsNothing) {
@@ -396,15 +396,13 @@ TEST(Salvage, AnEmptyLeafDoesNotHideWhatIsCounted) {
   const auto bitset = std::uint64_t{pd::node_view(m.read({root})).value<writeset_value>(0).root};
   change(m, pd::btree_node_kind, root,
          [](pd::block& b) { b.as<pd::node_header>().nr_entries = 0; });
-  EXPECT_THAT(repair(m).xml, HasSubstr(R"(<writeset era="9" nr_bits="3000">
-    <marked block_begin="0" len="10"/>
-    <marked block_begin="20" len="1"/>
-    <marked block_begin="30" len="1"/>)"));
+  const auto has_all_blocks = HasSubstr(R"(<writeset era="9" nr_bits="3000">
+    <marked block_begin="0" len="3000"/>)");
+  EXPECT_THAT(repair(m).xml, has_all_blocks);
   // A counted block is intact and cannot be: it may have led to any block.
   change(m, pd::btree_node_kind, bitset,
          [](pd::block& b) { b.as<pd::node_header>().value_size = 5; });
-  EXPECT_THAT(repair(m).xml, HasSubstr(R"(<writeset era="9" nr_bits="3000">
-    <marked block_begin="0" len="3000"/>)"));
+  EXPECT_THAT(repair(m).xml, has_all_blocks);
 }
 
 // The counter's second half, and the last era of which era_check does not complain.

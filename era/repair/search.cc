@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "era/repair/block_scan.h"
 #include "era/repair/era_summaries.h"

@@ -15,7 +15,7 @@ namespace era {
 metadata search_metadata(const pd::block_device&, const repair_options&, const repair_report&,
                          const pd::progress_function& progress);
 
-// What any intact block of the device says, outdated blocks among them.
+// The account of all intact blocks of a device, outdated blocks among them.
 struct device_evidence {
   std::uint32_t newest_era = 0;
   std::uint32_t longest_array = 0;  // origin blocks of an era array

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What is sound outdoes the user: a value that contradicts it is refused, with the way out.
+// Sound metadata outdoes the user: a value that contradicts it is refused, with the way out.
 #include "era/repair/superblock_values.h"
 
 #include <algorithm>

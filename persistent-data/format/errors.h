@@ -22,7 +22,7 @@ struct device_error : error {
   using error::error;
 };
 
-// The input is invalid: XML, a script, a trace, a request. Who throws it says what has changed by
+// The input is invalid: XML, a script, a trace, a request. The thrower says what has changed by
 // then.
 struct invalid_input : error {
   using error::error;

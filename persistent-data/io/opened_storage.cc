@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the name is decides how it is opened, and may change in between: it is asked again then.
+// The file's type decides how it is opened, and may change in between: it is asked again then.
 #include "persistent-data/io/opened_storage.h"
 
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What can be opened, by whom, how it is cached, and in what words the rest is refused.
+// Files and devices that can be opened, their page cache, and the words in which others are
+// refused.
 #include "persistent-data/io/opened_storage.h"
 
 #include <fcntl.h>
