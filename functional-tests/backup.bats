@@ -239,8 +239,8 @@ load backup_helpers
 @test "a full backup that cannot begin leaves the state" {
   first_night
   cp state before
-  flock -s backup.img bash -c 'echo >locked; read -r <end' 3>&- &
   mkfifo end
+  flock -s backup.img bash -c 'echo >locked; read -r <end' 3>&- &
   until [[ -e locked ]]; do :; done
   run -1 --separate-stderr era_backup --full --metadata m.img --source origin --state state backup.img
   echo >end

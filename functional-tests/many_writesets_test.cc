@@ -79,17 +79,28 @@ void list(const std::string& path) {
   changed_blocks(device, source::live, [](const finding&) {}).list({1, 5});
 }
 
+// A user who is asked for the number of blocks knows it.
+repair_options given_for(const std::string& path) {
+  const pd::block_device device(path, pd::access::shared);
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  const auto sb =
+      read_superblock(queue, device.nr_blocks(), superblock_location, false, [](const finding&) {});
+  repair_options given;
+  given.nr_blocks = sb.value().nr_blocks;
+  return given;
+}
+
 void list_salvaged(const std::string& path) {
   const pd::block_device device(path, pd::access::shared);
   const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
-  const metadata saved = salvage_metadata(device, {}, ignored, [] {});
+  const metadata saved = salvage_metadata(device, given_for(path), ignored, [] {});
   list_blocks(saved, device, {1, 5}, loss_policy::assume_written, ignore_findings);
 }
 
 void repair(const std::string& path) {
   pd::test::scratch_device output(200'000);
   const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
-  ASSERT_EQ(repair_to(path, output.path(), {}, ignored), "");
+  ASSERT_EQ(repair_to(path, output.path(), given_for(path), ignored), "");
 }
 
 std::string dumped;  // the XML of what is tried, for restore()

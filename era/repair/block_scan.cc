@@ -133,6 +133,7 @@ bool block_scan::is_possible_array_node(const pd::node_view& node, pd::block_nr 
 
 std::vector<pd::block_nr> block_scan::all(block_class wanted) const {
   std::vector<pd::block_nr> found;
+  found.reserve(static_cast<std::size_t>(std::count(classes_.begin(), classes_.end(), wanted)));
   for (std::size_t i = 0; i < classes_.size(); ++i)
     if (classes_[i] == wanted) found.push_back({i});
   return found;
@@ -140,23 +141,34 @@ std::vector<pd::block_nr> block_scan::all(block_class wanted) const {
 
 template <class Visit>
 void block_scan::each_node(block_class wanted, Visit visit) {
-  const auto nodes = all(wanted);
-  queue_.read(nodes, [&](std::size_t i, const pd::block* data, int) {
-    // It may have changed since, if somebody writes meanwhile.
-    const std::uint32_t size =
-        wanted == block_class::writeset_leaf ? sizeof(writeset_value) : sizeof(pd::le64);
-    if (data && pd::identify(*data, nodes[i]) == &pd::btree_node_kind &&
-        !pd::validate_node(*data, size))
-      visit(nodes[i], pd::node_view(*data));
-  });
+  constexpr std::size_t at_once = 4096;  // there may be millions
+  std::vector<pd::block_nr> nodes;
+  const auto read = [&] {
+    queue_.read(nodes, [&](std::size_t i, const pd::block* data, int) {
+      // It may have changed since, if somebody writes meanwhile.
+      const std::uint32_t size =
+          wanted == block_class::writeset_leaf ? sizeof(writeset_value) : sizeof(pd::le64);
+      if (data && pd::identify(*data, nodes[i]) == &pd::btree_node_kind &&
+          !pd::validate_node(*data, size))
+        visit(nodes[i], pd::node_view(*data));
+    });
+    nodes.clear();
+  };
+  for (std::size_t b = 0; b < classes_.size(); ++b) {
+    if (classes_[b] == wanted) nodes.push_back({b});
+    if (nodes.size() == at_once) read();
+  }
+  read();
 }
 
-std::vector<pd::block_nr> block_scan::possible_array_roots() {
+std::vector<pd::block_nr> block_scan::possible_array_roots(std::size_t most) {
   std::vector<pd::block_nr> roots;
-  for (const block_class what : {block_class::array_leaf, block_class::internal_node})
+  for (const block_class what : {block_class::array_leaf, block_class::internal_node}) {
+    const std::size_t end = roots.size() + most;
     each_node(what, [&](pd::block_nr where, const pd::node_view& node) {
-      if (node.size() > 0 && node.key(0) == 0) roots.push_back(where);
+      if (node.size() > 0 && node.key(0) == 0 && roots.size() < end) roots.push_back(where);
     });
+  }
   std::sort(roots.begin(), roots.end());
   return roots;
 }

@@ -66,8 +66,9 @@ class block_scan {
   // All scanned blocks of a class.
   std::vector<pd::block_nr> all(block_class) const;
 
-  // Nodes that may be the root of an array's tree: their keys begin with 0.
-  std::vector<pd::block_nr> possible_array_roots();
+  // Nodes that may be the root of an array's tree, since their keys begin with 0: at least the
+  // first `most` of them, ascending.
+  std::vector<pd::block_nr> possible_array_roots(std::size_t most);
 
   // Everything that a scanned node leads to lies before this block.
   std::uint64_t end_of_children();

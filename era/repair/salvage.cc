@@ -85,6 +85,8 @@ class salvager {
           device_.path()));
     // A pointer to a block that is another's, too, is no pointer of sound metadata.
     if (!checked.suspects.contested.empty()) is_outdated_ = true;
+    // Before much else is in memory.
+    if (is_outdated_) evidence_ = find_evidence(device_, progress_);
     sb_ = view->sb;
     superblock_values values(sb_, device_, given_, report_);
     values.resolve_block_size(checked.snapshot);
@@ -213,7 +215,8 @@ class salvager {
   // costs time, one too old would lose writes.
   std::uint32_t era_of_outdated() {
     const std::uint32_t told = sb_.current_era;
-    const device_evidence found = find_evidence(device_, progress_);
+    if (!evidence_) evidence_ = find_evidence(device_, progress_);
+    const device_evidence& found = *evidence_;
     // The current writeset is of a newer era than all that have a name.
     const std::uint32_t least = told <= max_current_era ? told : 0;
     const std::uint32_t era = std::max(least, found.newest_era + 1);
@@ -402,6 +405,7 @@ class salvager {
   superblock sb_{};
   metadata result_;
   unreachable_metadata unreachable_;
+  std::optional<device_evidence> evidence_;
   std::vector<pd::range> lost_eras_;
   std::deque<std::uint32_t> size_in_doubt_;  // of the archived writesets of these eras
   bool current_size_in_doubt_ = false;

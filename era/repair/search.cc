@@ -120,7 +120,7 @@ class searcher {
 
   void judge_candidates() {
     summaries_.emplace(scan_, queue_);
-    for (const pd::block_nr root : scan_.possible_array_roots()) {
+    for (const pd::block_nr root : scan_.possible_array_roots(most_candidates + 1)) {
       progress_();
       if (nr_judged_++ < most_candidates) judge(root);
     }
@@ -343,7 +343,7 @@ device_evidence find_evidence(const pd::block_device& device,
                                 pd::reference_counter::counting::no_but_forgets);
   pd::btree_walk walk(queue, counter);
   std::uint64_t nr_judged = 0;
-  for (const pd::block_nr root : scan.possible_array_roots()) {
+  for (const pd::block_nr root : scan.possible_array_roots(most_candidates + 1)) {
     progress();
     found.has_all_arrays = ++nr_judged <= most_candidates;
     if (!found.has_all_arrays) break;
