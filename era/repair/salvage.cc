@@ -240,8 +240,7 @@ class salvager {
       assume("the current era is 1, since a lost part of the writeset tree may have had writesets");
     }
     if (given_.current_era) {
-      // A block of an earlier life of the device may have named a newer era.
-      if (*given_.current_era < (is_outdated_ ? result_.least_current_era.value : era))
+      if (*given_.current_era < era)
         throw pd::damaged_metadata(
             fmt::format("{}: --current-era {} cannot be: the metadata goes on to era {}",
                         device_.path(), *given_.current_era, era));
