@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::uint32_t block_size = 8;
 
-// Of the metadata device: much room, and so little that each block is soon used again.
+// The metadata device has much room, or so little that each block is soon used again.
 enum class room { large = 2000, small = 100 };
 
 class history {

@@ -17,6 +17,9 @@ no_end=4294967296
 # last_era NAME
 last_era() { superblock "$1.img" current_era; }
 
+# blocks <LIST: the numbers in a list of ranges, one a line.
+blocks() { while read -r begin end; do seq "$begin" $((end - 1)); done | sort; }
+
 # device NAME KIB BLOCKS: a device whose power goes after the commands on standard input; each commits.
 device() {
   rm -f "$1"
@@ -354,7 +357,6 @@ lost_writes() {
   seal grow.img "$root" node
   run -0 --separate-stderr era_invalidate --repair --format text --written-since 1 grow.img
   [[ $stderr = *'is damaged:'* ]]
-  blocks() { while read -r begin end; do seq "$begin" $((end - 1)); done | sort; }
   [[ -z $(comm -23 <(blocks <sound) <(blocks <<<"$output")) ]]
 }
 

@@ -104,6 +104,19 @@ TEST(ChangedBlocks, AreNotListedIfABlockIsReferredToMoreOftenThanCounted) {
                                      part::reference_counts));
 }
 
+// A bitset of a time when the device was larger.
+TEST(ChangedBlocks, AreNotListedIfAWritesetHasBitsAfterItsEnd) {
+  built_metadata built(small_metadata());
+  const std::uint64_t bits = leaf_value(built, built.read_superblock().current_root, 0);
+  change(built, pd::array_block_kind, bits, [](pd::block& b) {
+    auto* words = reinterpret_cast<pd::le64*>(b.bytes.data() + sizeof(pd::array_header));
+    words[3000 / 64] = std::uint64_t{1} << 3000 % 64;
+  });
+  const answer a = ask(built);
+  EXPECT_EQ(a.listed, std::nullopt);
+  EXPECT_THAT(a.damaged, ElementsAre(part::current_writeset));
+}
+
 // No pointer leads to what is wrong.
 TEST(ChangedBlocks, AreListedIfTheSpaceMapIsLost) {
   built_metadata built(small_metadata());

@@ -289,8 +289,10 @@ class backup {
     if (next > most)
       throw pd::invalid_input(fmt::format(
           "{}: era {} had not begun when this metadata was written, in era {}: what was written "
-          "before the data's snapshot would be missing; take the metadata snapshot after it",
-          device_.path(), next, current));
+          "before the data's snapshot would be missing; {}",
+          device_.path(), next, current,
+          m.lost.era_is_guess ? "the era is a guess: give it with --current-era"
+                              : "take the metadata snapshot after it"));
     if (next < since())
       throw pd::invalid_input(fmt::format(
           "--next-era {} is before era {}, since which blocks are copied", next, since()));

@@ -142,7 +142,7 @@ class invalidation {
         "\"block_size\":{},\"nr_blocks\":{},\"written_since\":{},\"written_before\":{},"
         "\"current_era\":{},\"next_era\":{}",
         m.block_size, m.nr_blocks, *chosen_.written_since, or_null(chosen_.written_before),
-        m.current_era, or_null(next_era(m)));
+        m.least_current_era, or_null(next_era(m)));
   }
 
   void print(const listed_blocks& listed, const metadata& m) {

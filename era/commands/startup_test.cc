@@ -37,7 +37,7 @@ TEST(Startup, LeavesClosedDescriptorsUnusable) {
     });
 }
 
-// What cannot be opened then has a message of its own.
+// A file that cannot be opened then has a message of its own.
 TEST(Startup, NeedsNoFurtherDescriptor) {
   expect_in_child([] {
     const rlimit none{3, 3};

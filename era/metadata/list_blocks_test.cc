@@ -150,6 +150,30 @@ TEST(ListBlocks, AddsWhatDamageHides) {
   EXPECT_EQ(list_salvaged(built.path(), {5, 7}).text, array + bitset);
 }
 
+// The era array that an outdated superblock leads to may have the eras of other blocks.
+TEST(ListBlocks, BelievesNoEraThatAnOutdatedSuperblockLeadsTo) {
+  metadata_description d;
+  d.nr_blocks = 2036;
+  d.current_era = 9;
+  d.era_of = [](std::uint64_t i) { return i < 1018 ? 1u : 2u; };
+  built_metadata built(d);
+  const superblock sb = built.read_superblock();
+  const pd::block_nr root{sb.era_array_root}, counts{sb.space_map.ref_count_root};
+  pd::block swapped = built.read(root);
+  auto* values =
+      reinterpret_cast<pd::le64*>(swapped.bytes.data() + sizeof(pd::node_header) +
+                                  pd::max_node_entries(sizeof(pd::le64)) * sizeof(pd::le64));
+  std::swap(values[0], values[1]);
+  pd::prepare_for_write(pd::btree_node_kind, swapped, root);
+  built.write(root, swapped);
+  EXPECT_EQ(list_salvaged(built.path(), {1, 2}).text, "1018 2036\n");
+  // Nothing contradicted that; a block of another kind says that the superblock is outdated.
+  pd::block other{};
+  pd::prepare_for_write(pd::array_block_kind, other, counts);
+  built.write(counts, other);
+  EXPECT_EQ(list_salvaged(built.path(), {1, 2}).text, "0 2036\n");
+}
+
 // A writeset whose leaf is lost may be of any era.
 TEST(ListBlocks, AddsWhatIsOfAnUnknownEraToEveryWindow) {
   metadata_description d;

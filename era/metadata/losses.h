@@ -27,8 +27,9 @@ struct losses {
   std::vector<pd::le64> bits_anywhere;
   // By stripe: a block that it needs cannot be used. Empty: not known, it may be any.
   std::vector<bool> in_stripe;
-  // The superblock is lost: what is read may be outdated or of another place, and too new as well.
-  bool searched = false;
+  // The superblock is lost or outdated: a block that is read may be of another place, and its eras
+  // too new as well.
+  bool may_be_too_new = false;
   // metadata::current_era is assumed, and the true one may be later.
   bool era_is_guess = false;
   // The array has eras that are newer than a writeset's. Digestion would replace them with the

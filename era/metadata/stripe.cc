@@ -337,8 +337,7 @@ std::span<std::uint64_t> stripe_filter::filter(std::uint64_t stripe,
   auto& listed = begin_.assumed;
   for (std::size_t w = 0; w < listed.size(); ++w) {
     listed[w] |= begin_.known[w];
-    // Without a superblock, known eras may be too new.
-    if (!metadata_.lost.searched) listed[w] &= ~end_.known[w];
+    if (!metadata_.lost.may_be_too_new) listed[w] &= ~end_.known[w];
     if ((w + 1) * bits_per_word > nr_blocks)
       listed[w] &= (std::uint64_t{1} << nr_blocks % bits_per_word) - 1;
     const std::uint64_t sure = begin_.known[w] & ~(end_.known[w] | end_.assumed[w]);

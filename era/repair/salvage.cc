@@ -152,7 +152,6 @@ class salvager {
         break;
       case part::era_array:
         note_losses(f.hidden);
-        if (f.error.type == error_class::bad_value) impossible_era_ = true;
         if (!f.hidden.empty()) lost_of_array_.push_back(f.hidden);
         break;
       case part::superblock:
@@ -186,15 +185,12 @@ class salvager {
     return ws.era.value != 0 && ws.era.value < sb_.current_era + (may_be_last ? 1u : 0u);
   }
 
-  // Does anything say that the superblock is not of the newest state? An era from the future shows
-  // that, and so does a block that the superblock leads to and that was used again since.
-  void find_out_whether_outdated(const std::optional<view_summary>& snapshot) {
+  // An era from the future in the live trees is a contradiction, and noted as such. Does anything
+  // else name one?
+  bool names_newer_era(const std::optional<view_summary>& snapshot) const {
     const std::uint32_t told = sb_.current_era;
-    if (impossible_era_ || told > max_current_era || (told == 0 && !result_.writesets.empty()) ||
-        (snapshot && snapshot->sb.current_era > told) || unreachable_.newest_era > told)
-      is_outdated_ = true;
-    for (const writeset& ws : result_.writesets)
-      if (!ws.is_current && ws.era.value != 0 && !is_possible(ws)) is_outdated_ = true;
+    return told > max_current_era || (snapshot && snapshot->sb.current_era > told) ||
+           unreachable_.newest_era > told;
   }
 
   // The device may have grown since.
@@ -232,7 +228,7 @@ class salvager {
 
   void resolve_era(const std::optional<view_summary>& snapshot) {
     const std::uint32_t told = sb_.current_era;
-    find_out_whether_outdated(snapshot);
+    if (names_newer_era(snapshot)) is_outdated_ = true;
     result_.least_current_era = {told};
     std::uint32_t era = is_outdated_ ? era_of_outdated() : told;
     if (era == 0 && !lost_eras_.empty()) {
@@ -245,7 +241,7 @@ class salvager {
             fmt::format("{}: --current-era {} cannot be: the metadata goes on to era {}",
                         device_.path(), *given_.current_era, era));
       // The superblock would be outdated, and what was written since it is unknown.
-      if (*given_.current_era > era && !is_outdated_) {
+      if (*given_.current_era > era) {
         era_was_told_ = true;
         assume(fmt::format("the current era is {}, as told; the superblock says {}",
                            *given_.current_era, told));
@@ -256,6 +252,7 @@ class salvager {
     result_.current_era = {era};
     result_.newest_possible = {told};
     result_.lost.era_is_guess = is_outdated_ && !given_.current_era;
+    result_.lost.may_be_too_new = is_outdated_;
   }
 
   // Takes a bitset as one that lists blocks that were written in its era. Bits past the origin's
@@ -408,7 +405,6 @@ class salvager {
   std::vector<pd::range> lost_eras_;
   std::deque<std::uint32_t> size_in_doubt_;  // of the archived writesets of these eras
   bool current_size_in_doubt_ = false;
-  bool impossible_era_ = false;
   bool era_was_told_ = false;             // a later one than the metadata has
   bool is_outdated_ = false;              // the superblock may be: sound blocks contradict it
   std::vector<bool> in_stripe_;           // as losses::in_stripe

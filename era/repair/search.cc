@@ -19,6 +19,17 @@ namespace {
 
 constexpr std::uint64_t most_candidates = 4096;
 
+// Returns the number of origin blocks of the era array that has this root; nullopt if none can.
+std::optional<std::uint32_t> length_of_array(pd::btree_walk& walk, pd::reference_counter& counter,
+                                             pd::block_nr root) {
+  counter.forget();
+  const auto measured = pd::measure_array(walk, root);
+  if (!measured || measured->value_size != sizeof(pd::le32) ||
+      measured->nr_values > max_origin_blocks)
+    return {};
+  return static_cast<std::uint32_t>(measured->nr_values);
+}
+
 // A root that an era array may have.
 struct candidate {
   pd::block_nr root;
@@ -76,7 +87,7 @@ class searcher {
       result_.lost = {};
       result_.eras = pd::array_map(result_.nr_blocks, sizeof(pd::le32));
     }
-    result_.lost.searched = result_.lost.must_fold = true;
+    result_.lost.may_be_too_new = result_.lost.must_fold = true;
     result_.lost.era_is_guess = !given_.current_era;
     result_.resolve();
     return std::move(result_);
@@ -129,13 +140,11 @@ class searcher {
   }
 
   void judge(pd::block_nr root) {
-    const auto measured = measure(root);
-    if (!measured || measured->value_size != sizeof(pd::le32) ||
-        measured->nr_values > max_origin_blocks)
-      return;
+    const auto length = length_of_array(walk_, counter_, root);
+    if (!length) return;
     candidate c;
     c.root = root;
-    c.nr_blocks = static_cast<std::uint32_t>(measured->nr_values);
+    c.nr_blocks = *length;
     c.map = map_of(root, c.nr_blocks);
     c.whole = true;
     std::vector<pd::block_nr> blocks;
@@ -347,12 +356,8 @@ device_evidence find_evidence(const pd::block_device& device,
     progress();
     found.has_all_arrays = ++nr_judged <= most_candidates;
     if (!found.has_all_arrays) break;
-    counter.forget();
-    const auto measured = pd::measure_array(walk, root);
-    if (measured && measured->value_size == sizeof(pd::le32) &&
-        measured->nr_values <= max_origin_blocks)
-      found.longest_array =
-          std::max(found.longest_array, static_cast<std::uint32_t>(measured->nr_values));
+    found.longest_array =
+        std::max(found.longest_array, length_of_array(walk, counter, root).value_or(0));
   }
   return found;
 }

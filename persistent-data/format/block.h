@@ -57,8 +57,9 @@ struct block_kind {
 };
 
 // Those of any persistent data, and the superblock of the target that these tools are for: a copy
-// of it may lie where another kind belongs. What shape a block must have, its kind alone does not
-// say: who refers to it knows the size of its values, and how many they are.
+// of it may lie where another kind belongs. The kind alone does not
+// say what shape a block must have: who refers to it knows the size of its values, and how many
+// they are.
 inline constexpr block_kind block_kinds[] = {
     {"a btree node", 121107, 8},      {"an array block", 595846735, 16},
     {"a space map index", 160478, 8}, {"a space map bitmap", 240779, 8},

@@ -79,7 +79,7 @@ void opened_storage::open(access how, page_cache cache, const way_out& hints) {
 void opened_storage::require_other_standard_error() const {
   if (!overlaps(STDERR_FILENO)) return;
   const unique_fd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
-  ::dup2(nowhere.get(), STDERR_FILENO);
+  if (::dup2(nowhere.get(), STDERR_FILENO) < 0) ::close(STDERR_FILENO);
   fail("is standard error, too");
 }
 
