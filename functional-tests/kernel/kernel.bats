@@ -118,7 +118,7 @@ drive era snapshot 600000 'kill -9 $PPID'; write
 state
 
 echo '= the program is stopped'
-drive era snapshot 100 'kill -STOP $PPID; echo >/stopped; sleep 20; kill -CONT $PPID' >/said &
+drive era snapshot 3000 'kill -STOP $PPID; echo >/stopped; sleep 60; kill -CONT $PPID' >/said &
 while ! [ -e /stopped ]; do usleep 10000; done
 write; kill -CONT $(pidof snapshot_driver); wait; cat /said
 
@@ -181,7 +181,7 @@ ACTIVE, era 10 -
 = the program is stopped
 written
 mapped device era was suspended, and is resumed: the program that suspended it took too long
-snapshot_driver: the snapshot command was ended, since it took longer than 0.1 s: kill -STOP $PPID; echo >/stopped; sleep 20; kill -CONT $PPID
+snapshot_driver: the snapshot command was ended, since it took longer than 3 s: kill -STOP $PPID; echo >/stopped; sleep 60; kill -CONT $PPID
 = the program and its watchdog are killed
 SUSPENDED
 snapshot_driver: era device era is suspended already. If nobody is at work with it: dmsetup resume era

@@ -153,7 +153,8 @@ class agent {
   // The number of used blocks stays the same once every archived writeset is digested.
   void wait_for_digestion() {
     std::string last;
-    for (int same = 0, tries = 0; same < 5 && tries < 2000; ++tries) {
+    for (int same = 0, tries = 0; same < 5; ++tries) {
+      if (tries == 2000) die("the digestion does not end");
       const std::string now = dm_.status("era");
       same = now == last ? same + 1 : 0;
       last = now;
