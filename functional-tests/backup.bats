@@ -154,6 +154,7 @@ load backup_helpers
   : >state
   backup -q --full backup.img
   [[ $(jq .next_era state) = 2 ]]
+  needs_modes
   chmod 0 good
   refused 'good: Permission denied' unprivileged era_backup --metadata m.img --source origin --state good b.img
 }
@@ -207,16 +208,96 @@ load backup_helpers
   cmp origin backup.img
 }
 
-@test "the disk of the target or of the state is full" {
+@test "the disk of the target is full" {
   first_night
   simulate 'write 0 8'
-  cp state before
   [[ $(id -u) = 0 ]] || skip 'needs root to mount a small file system'
   mkdir small && mount -t tmpfs -o size=1M none small || skip 'needs tmpfs'
   run --separate-stderr era_backup --metadata m.img --source origin --full small/backup.img
   umount small
   [[ $status = 1 && $stderr = *'small/backup.img: cannot write at byte '*'No space left on device'* ]]
-  # An output that cannot be written is an error as well; the state is whole by then.
+}
+
+# grown_origin: the device of first_night has 64 blocks more, which hold data.
+grown_origin() {
+  head -c 4M /dev/urandom >>origin
+  simulate suspend 'reload 40960' resume 'write 0 8'
+}
+
+@test "a file that grows is no backup before all of its new end is there" {
+  first_night
+  grown_origin
+  cp backup.img short
+  # The disk is full after the new length was given, and before the blocks are there.
+  [[ $(id -u) = 0 ]] || skip 'needs root to mount a small file system'
+  mkdir small && mount -t tmpfs -o size=17M none small || skip 'needs tmpfs'
+  cp backup.img small/
+  run --separate-stderr era_backup --metadata m.img --source origin --written-since 2 small/backup.img
+  [[ $status = 1 && $stderr = *'No space left on device'* ]] || { umount small; fail "$status $stderr"; }
+  [[ $(stat -c %s small/backup.img) = $((20 * 1048576 + 512)) ]]
+  mount -o remount,size=40M small
+  run --separate-stderr era_backup --metadata m.img --source origin --written-since 2 --verify --json small/backup.img
+  same 0 "$status"
+  same 65 "$(jq .blocks <<<"$output")"
+  cmp origin small/backup.img
+  # With a state, and a target that was emptied.
+  : >small/backup.img
+  mount -o remount,size=10M small
+  jq --arg target "$PWD/small/backup.img" '.target = $target' state >moved
+  run --separate-stderr era_backup --metadata m.img --source origin --state moved small/backup.img
+  [[ $status = 1 && $stderr = *'No space left on device'* ]] || { umount small; fail "$status $stderr"; }
+  mount -o remount,size=40M small
+  era_backup --metadata m.img --source origin --state moved -q small/backup.img
+  cmp origin small/backup.img
+  umount small
+}
+
+@test "a full backup of the last target by another name spoils its state" {
+  first_night
+  ln backup.img alias.img
+  simulate 'write 0 8'
+  run -1 bash -c 'ulimit -f 3000; exec era_backup -q --metadata m.img --source origin --state state --full alias.img'
+  run -0 --separate-stderr backup --json backup.img
+  same 256 "$(jq .blocks <<<"$output")"
+  cmp origin backup.img
+}
+
+@test "a block device is known by the name that was given" {
+  device
+  truncate -s 16M disk other
+  loop=$(losetup --find --show disk) || skip 'needs a loop device'
+  ln -s "$loop" stable
+  backup -q stable 2>err
+  same "$PWD/stable" "$(jq -r .target state)"
+  # After the next boot it has another number.
+  losetup --detach "$loop"
+  loop=$(losetup --find --show other) && second=$(losetup --find --show disk)
+  ln -sf "$second" stable
+  simulate 'write 0 8'
+  status=0
+  backup -q stable 2>err || status=$?
+  losetup --detach "$loop" && losetup --detach "$second"
+  same 0 "$status"
+  cmp origin disk
+}
+
+@test "a pipe is no target and no backing file" {
+  first_night
+  mkfifo pipe && ln -s pipe link
+  for name in pipe link; do
+    refused "$name: is a pipe.*neither a block device nor a regular file" \
+      timeout 60 era_backup --metadata m.img --source origin --full "$name"
+    refused "$name: is a pipe.*neither a block device nor a regular file" \
+      timeout 60 era_backup --metadata m.img --source origin --written-since 1 --backing "$name" n.qcow2
+  done
+  refused 'not to a pipe; a file of that name is ./-' era_backup --metadata m.img --source origin --full -
+  [[ ! -e - && ! -e n.qcow2 ]]
+}
+
+@test "an output that cannot be written is an error, with the state whole by then" {
+  first_night
+  simulate 'write 0 8'
+  cp state before
   run -1 bash -c 'era_backup --metadata m.img --source origin --written-since 2 backup.img >/dev/full'
   cmp state before
 }
@@ -261,6 +342,29 @@ load backup_helpers
   [[ $status = 1 && $stderr = *'could not be read, and the backup lacks them' ]] || fail "$stderr"
   [[ $output = *'next time: --written-since 0' ]] || fail "$output"
   cmp -n 8388608 kept backup.img
+}
+
+@test "blocks past the old end that cannot be read are asked for again" {
+  first_night
+  cp backup.img stateless.img
+  grown_origin
+  cp origin kept
+  loop=$(losetup --find --show origin) || skip 'needs a loop device'
+  truncate -s 18M origin
+  for arguments in '--written-since 2 stateless.img' '--state state backup.img'; do
+    # shellcheck disable=SC2086  # words
+    run --separate-stderr era_backup --metadata m.img --source "$loop" --keep-going $arguments
+    [[ $status = 1 && $stderr = *'could not be read, and the backup lacks them'* ]] ||
+      { losetup --detach "$loop"; fail "$status $stderr"; }
+  done
+  losetup --detach "$loop"
+  # The file remembers it, or the state does.
+  same "$((20 * 1048576 + 512)) $((20 * 1048576))" "$(stat -c %s stateless.img backup.img | xargs)"
+  cp kept origin
+  era_backup -q --metadata m.img --source origin --written-since 2 stateless.img
+  cmp origin stateless.img
+  backup -q backup.img
+  cmp origin backup.img
 }
 
 @test "a night whose metadata had to be repaired does not skip an era" {
@@ -327,6 +431,7 @@ load backup_helpers
 }
 
 @test "a state that cannot be written is an error" {
+  needs_modes
   first_night
   simulate 'write 0 8'
   mkdir there && mv state there/ && cp there/state before
@@ -355,6 +460,7 @@ load backup_helpers
 }
 
 @test "the state is replaced only after the target is whole" {
+  needs_modes
   first_night
   simulate 'write 0 8'
   chmod 444 backup.img

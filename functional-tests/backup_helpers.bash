@@ -5,8 +5,9 @@
 # simulate LINE...: commands for the device of 16 MiB whose metadata is m.img and whose data is origin.
 simulate() { printf '%s\n' "$@" | era_sim --metadata m.img --origin origin --script - 2>err >/dev/null; }
 
-# device: a new one, with 256 blocks.
+# device: a new one, with 256 blocks. What is to be seen is in documents for which the test needs jq.
 device() {
+  command -v jq >/dev/null || skip 'needs jq'
   # Data and zeros by turns.
   head -c 16M /dev/urandom >origin
   for at in 1 5 9 77 78 200; do fallocate -p -o $((at * 65536)) -l 65536 origin; done

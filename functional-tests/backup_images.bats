@@ -118,7 +118,8 @@ load backup_helpers
     simulate "random-writes 9 $night" 'message checkpoint' "write $((night * 4096)) 8"
   done
   [[ $(stat -c %a 4.qcow2) = 600 && -z $(compgen -G '.era_*') ]]
-  refused '4.qcow2: is there already' backup 4.qcow2
+  refused '4.qcow2: is the last backup, and is whole' backup 4.qcow2
+  refused '3.qcow2: is there already' backup 3.qcow2
   # The images may be moved, and merged.
   cp origin earlier
   backup -q 5.qcow2
@@ -187,6 +188,51 @@ load backup_helpers
   refused 'without\|needs' "${era[@]}" --full --backing-format raw a.qcow2
   [[ ! -e a.qcow2 && -z $(compgen -G '.era_*') ]]
   "${era[@]}" -q --written-since 1 --backing image --backing-format qcow2 a.qcow2
+}
+
+@test "an image does not continue what the source lies on" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  first_night
+  cp origin before
+  # The last backup has become the origin.
+  mv backup.img origin
+  ln origin backup.img
+  refused 'backup.img: is the source itself' backup n.qcow2
+  # So does an image whose data file is the source.
+  era_backup -q --metadata m.img --source origin --written-since 1 --bitmap b marks.qcow2
+  refused 'origin: is the source itself' era_backup --metadata m.img --source origin --written-since 1 \
+    --backing marks.qcow2 n.qcow2
+  [[ ! -e n.qcow2 ]]
+}
+
+@test "the summary is not written into the image below" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  device && backup -q first.qcow2 2>err
+  simulate 'write 0 8'
+  cp first.qcow2 before
+  run -1 --separate-stderr bash -c 'era_backup --metadata m.img --source origin --state state second.qcow2 1<>first.qcow2'
+  [[ $stderr = *'standard output: is the backing file'* ]] || fail "$stderr"
+  cmp first.qcow2 before
+}
+
+@test "the same command after a lost summary" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  device && backup -q first.qcow2 2>err
+  refused 'first.qcow2: is the last backup, and is whole' backup first.qcow2
+  [[ $(jq -r .target state) = "$PWD/first.qcow2" ]]
+}
+
+@test "an image of a plain block device that is larger than the source" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  device
+  truncate -s 20M disk
+  loop=$(losetup --find --show disk) || skip 'needs loop devices'
+  backup -q "$loop" 2>err || { losetup -d "$loop"; fail "$(<err)"; }
+  simulate 'write 0 8'
+  backup -q n.qcow2 2>err || { losetup -d "$loop"; fail "$(<err)"; }
+  qemu-img convert -O raw n.qcow2 plain
+  losetup -d "$loop"
+  cmp origin plain
 }
 
 @test "a bitmap for other backup programs" {

@@ -234,5 +234,7 @@ stale() { era_invalidate --cache cache.xml --written-since 3 "$@" crash.img; }
   cp cache.xml before
   run -1 --separate-stderr bash -c 'era_invalidate --cache cache.xml --written-since 3 crash.img 1<>cache.xml'
   [[ $stderr = *'standard output: is the dump of the cache itself'* ]] || fail "$stderr"
+  run -1 --separate-stderr bash -c 'era_invalidate --cache - --written-since 3 crash.img <cache.xml 1<>cache.xml'
+  [[ $stderr = *'standard output: is the dump of the cache itself'* ]] || fail "$stderr"
   cmp before cache.xml
 }

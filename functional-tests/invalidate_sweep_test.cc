@@ -71,7 +71,7 @@ class InvalidateSweep : public ::testing::TestWithParam<const char*> {
   blocks ask(const std::string& path, const era_window& window) {
     const pd::block_device device(path, pd::access::shared);
     const metadata saved = salvage(device);
-    const listed_blocks listed =
+    const change_list listed =
         list_blocks(saved, device, window, loss_policy::assume_written, ignore_findings);
     EXPECT_EQ(count_assumed(saved, device), assumed_in_all_stripes(saved, device));
     current_era_ = saved.current_era.value;

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <functional>
 
-#include "era/check/changed_blocks.h"
+#include "era/check/change_lister.h"
 #include "era/check/check.h"
 #include "era/metadata/metadata_builder.h"
 #include "era/testing/image_builder.h"
@@ -76,7 +76,7 @@ void dump(const std::string& path) {
 
 void list(const std::string& path) {
   const pd::block_device device(path, pd::access::shared);
-  changed_blocks(device, source::live, [](const finding&) {}).list({1, 5});
+  change_lister(device, source::live, [](const finding&) {}).list({1, 5});
 }
 
 // A user who is asked for the number of blocks knows it.
@@ -190,7 +190,7 @@ TEST(ClaimedWritesets, TakeNoTime) {
   given.nr_blocks = max_origin_blocks;
   const auto cost = sweep::measure([&] {
     const metadata saved = salvage_metadata(device, given, ignored, [] {});
-    const listed_blocks listed =
+    const change_list listed =
         list_blocks(saved, device, {1, 5}, loss_policy::assume_written, ignore_findings);
     EXPECT_EQ(listed.listed, max_origin_blocks);
   });

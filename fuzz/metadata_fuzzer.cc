@@ -11,7 +11,7 @@
 #include <memory>
 #include <optional>
 
-#include "era/check/changed_blocks.h"
+#include "era/check/change_lister.h"
 #include "era/check/check.h"
 #include "era/dm_target/target.h"
 #include "era/metadata/list_blocks.h"
@@ -70,7 +70,7 @@ const base& base_of(unsigned which) {
   return *found;
 }
 
-std::string listed(const listed_blocks& all) {
+std::string listed(const change_list& all) {
   std::string text;
   const run_formatter print = [](text_buffer& buffer, std::span<const origin_range> runs) {
     for (const origin_range& r : runs) buffer.append(fmt::format("{} {}\n", r.begin, r.end));
@@ -118,7 +118,7 @@ void judge_clean(pd::test::scratch_device& device, const std::string& edits) {
       fail(edits + "dump, restore, dump is not the same");
   }
   pd::block_device opened(path, pd::access::shared);
-  changed_blocks changed(opened, source::live, [](const finding&) {});
+  change_lister changed(opened, source::live, [](const finding&) {});
   for (const std::uint64_t since : {std::uint64_t{1}, std::uint64_t{all.current_era}}) {
     const auto list = changed.list({since, std::uint64_t{1} << 32});
     if (!list || listed(*list) != test::listed_since(all.eras, since))

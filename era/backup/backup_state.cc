@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "era/backup/backup_summary.h"
+#include "era/format/units.h"
 #include "persistent-data/format/errors.h"
 
 namespace era {
@@ -73,8 +74,7 @@ std::string text_of(const json_ptr& document, const backup_state& s) {
 }
 
 void check(const backup_state& s) {
-  const std::uint64_t block_bytes = std::uint64_t{s.block_size} * 512;
-  if (s.source_bytes / block_bytes + (s.source_bytes % block_bytes != 0) != s.nr_blocks)
+  if (blocks_for(s.source_bytes, bytes_of_block(s.block_size)) != s.nr_blocks)
     fail(fmt::format("source_bytes {} makes other than {} blocks of {} sectors", s.source_bytes,
                      s.nr_blocks, s.block_size));
   if (s.next_era > std::uint64_t{s.current_era} + 1)

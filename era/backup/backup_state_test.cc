@@ -117,7 +117,7 @@ TEST(BackupState, NamesWhatJsonCannotHold) {
 
 TEST(BackupSummary, SaysWhatWasCopied) {
   const backup_state s = a_state();
-  const copied_blocks copied{3, 196608, 65536, {{3, 4}}};
+  const copy_report copied{3, 196608, 65536, {{3, 4}}};
   EXPECT_EQ(
       to_json(backup_summary{
           .state = s, .written_since = 40, .copied = copied, .in_doubt = 2, .verified = true}),

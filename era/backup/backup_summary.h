@@ -14,7 +14,7 @@ struct backup_summary {
   const backup_state& state;  // that the backup left
   bool next_era_is_known = true;
   std::uint32_t written_since = 0;
-  const copied_blocks& copied;
+  const copy_report& copied;
   std::uint64_t in_doubt = 0;  // blocks that were copied only because damage hides their era
   bool verified = false;
 };

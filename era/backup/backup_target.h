@@ -47,6 +47,10 @@ class backup_target {
   // Makes everything durable. No write may be under way.
   virtual void flush() = 0;
 
+  // Everything up to size() is in the backup, or noted elsewhere as missing, and is durable:
+  // without this call, what was not in held_bytes() is not in them next time either.
+  virtual void end_growth() {}
+
   // Reads back what was written, from the device if possible and not from a cache. No write may be
   // under way.
   virtual void read(std::uint64_t offset, std::span<std::byte> to) = 0;

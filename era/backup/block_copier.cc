@@ -18,8 +18,10 @@
 
 #include <fmt/format.h>
 
+#include "era/format/units.h"
 #include "era/text/range_text.h"
 #include "persistent-data/format/errors.h"
+#include "persistent-data/io/short_transfer.h"
 
 namespace era {
 namespace {
@@ -41,7 +43,7 @@ block_copier::block_copier(const data_device& source, backup_target& target,
     : source_(source),
       target_(target),
       options_(std::move(options)),
-      block_bytes_(std::uint64_t{options_.block_size} * 512),
+      block_bytes_(bytes_of_block(options_.block_size)),
       engine_(source.make_engine()),
       single_engine_(source.make_engine()),
       max_reads_(std::min(engine_->depth(), max_under_way)),
@@ -74,7 +76,7 @@ std::byte* block_copier::data(std::size_t slot, std::uint64_t offset) const {
   return memory_.get() + slot * piece_bytes + (offset - pieces_[slot].offset);
 }
 
-copied_blocks block_copier::copy(blocks_to_copy& blocks) {
+copy_report block_copier::copy(blocks_to_copy& blocks) {
   result_ = {};
   read_all(blocks, [this](std::size_t slot, std::uint64_t from, std::uint64_t to) {
     write(slot, from, to);
@@ -84,7 +86,7 @@ copied_blocks block_copier::copy(blocks_to_copy& blocks) {
   return std::exchange(result_, {});
 }
 
-void block_copier::verify(blocks_to_copy& blocks, const copied_blocks& copied) {
+void block_copier::verify(blocks_to_copy& blocks, const copy_report& copied) {
   std::byte* const again = memory_.get() + pieces_.size() * piece_bytes;
   const auto compare = [&](std::size_t slot, std::uint64_t from, std::uint64_t to) {
     const auto bytes = static_cast<std::size_t>(to - from);
@@ -166,16 +168,14 @@ void block_copier::submit(std::size_t slot) {
 void block_copier::take_read(const data_sink& sink) {
   const pd::io_completion done = engine_->wait();
   piece& p = pieces_[done.tag];
-  if (done.result > 0) {
-    p.done += static_cast<std::size_t>(done.result);
-    if (p.done < p.bytes) return submit(done.tag);
-  }
+  const int error = pd::continue_transfer(p.done, p.bytes, done.result, ENODATA);
+  if (error == 0 && p.done < p.bytes) return submit(done.tag);
   --reads_;
   ++p.uses;
-  if (p.done == p.bytes)
+  if (error == 0)
     sink(done.tag, p.offset, p.offset + p.bytes);
   else
-    read_singly(done.tag, done.result == 0 ? ENODATA : static_cast<int>(-done.result), sink);
+    read_singly(done.tag, error, sink);
   release(done.tag);
   options_.progress(pieces_[done.tag].bytes);
 }
@@ -203,11 +203,11 @@ void block_copier::read_singly(std::size_t slot, int error, const data_sink& sin
 
 // Returns 0 or an errno.
 int block_copier::read_part(std::size_t slot, std::uint64_t from, std::uint64_t to) {
-  while (from < to) {
-    single_engine_->submit({data(slot, from), static_cast<std::size_t>(to - from), from, 0});
+  const std::size_t bytes = to - from;
+  for (std::size_t done = 0; done < bytes;) {
+    single_engine_->submit({data(slot, from + done), bytes - done, from + done, 0});
     const std::int64_t result = single_engine_->wait().result;
-    if (result <= 0) return result == 0 ? ENODATA : static_cast<int>(-result);
-    from += static_cast<std::uint64_t>(result);
+    if (const int error = pd::continue_transfer(done, bytes, result, ENODATA)) return error;
   }
   return 0;
 }
@@ -219,6 +219,10 @@ void block_copier::note_unread(std::uint64_t from, std::uint64_t to, int error) 
         fmt::format("{}: {} cannot be read: {}; --keep-going copies the other blocks, and with "
                     "--state these next time",
                     source_.path(), in_words("block", blocks), std::strerror(error)));
+  // The pieces of a large block fail one by one, between those of its neighbours.
+  const std::size_t under_way = std::min(result_.unread.size(), pieces_.size());
+  const auto recent = result_.unread.end() - static_cast<std::ptrdiff_t>(under_way);
+  if (std::find(recent, result_.unread.end(), blocks) != result_.unread.end()) return;
   result_.unread.push_back(blocks);
   options_.unreadable(blocks, error);
 }

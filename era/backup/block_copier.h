@@ -31,7 +31,7 @@ struct block_copier_options {
   std::function<void(std::uint64_t bytes)> progress = [](std::uint64_t) {};
 };
 
-struct copied_blocks {
+struct copy_report {
   std::uint64_t blocks = 0, bytes = 0;  // all that were to be copied
   std::uint64_t zero_bytes = 0;         // of those, zeros that needed no write
   // Blocks that could not be read whole, in ascending order. The target may have parts of them.
@@ -52,11 +52,11 @@ class block_copier {
   // Copies what is left of the blocks, one pass over them, and flushes the target. Throws
   // device_error if the target fails, or, unless it is to keep going, names the blocks of the
   // source that cannot be read.
-  copied_blocks copy(blocks_to_copy&);
+  copy_report copy(blocks_to_copy&);
 
   // Reads the blocks of source and target again, except for those in copied.unread, and compares
   // them. Throws device_error at the first byte that differs, or cannot be read.
-  void verify(blocks_to_copy&, const copied_blocks& copied);
+  void verify(blocks_to_copy&, const copy_report& copied);
 
  private:
   static constexpr std::size_t piece_bytes = std::size_t{2} << 20;
@@ -100,7 +100,7 @@ class block_copier {
   std::vector<std::size_t> free_tags_;
   std::size_t reads_ = 0, writes_ = 0;         // under way
   std::uint64_t run_begin_ = 0, run_end_ = 0;  // bytes of the run that is cut into pieces
-  copied_blocks result_;
+  copy_report result_;
 };
 
 }  // namespace era

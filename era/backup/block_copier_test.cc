@@ -77,8 +77,13 @@ class bad_reads : public pd::system_calls {
  public:
   std::vector<std::pair<off_t, off_t>> bad;
   std::size_t longest = ~std::size_t{0};
+  bool demands_sectors = false;
 
   ssize_t pread(int fd, void* to, std::size_t bytes, off_t offset) override {
+    if (demands_sectors && (offset % 512 != 0 || bytes % 512 != 0)) {
+      errno = EINVAL;
+      return -1;
+    }
     bytes = std::min(bytes, longest);
     for (const auto& [begin, end] : bad)
       if (offset < end && begin < offset + static_cast<off_t>(bytes)) {
@@ -95,7 +100,7 @@ class BlockCopier : public ::testing::Test {
     source_.emplace(directory_.random_file("source", bytes, 1), pd::access::reading, calls_);
     target_.emplace(bytes, 2);
   }
-  copied_blocks copy(std::vector<origin_range> ranges, block_copier_options options = {}) {
+  copy_report copy(std::vector<origin_range> ranges, block_copier_options options = {}) {
     options.block_size = options.block_size != 0 ? options.block_size : block_size;
     const block_set none(0);
     blocks_to_copy blocks(none, std::move(ranges));
@@ -123,7 +128,7 @@ class BlockCopier : public ::testing::Test {
 TEST_F(BlockCopier, CopiesTheBlocksAndNoOthers) {
   make_source(20 << 20);
   const std::vector<origin_range> ranges{{0, 1}, {3, 2000}, {2001, 2002}, {5119, 5120}};
-  const copied_blocks copied = copy(ranges);
+  const copy_report copied = copy(ranges);
   EXPECT_EQ(copied.blocks, 2000u);
   EXPECT_EQ(copied.bytes, 2000u * block_bytes);
   EXPECT_THAT(copied.unread, IsEmpty());
@@ -134,7 +139,7 @@ TEST_F(BlockCopier, CopiesTheBlocksAndNoOthers) {
 
 TEST_F(BlockCopier, EndsTheLastBlockWithTheSource) {
   make_source(10 * block_bytes + 512);
-  const copied_blocks copied = copy({{9, 11}});
+  const copy_report copied = copy({{9, 11}});
   EXPECT_EQ(copied.bytes, block_bytes + 512);
   EXPECT_TRUE(target_->held == expected({{9, 11}}));
 }
@@ -174,7 +179,7 @@ TEST_F(BlockCopier, KeepsGoingAroundThem) {
                 {11 * block_bytes, 12 * block_bytes},
                 {700 * block_bytes + 5, 700 * block_bytes + 6}};
   std::vector<std::uint64_t> told;
-  const copied_blocks copied =
+  const copy_report copied =
       copy({{0, 1200}}, {.keep_going = true, .unreadable = [&](origin_range r, int error) {
                            EXPECT_EQ(error, EIO);
                            for (std::uint64_t b = r.begin; b < r.end; ++b) told.push_back(b);
@@ -187,8 +192,22 @@ TEST_F(BlockCopier, KeepsGoingAroundThem) {
 TEST_F(BlockCopier, CountsABlockInSeveralPiecesAsUnreadOnce) {
   make_source(12 << 20);
   calls_.bad = {{3 << 20, (6 << 20) - 1}};
-  const copied_blocks copied = copy({{0, 4}}, {.block_size = 6144, .keep_going = true});
+  std::vector<origin_range> reported;
+  const copy_report copied = copy(
+      {{0, 4}}, {.block_size = 6144, .keep_going = true, .unreadable = [&](origin_range r, int) {
+                   reported.push_back(r);
+                 }});
   EXPECT_THAT(copied.unread, ElementsAre(origin_range{1, 2}));
+  EXPECT_THAT(reported, ElementsAre(origin_range{1, 2}));
+}
+
+// The device gives odd numbers of bytes. Direct I/O goes on at sectors only.
+TEST_F(BlockCopier, GoesOnAtSectorsAfterShortReads) {
+  make_source(64 * block_bytes);
+  calls_.longest = 1700;
+  calls_.demands_sectors = true;
+  copy({{0, 64}});
+  EXPECT_TRUE(target_->held == expected({{0, 64}}));
 }
 
 TEST_F(BlockCopier, WritesNoZerosThatTheTargetHas) {
@@ -198,7 +217,7 @@ TEST_F(BlockCopier, WritesNoZerosThatTheTargetHas) {
   source_.emplace(directory_.file("zeros", content), pd::access::reading);
   target_->zeros_from = 0;
   std::fill(target_->held.begin(), target_->held.end(), '\0');
-  const copied_blocks copied = copy({{0, 1024}});
+  const copy_report copied = copy({{0, 1024}});
   EXPECT_EQ(copied.zero_bytes, (4u << 20) - (64u << 10));
   EXPECT_TRUE(target_->held == content);
 }
@@ -217,7 +236,7 @@ TEST_F(BlockCopier, WritesAPieceInSeveralParts) {
 TEST_F(BlockCopier, WritesZerosOverOlderData) {
   make_source(4 << 20);
   source_.emplace(directory_.file("zeros", std::string(4 << 20, '\0')), pd::access::reading);
-  const copied_blocks copied = copy({{0, 1024}});
+  const copy_report copied = copy({{0, 1024}});
   EXPECT_EQ(copied.zero_bytes, 0u);
   EXPECT_EQ(target_->zero_writes, 2u);
   EXPECT_TRUE(target_->held == std::string(4 << 20, '\0'));
@@ -243,7 +262,7 @@ TEST_F(BlockCopier, EndsWhenProgressThrows) {
 
 class BlockCopierVerify : public BlockCopier {
  protected:
-  std::string error_of(std::vector<origin_range> ranges, const copied_blocks& copied) {
+  std::string error_of(std::vector<origin_range> ranges, const copy_report& copied) {
     const block_set none(0);
     blocks_to_copy blocks(none, std::move(ranges));
     block_copier copier(*source_, *target_, {.block_size = block_size, .keep_going = true});
@@ -258,7 +277,7 @@ class BlockCopierVerify : public BlockCopier {
 
 TEST_F(BlockCopierVerify, FindsTheByteThatDiffers) {
   make_source(1000 * block_bytes);
-  const copied_blocks copied = copy({{0, 1000}});
+  const copy_report copied = copy({{0, 1000}});
   EXPECT_EQ(error_of({{0, 1000}}, copied), "");
   target_->held[999 * block_bytes + 17] ^= 1;
   EXPECT_THAT(error_of({{0, 1000}}, copied), HasSubstr("TARGET: differs from " + source_->path() +
@@ -269,7 +288,7 @@ TEST_F(BlockCopierVerify, FindsTheByteThatDiffers) {
 TEST_F(BlockCopierVerify, LeavesOutBlocksThatWereUnread) {
   make_source(100 * block_bytes);
   calls_.bad = {{10 * block_bytes, 10 * block_bytes + 1}};
-  const copied_blocks copied = copy({{0, 100}}, {.keep_going = true});
+  const copy_report copied = copy({{0, 100}}, {.keep_going = true});
   ASSERT_THAT(copied.unread, SizeIs(1));
   EXPECT_EQ(error_of({{0, 100}}, copied), "");
   calls_.bad.clear();  // the block can be read now

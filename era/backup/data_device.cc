@@ -13,18 +13,15 @@
 
 #include <fmt/format.h>
 
+#include "persistent-data/format/block.h"
+
 namespace era {
-namespace {
-
-constexpr std::uint64_t bytes_per_sector = 512;
-
-}  // namespace
 
 data_device::data_device(std::string path, pd::access how, pd::system_calls& calls)
     : opened_(std::move(path), how, pd::page_cache::for_files),
       calls_(calls),
       bytes_(opened_.bytes()) {
-  if (bytes_ % bytes_per_sector != 0)
+  if (bytes_ % pd::sector_size != 0)
     fail(fmt::format("has {} bytes, which is no whole number of sectors", bytes_));
 }
 

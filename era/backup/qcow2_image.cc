@@ -13,7 +13,9 @@
 #include <fmt/format.h>
 
 #include "era/backup/run_program.h"
+#include "era/format/units.h"
 #include "persistent-data/format/errors.h"
+#include "persistent-data/io/opened_storage.h"
 
 namespace era {
 namespace {
@@ -33,12 +35,32 @@ std::string name_in_chain(const fs::path& backing, const fs::path& image) {
   return there.parent_path() == here ? "./" + there.filename().string() : there.string();
 }
 
+// The magic number, and what follows it up to the place of the table that leads to all others.
+// Shorter if there is no more, and empty if it cannot be read.
+std::string beginning_of(const std::string& path) {
+  std::error_code error;
+  const fs::file_type type = fs::status(path, error).type();
+  if (type != fs::file_type::regular && type != fs::file_type::block) return "";
+  std::string first(48, '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(first.data(), static_cast<std::streamsize>(first.size()));
+  first.resize(static_cast<std::size_t>(file.gcount()));
+  return first;
+}
+
+std::string text_of(const json_t* object, const char* key) {
+  const char* const text = json_string_value(json_object_get(object, key));
+  return text ? text : "";
+}
+
 }  // namespace
 
 bool begins_like_qcow2(const std::string& path) {
-  char first[4] = {};
-  std::ifstream(path, std::ios::binary).read(first, sizeof first);
-  return std::string_view(first, sizeof first) == qcow2_magic;
+  return beginning_of(path).starts_with(qcow2_magic);
+}
+
+bool begin_like_one_qcow2(const std::string& a, const std::string& b) {
+  return begins_like_qcow2(a) && beginning_of(a) == beginning_of(b);
 }
 
 std::string name_for_qemu(const std::string& path) {
@@ -49,23 +71,34 @@ const char* name(image_format format) noexcept {
   return format == image_format::raw ? "raw" : "qcow2";
 }
 
-std::uint64_t size_of_image(const backing_image& image) {
-  if (image.format == image_format::raw && begins_like_qcow2(image.path))
-    throw pd::device_error(fmt::format(
-        "{}: begins like a qcow2 image; say which it is with --backing-format", image.path));
-  const std::string text = run_program(
-      {"qemu-img", "info", "--output=json", "-f", name(image.format), name_for_qemu(image.path)},
-      package);
+image_summary summary_of_image(const backing_image& image) {
+  // qemu-img would wait for the other end of a pipe.
+  const pd::opened_storage readable(image.path, pd::access::shared, pd::page_cache::for_all);
+  const std::string text = run_program({"qemu-img", "info", "--output=json", "--backing-chain",
+                                        "-f", name(image.format), name_for_qemu(image.path)},
+                                       package);
   const std::unique_ptr<json_t, void (*)(json_t*)> document(
       json_loadb(text.data(), text.size(), 0, nullptr), [](json_t* j) { json_decref(j); });
-  const json_t* const size = document ? json_object_get(document.get(), "virtual-size") : nullptr;
+  const json_t* const first = json_array_get(document.get(), 0);
+  const json_t* const size = json_object_get(first, "virtual-size");
   if (!json_is_integer(size) || json_integer_value(size) < 0)
     throw pd::device_error(fmt::format("{}: qemu-img does not tell its size", image.path));
-  return static_cast<std::uint64_t>(json_integer_value(size));
+  image_summary found{static_cast<std::uint64_t>(json_integer_value(size)), {}};
+  std::size_t n = 0;
+  const json_t* below = nullptr;
+  json_array_foreach(document.get(), n, below) {
+    const std::string file = text_of(below, "filename");
+    found.files.push_back(file);
+    const json_t* const details =
+        json_object_get(json_object_get(below, "format-specific"), "data");
+    if (const std::string data = text_of(details, "data-file"); !data.empty())
+      found.files.push_back(fs::path(file).parent_path() / data);
+  }
+  return found;
 }
 
 void create_qcow2(const std::string& path, const qcow2_options& options) {
-  const std::uint64_t block_bytes = std::uint64_t{options.block_size} * 512;
+  const std::uint64_t block_bytes = bytes_of_block(options.block_size);
   const std::uint64_t largest_divisor = block_bytes & (~block_bytes + 1);
   const std::uint64_t cluster = std::clamp(largest_divisor, min_cluster, max_cluster);
   std::vector<std::string> arguments{

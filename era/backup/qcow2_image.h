@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace era {
 
@@ -15,16 +16,26 @@ struct backing_image {
   image_format format = image_format::raw;
 };
 
-// Returns true if the file has a qcow2 image's magic number, false if it cannot be read.
+// Returns true if a regular file or block device has a qcow2 image's magic number, false if it
+// cannot be read.
 bool begins_like_qcow2(const std::string& path);
+
+// Returns true if both begin like the same qcow2 image: of the same size, with its tables at the
+// same place.
+bool begin_like_one_qcow2(const std::string& a, const std::string& b);
 
 // The name of a file for qemu's programs, which take "nbd:..." and the like for a protocol, and
 // "-x" for an option.
 std::string name_for_qemu(const std::string& path);
 
-// Returns the size of what the image holds, in bytes. Throws device_error: it cannot be read, or is
-// of another format; a raw image must not begin like a qcow2 image.
-std::uint64_t size_of_image(const backing_image&);
+struct image_summary {
+  std::uint64_t bytes = 0;  // of what it holds
+  // Those that its content comes from: itself, the images below it, and their data files.
+  std::vector<std::string> files;
+};
+
+// Throws device_error: the image, or one below it, cannot be read, or is of another format.
+image_summary summary_of_image(const backing_image&);
 
 struct qcow2_options {
   std::uint64_t bytes = 0;       // of what it holds

@@ -4,7 +4,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <array>
 #include <filesystem>
 #include <optional>
 
@@ -18,6 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::error_of;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr std::uint32_t block = 65536;
@@ -42,19 +45,55 @@ class Qcow2Image : public ::testing::Test {
 };
 
 TEST_F(Qcow2Image, TellsItsSize) {
-  EXPECT_EQ(size_of_image({make("image"), image_format::qcow2}), 5 * block);
-  EXPECT_EQ(size_of_image({directory_.file("raw", std::string(block, 'x'))}), block);
+  EXPECT_EQ(summary_of_image({make("image"), image_format::qcow2}).bytes, 5 * block);
+  EXPECT_EQ(summary_of_image({directory_.file("raw", std::string(block, 'x'))}).bytes, block);
 }
 
 TEST_F(Qcow2Image, IsOfTheFormatThatWasSaid) {
-  const std::string image = make("image");
-  EXPECT_THAT(error_of([&] { size_of_image({image}); }), HasSubstr("begins like a qcow2 image"));
   const std::string raw = directory_.file("raw", std::string(block, 'x'));
   EXPECT_THAT(error_of([&] {
-                size_of_image({raw, image_format::qcow2});
+                summary_of_image({raw, image_format::qcow2});
               }),
               HasSubstr("not in qcow2 format"));
-  EXPECT_THAT(error_of([&] { size_of_image({directory_ / "none"}); }), HasSubstr("No such file"));
+  EXPECT_THAT(error_of([&] { summary_of_image({directory_ / "none"}); }),
+              HasSubstr("No such file"));
+}
+
+// qemu-img would wait for somebody who writes into it.
+TEST_F(Qcow2Image, IsNoPipe) {
+  const std::string pipe = directory_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_FALSE(begins_like_qcow2(pipe));
+  EXPECT_THAT(error_of([&] {
+                summary_of_image({pipe, image_format::qcow2});
+              }),
+              HasSubstr("neither a block device nor a regular file"));
+}
+
+TEST_F(Qcow2Image, NamesTheFilesThatItsContentComesFrom) {
+  const std::string data = directory_.file("data", std::string(5 * block, 'x'));
+  const std::string base = directory_ / "base", above = make("above");
+  run_program({"qemu-img", "create", "-q", "-f", "qcow2", "-o",
+               "data_file=" + data + ",data_file_raw=on", base, std::to_string(5 * block)},
+              "qemu-utils");
+  EXPECT_THAT(summary_of_image({above, image_format::qcow2}).files, ElementsAre(above));
+  const std::string top = make("top", backing_image{base, image_format::qcow2});
+  const auto files = summary_of_image({top, image_format::qcow2}).files;
+  ASSERT_EQ(files.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i)
+    EXPECT_TRUE(std::filesystem::equivalent(files[i], std::array{top, base, data}[i])) << files[i];
+}
+
+TEST_F(Qcow2Image, IsKnownByItsHeader) {
+  const std::string image = make("image");
+  EXPECT_TRUE(begins_like_qcow2(image));
+  std::filesystem::copy_file(image, directory_ / "copy");
+  EXPECT_TRUE(begin_like_one_qcow2(image, directory_ / "copy"));
+  run_program({"qemu-img", "create", "-q", "-f", "qcow2", directory_ / "larger", "16M"},
+              "qemu-utils");
+  EXPECT_FALSE(begin_like_one_qcow2(image, directory_ / "larger"));
+  const std::string raw = directory_.file("raw", std::string(block, 'x'));
+  EXPECT_FALSE(begin_like_one_qcow2(raw, raw));
 }
 
 TEST_F(Qcow2Image, NamesABackingFileBesideItByItsNameAlone) {

@@ -12,29 +12,35 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "era/backup/data_device.h"
+#include "era/backup/growth_mark.h"
 #include "persistent-data/format/errors.h"
+#include "persistent-data/io/flush_file.h"
+#include "persistent-data/io/whole_transfer.h"
 
 namespace era {
 namespace {
 
 class raw_target final : public backup_target {
  public:
-  raw_target(data_device device, std::uint64_t zeros_from, pd::system_calls& calls)
-      : device_(std::move(device)),
-        calls_(calls),
-        engine_(device_.make_engine()),
-        zeros_from_(zeros_from) {}
+  // It has these bytes of the source, and held some of them. Past zeros_from all is zero.
+  struct content {
+    std::uint64_t bytes, held, zeros_from;
+    bool is_marked;  // see growth_mark.h
+  };
+  raw_target(data_device device, const content& now, pd::system_calls& calls)
+      : device_(std::move(device)), calls_(calls), engine_(device_.make_engine()), now_(now) {}
 
   const std::string& name() const noexcept override { return device_.path(); }
-  std::uint64_t size() const noexcept override { return device_.bytes(); }
-  std::uint64_t held_bytes() const noexcept override { return std::min(zeros_from_, size()); }
+  std::uint64_t size() const noexcept override { return now_.bytes; }
+  std::uint64_t held_bytes() const noexcept override { return now_.held; }
   bool reads_as_zeros(std::uint64_t offset, std::uint64_t) override {
-    return offset >= zeros_from_;
+    return offset >= now_.zeros_from;
   }
   std::size_t depth() const noexcept override { return engine_->depth(); }
 
@@ -54,9 +60,10 @@ class raw_target final : public backup_target {
       const pd::io_completion completion = engine_->wait();
       const auto at = under_way_.find(completion.tag);
       backup_write& w = at->second;
-      if (completion.result <= 0)
-        fail(w.offset, completion.result == 0 ? ENOSPC : static_cast<int>(-completion.result));
-      const auto written = static_cast<std::size_t>(completion.result);
+      std::size_t written = 0;
+      if (const int error =
+              pd::continue_transfer(written, w.data.size(), completion.result, ENOSPC))
+        fail(w.offset, error);
       w.offset += written;
       w.data = w.data.subspan(written);
       if (w.data.empty()) {
@@ -74,17 +81,18 @@ class raw_target final : public backup_target {
       ::posix_fadvise(device_.descriptor(), 0, 0, POSIX_FADV_DONTNEED);
   }
 
+  void end_growth() override {
+    if (!now_.is_marked) return;
+    device_.resize(now_.bytes);
+    flush();
+    now_.is_marked = false;
+  }
+
   void read(std::uint64_t offset, std::span<std::byte> to) override {
-    while (!to.empty()) {
-      const ssize_t got =
-          calls_.pread(device_.descriptor(), to.data(), to.size(), static_cast<off_t>(offset));
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0)
-        device_.fail(fmt::format("cannot read back byte {}: {}", offset,
-                                 got == 0 ? "the file has ended" : std::strerror(errno)));
-      offset += static_cast<std::uint64_t>(got);
-      to = to.subspan(static_cast<std::size_t>(got));
-    }
+    const int error = pd::read_whole(device_.descriptor(), to, offset, calls_);
+    if (error != 0)
+      device_.fail(fmt::format("cannot read back byte {}: {}", offset,
+                               error == ENODATA ? "the file has ended" : std::strerror(error)));
   }
 
  private:
@@ -110,7 +118,7 @@ class raw_target final : public backup_target {
   data_device device_;
   pd::system_calls& calls_;
   std::unique_ptr<pd::io_engine> engine_;
-  std::uint64_t zeros_from_;  // in bytes
+  content now_;
   bool can_punch_ = true;
   std::deque<std::size_t> done_;
   std::map<std::size_t, backup_write> under_way_;  // what is left of them, by tag
@@ -121,9 +129,14 @@ bool is_there(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 || errno != ENOENT;
 }
 
-void make_file(const std::string& path) {
+void make_file(const std::string& path, pd::system_calls& calls) {
   const pd::unique_fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (fd) return;
+  if (fd) {
+    if (const int error = pd::flush_directory_of(path, calls); error != 0)
+      throw pd::device_error(
+          fmt::format("{}: its directory cannot be flushed: {}", path, std::strerror(error)));
+    return;
+  }
   const int error = errno;
   struct stat status {};
   const bool is_link = ::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode);
@@ -141,26 +154,35 @@ std::unique_ptr<backup_target> open_raw_target(const std::string& path,
     if (!options.is_new)
       throw pd::device_error(fmt::format(
           "{}: is not there, and changed blocks alone make no backup; --full copies all", path));
-    make_file(path);
+    make_file(path, calls);
   }
   data_device device(path, pd::access::writing, calls);
-  const std::uint64_t before = device.bytes();
+  const std::uint64_t before = device.bytes(), bytes = options.bytes;
   if (device.is_block_device()) {
-    if (before < options.bytes)
-      device.fail(fmt::format("is too small: it has {} bytes, and the source has {}", before,
-                              options.bytes));
-    if (options.bytes % device.sector_bytes() != 0) device.write_through_cache();
+    if (before < bytes)
+      device.fail(
+          fmt::format("is too small: it has {} bytes, and the source has {}", before, bytes));
+    if (bytes % device.sector_bytes() != 0) device.write_through_cache();
     options.before_change();
-    return std::make_unique<raw_target>(std::move(device), before, calls);
+    return std::make_unique<raw_target>(std::move(device),
+                                        raw_target::content{before, before, before, false}, calls);
   }
-  if (before > options.bytes && !options.is_new)
+  const std::optional<std::uint64_t> marked = find_growth_mark(device.descriptor(), before, calls);
+  const std::uint64_t length = marked ? before - growth_mark_bytes : before;
+  if (length > bytes && !options.is_new)
     device.fail(
         fmt::format("is no backup of the source: it has {} bytes, and the source has {}; --full "
                     "copies all",
-                    before, options.bytes));
+                    length, bytes));
   options.before_change();
-  if (before != options.bytes) device.resize(options.bytes);
-  return std::make_unique<raw_target>(std::move(device), before, calls);
+  const std::uint64_t held = options.is_new ? 0 : marked.value_or(length);
+  const bool grows = length < bytes || marked;
+  if (before > bytes && !(marked && length == bytes)) device.resize(bytes);
+  if (grows)
+    if (const int error = put_growth_mark(device.descriptor(), bytes, held, calls))
+      device.fail(fmt::format("cannot be enlarged to {} bytes: {}", bytes, std::strerror(error)));
+  return std::make_unique<raw_target>(std::move(device),
+                                      raw_target::content{bytes, held, before, grows}, calls);
 }
 
 }  // namespace era

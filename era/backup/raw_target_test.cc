@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "era/backup/growth_mark.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/testing/loop_devices.h"
 #include "persistent-data/testing/scratch_directory.h"
@@ -64,6 +65,7 @@ TEST_F(RawTarget, IsMadeForItsOwnerAlone) {
   EXPECT_EQ(status.st_mode & 0777, 0600u);
   write(*target, piece, filled('x'));
   target->flush();
+  target->end_growth();
   std::string wanted(4 * piece, '\0');
   wanted.replace(piece, piece, std::string(piece, 'x'));
   EXPECT_TRUE(pd::test::content_of(path) == wanted);
@@ -80,10 +82,50 @@ TEST_F(RawTarget, MustBeThereForChangedBlocks) {
 
 TEST_F(RawTarget, GrowsWithTheSource) {
   const std::string path = directory_.file("old", std::string(piece, 'a'));
-  const auto target = open_raw_target(path, {.bytes = 3 * piece});
+  auto target = open_raw_target(path, {.bytes = 3 * piece});
+  EXPECT_EQ(target->size(), 3 * piece);
+  EXPECT_EQ(target->held_bytes(), piece);
   EXPECT_FALSE(target->reads_as_zeros(0, piece));
   EXPECT_TRUE(target->reads_as_zeros(piece, 2 * piece));
+  target->end_growth();
   EXPECT_TRUE(pd::test::content_of(path) == std::string(piece, 'a') + std::string(2 * piece, '\0'));
+  target.reset();
+  EXPECT_EQ(open_raw_target(path, {.bytes = 3 * piece})->held_bytes(), 3 * piece);
+}
+
+// Whoever goes on must not take the new length for content.
+TEST_F(RawTarget, RemembersWhatItHeldUntilItsGrowthHasEnded) {
+  const std::string path = directory_.file("old", std::string(piece, 'a'));
+  open_raw_target(path, {.bytes = 3 * piece});
+  EXPECT_EQ(std::filesystem::file_size(path), 3 * piece + growth_mark_bytes);
+  {
+    const auto again = open_raw_target(path, {.bytes = 3 * piece});
+    EXPECT_EQ(again->held_bytes(), piece);
+    write(*again, 2 * piece, filled('c'));
+    again->flush();
+  }
+  // The source has grown again: what was written, and the old mark, are no zeros.
+  const auto third = open_raw_target(path, {.bytes = 4 * piece});
+  EXPECT_EQ(third->held_bytes(), piece);
+  EXPECT_EQ(third->size(), 4 * piece);
+  EXPECT_FALSE(third->reads_as_zeros(2 * piece, piece));
+  EXPECT_FALSE(third->reads_as_zeros(3 * piece, growth_mark_bytes));
+  for (const char c : {'b', 'c', 'd'})
+    write(*third, static_cast<std::uint64_t>(c - 'a') * piece, filled(c));
+  third->end_growth();
+  std::string wanted;
+  for (const char c : {'a', 'b', 'c', 'd'}) wanted += std::string(piece, c);
+  EXPECT_TRUE(pd::test::content_of(path) == wanted);
+}
+
+TEST_F(RawTarget, ForgetsItForANewBackup) {
+  const std::string path = directory_.file("old", std::string(piece, 'a'));
+  open_raw_target(path, {.bytes = 3 * piece});
+  EXPECT_THAT(error_of(path, {.bytes = 2 * piece}), HasSubstr("it has 196608 bytes"));
+  const auto target = open_raw_target(path, {.bytes = 2 * piece, .is_new = true});
+  EXPECT_EQ(target->held_bytes(), 0u);
+  target->end_growth();
+  EXPECT_EQ(std::filesystem::file_size(path), 2 * piece);
 }
 
 TEST_F(RawTarget, IsNotMadeThroughALink) {

@@ -11,7 +11,7 @@
 #include <random>
 #include <set>
 
-#include "era/check/changed_blocks.h"
+#include "era/check/change_lister.h"
 #include "era/testing/image_builder.h"
 #include "era/testing/repaired.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Sound metadata first, then what its arrays hold.
-#include "era/check/changed_blocks.h"
+#include "era/check/change_lister.h"
 
 #include <utility>
 
@@ -8,13 +8,13 @@
 
 namespace era {
 
-changed_blocks::changed_blocks(const pd::block_device& device, source from, finding_sink sink)
+change_lister::change_lister(const pd::block_device& device, source from, finding_sink sink)
     : device_(device), sink_(std::move(sink)), metadata_(map_sound_metadata(device, from, sink_)) {}
 
-std::optional<listed_blocks> changed_blocks::list(const era_window& window) {
+std::optional<change_list> change_lister::list(const era_window& window) {
   if (!metadata_) return {};
   bool damaged = false;
-  listed_blocks listed =
+  change_list listed =
       list_blocks(*metadata_, device_, window, loss_policy::refuse, [&](finding f) {
         damaged = true;
         sink_(std::move(f));

@@ -14,10 +14,10 @@ namespace era {
 
 // Checks superblock, trees and reference counts first, then makes the list. Reports only findings
 // that affect it.
-class changed_blocks {
+class change_lister {
  public:
   // Throws device_error.
-  changed_blocks(const pd::block_device&, source, finding_sink);
+  change_lister(const pd::block_device&, source, finding_sink);
 
   // The metadata that is listed; nullopt if it could not be opened, or is damaged.
   const std::optional<metadata>& opened() const noexcept { return metadata_; }
@@ -25,7 +25,7 @@ class changed_blocks {
   metadata take() noexcept { return std::move(*metadata_); }
 
   // Returns nullopt if damage was found, now or when it was opened.
-  std::optional<listed_blocks> list(const era_window&);
+  std::optional<change_list> list(const era_window&);
 
  private:
   const pd::block_device& device_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // There is a list if it can be relied on, and else none.
-#include "era/check/changed_blocks.h"
+#include "era/check/change_lister.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -28,8 +28,8 @@ struct answer {
 answer ask(const built_metadata& built, const era_window& window = {5, 99}) {
   const pd::block_device device(built.path(), pd::access::reading);
   answer result;
-  changed_blocks changed(device, source::live,
-                         [&](const finding& f) { result.damaged.push_back(f.where.what); });
+  change_lister changed(device, source::live,
+                        [&](const finding& f) { result.damaged.push_back(f.where.what); });
   result.is_open = changed.opened().has_value();
   if (const auto listed = changed.list(window)) result.listed = listed->listed;
   return result;
@@ -56,7 +56,7 @@ TEST(ChangedBlocks, AreNotReadAgainAfterDamage) {
   lose(built, leaf_value(built, built.read_superblock().era_array_root, 1));
   const pd::block_device device(built.path(), pd::access::reading);
   int findings = 0;
-  changed_blocks changed(device, source::live, [&](const finding&) { ++findings; });
+  change_lister changed(device, source::live, [&](const finding&) { ++findings; });
   EXPECT_FALSE(changed.list({5, 99}));
   EXPECT_FALSE(changed.list({5, 99}));
   EXPECT_EQ(findings, 1);

@@ -105,7 +105,7 @@ class checker {
     return m;
   }
 
-  // Damage to the space map's own blocks, too, hides references: to others of its blocks.
+  // Damage to a block of the space map hides its references to other blocks of the space map.
   pd::block_error_sink watched(pd::block_error_sink sink) {
     return [this, sink = std::move(sink)](const pd::block_error& d) {
       if (pd::row_of(d.error.type).hidden != pd::references::kept) space_map_hides_ = true;

@@ -48,6 +48,9 @@ void check(const live_options& live, const backup_options& chosen) {
   if (chosen.metadata.empty() && live.device.empty())
     throw pd::usage_error(
         "no metadata was named: --metadata, or --era-device for a device that is in use");
+  if (chosen.target == "-")
+    throw pd::usage_error(
+        "-: a backup is written in any order, and not to a pipe; a file of that name is ./-");
   if (chosen.state == "-")
     throw pd::usage_error("--state -: a state is kept in a file; a file of that name is ./-");
   if (!live.device.empty() && chosen.state.empty())

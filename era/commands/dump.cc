@@ -68,8 +68,8 @@ class dumping {
     const metadata saved = words.salvage(given, [] {});
     // The summary may read the metadata, too: it has to be held till then.
     const auto sum_up = [&](const copy_result& copied) { words.sum_up(saved, copied.assumed); };
-    write(saved, loss_policy::assume_written, ignore_findings, sum_up);
-    return exit_success;
+    const bool is_whole = write(saved, loss_policy::assume_written, ignore_findings, sum_up);
+    return is_whole ? exit_success : exit_failure;
   }
 
   // Returns false at damage; then nothing of the output is left. copied: called before the output

@@ -15,7 +15,6 @@
 #include "era/text/list_writer.h"
 #include "era/xml/source.h"
 #include "persistent-data/format/errors.h"
-#include "persistent-data/io/storage.h"
 
 namespace era {
 namespace {
@@ -85,17 +84,18 @@ class invalidation {
       case list_unit::sector: return m.block_size;
       case list_unit::byte: break;
     }
-    if (m.block_size > std::numeric_limits<std::uint64_t>::max() / 512 / max_origin_blocks)
+    if (m.block_size >
+        std::numeric_limits<std::uint64_t>::max() / pd::sector_size / max_origin_blocks)
       throw pd::invalid_input(
           fmt::format("blocks of this size cannot be counted in bytes; use {}--unit sector",
                       chosen_.format == list_format::ddrescue ? "another --format, and " : ""));
-    return std::uint64_t{m.block_size} * 512;
+    return bytes_of_block(m.block_size);
   }
 
   // Nothing if it does not fit into 64 bits.
   static std::optional<std::uint64_t> bytes_of(const metadata& m, std::uint64_t blocks) {
     std::uint64_t bytes = 0;
-    if (__builtin_mul_overflow(blocks, std::uint64_t{m.block_size} * 512, &bytes)) return {};
+    if (__builtin_mul_overflow(blocks, bytes_of_block(m.block_size), &bytes)) return {};
     return bytes;
   }
 
@@ -105,13 +105,13 @@ class invalidation {
       return chosen_.format == list_format::ddrescue ? m.nr_blocks * scale(m)
                                                      : std::numeric_limits<std::uint64_t>::max();
     const std::uint64_t size = *chosen_.device_size;
-    const std::uint64_t blocks = size / m.block_size + (size % m.block_size != 0);
+    const std::uint64_t blocks = blocks_for(size, m.block_size);
     if (blocks != m.nr_blocks)
       throw pd::invalid_input(fmt::format(
           "{}: --device-size {} cannot be: it makes {} blocks of {} sectors, and the metadata has "
           "{}",
           device_.path(), size, blocks, m.block_size, m.nr_blocks));
-    return chosen_.unit() == list_unit::byte ? size * 512 : size;
+    return chosen_.unit() == list_unit::byte ? size * pd::sector_size : size;
   }
 
   // The era to ask for next time, if the data was read when this metadata was the newest. A
@@ -145,7 +145,7 @@ class invalidation {
         m.least_current_era, or_null(next_era(m)));
   }
 
-  void print(const listed_blocks& listed, const metadata& m) {
+  void print(const change_list& listed, const metadata& m) {
     if (dump_) return print_stale(listed, m);
     print(listed.blocks, m, list_writer(chosen_.format, scale(m), limit(m)),
           fmt::format("{},\"unit\":\"{}\",\"count\":{},\"bytes\":{}", json_fields(m),
@@ -158,14 +158,12 @@ class invalidation {
     if (chosen_.cache.empty()) return;
     dump_.emplace(chosen_.cache);
     const bool standard = is_standard_output(chosen_.output);
-    if (standard
-            ? pd::storage::at(chosen_.cache).overlaps(pd::storage::of_descriptor(STDOUT_FILENO))
-            : dump_->overlaps(chosen_.output))
+    if (standard ? dump_->overlaps(STDOUT_FILENO) : dump_->overlaps(chosen_.output))
       throw pd::device_error(fmt::format("{}: is the dump of the cache itself; name another output",
                                          standard ? "standard output" : chosen_.output));
   }
 
-  void print_stale(const listed_blocks& listed, const metadata& m) {
+  void print_stale(const change_list& listed, const metadata& m) {
     const stale_blocks stale = find_stale(listed.blocks, m);
     if (stale.dirty > 0 && chosen_.require_clean)
       throw pd::invalid_input(fmt::format(
@@ -184,7 +182,7 @@ class invalidation {
                       "\"bytes\":{}",
                       json_fields(m), stale.cache.block_size, stale.cache.nr_blocks,
                       chosen_.cache_offset.value_or(0), stale.listed, stale.dirty,
-                      stale.listed * stale.cache.block_size * 512));
+                      stale.listed * stale.cache.block_size * pd::sector_size));
   }
 
   stale_blocks find_stale(const block_set& changed, const metadata& m) {
@@ -280,9 +278,10 @@ int invalidate_command(int argc, char** argv) {
       "--unit", chosen.chosen_unit,
       {{"block", list_unit::block}, {"sector", list_unit::sector}, {"byte", list_unit::byte}},
       "The unit of the list (default: block; byte for a mapfile)");
-  const auto device_size = o.add_number("--device-size", chosen.device_size,
-                                        {1, std::numeric_limits<std::uint64_t>::max() / 512},
-                                        "SECTORS", "End the last block where the device ends");
+  const auto device_size =
+      o.add_number("--device-size", chosen.device_size,
+                   {1, std::numeric_limits<std::uint64_t>::max() / pd::sector_size}, "SECTORS",
+                   "End the last block where the device ends");
   const auto cache =
       o.add_text("--cache", chosen.cache, "DUMP",
                  "List the blocks of a cache that hold changed blocks;\nDUMP is what cache_dump "

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "era/check/changed_blocks.h"
+#include "era/check/change_lister.h"
 #include "era/commands/finding_text.h"
 #include "era/commands/read_progress.h"
 #include "era/commands/repair_reporter.h"
@@ -41,7 +41,7 @@ std::optional<changes> list_sound(const command_line& line, const pd::block_devi
     foreign = foreign || is_no_metadata(f);
     line.say_in_bulk(in_words(device.path(), f));
   });
-  changed_blocks answer(device, options.from, [&](finding f) { groups.add(std::move(f)); });
+  change_lister answer(device, options.from, [&](finding f) { groups.add(std::move(f)); });
   if (answer.opened()) {
     options.opened(answer.opened()->current_era);
     require_possible_era(device.path(), options, answer.opened()->current_era);
@@ -69,7 +69,7 @@ changes list_salvaged(const command_line& line, const pd::block_device& device,
         "the current era with --current-era",
         device.path(), options.window.begin, saved.current_era));
   require_possible_era(device.path(), options, saved.current_era);
-  listed_blocks listed =
+  change_list listed =
       list_blocks(saved, device, options.window, loss_policy::assume_written, ignore_findings);
   if (words.anything())
     line.say(fmt::format(

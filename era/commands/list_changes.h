@@ -28,7 +28,7 @@ struct list_changes_options {
 
 struct changes {
   metadata opened;
-  listed_blocks listed;
+  change_list listed;
 };
 
 // Lists the blocks of the window, with progress on a terminal. Says what damage there is. Returns

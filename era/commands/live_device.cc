@@ -9,10 +9,13 @@
 
 #include <cerrno>
 #include <cstring>
+#include <span>
 
 #include <fmt/format.h>
 
 #include "persistent-data/format/errors.h"
+#include "persistent-data/io/flush_file.h"
+#include "persistent-data/io/whole_transfer.h"
 
 namespace era {
 namespace {
@@ -24,6 +27,8 @@ namespace {
 pd::unique_fd open_journal(const std::string& path) {
   pd::unique_fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) fail(path, errno);
+  if (const int error = pd::flush_directory_of(path, pd::system_calls::real()); error != 0)
+    fail(path, error);
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) fail(path, errno);
     throw pd::device_error(fmt::format(
@@ -102,10 +107,11 @@ void live_device::release() {
 
 void live_device::write_journal(const std::string& text) {
   const int fd = journal_.get();
-  if (::ftruncate(fd, 0) != 0 ||
-      ::pwrite(fd, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()) ||
-      ::fsync(fd) != 0)
-    fail(journal_path_, errno);
+  pd::system_calls& calls = pd::system_calls::real();
+  if (::ftruncate(fd, 0) != 0) fail(journal_path_, errno);
+  int error = pd::write_whole(fd, std::as_bytes(std::span(text)), 0, calls);
+  if (error == 0) error = pd::flush_file(fd, calls);
+  if (error != 0) fail(journal_path_, error);
 }
 
 }  // namespace era

@@ -135,11 +135,7 @@ bool output::take_name() {
     fail(errno);
   }
   temporary_->release();
-  const pd::unique_fd readable(::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (readable)
-    flush(readable.get());
-  else
-    ::sync();  // a directory that may be written, and not read
+  if (const int error = pd::flush_directory(directory_.get(), calls_); error != 0) fail(error);
   return true;
 }
 

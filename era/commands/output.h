@@ -36,8 +36,7 @@ bool is_standard_output(const std::string& path);
 //
 // If that is not possible (the directory must not be written, the owner cannot be kept, the file is
 // a mount point) an earlier file is overwritten in commit(), with what was in a temporary file
-// until then. While that goes on its first line says that it is incomplete, and the rest is at its
-// place.
+// until then. Meanwhile its first line says that it is incomplete.
 class output {
  public:
   // Throws device_error.

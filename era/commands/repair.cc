@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // era_repair: writes repaired metadata to another device.
+#include <cassert>
+
 #include "era/commands/building.h"
 #include "era/commands/command_line.h"
 #include "era/commands/interruption.h"
@@ -39,9 +41,11 @@ int repair(command_line& line, const options& chosen) {
       signals.check();
       shown.update(done);
     };
-    counted = copy_metadata(saved, device, copy_form::as_it_is, loss_policy::assume_written,
-                            builder, ignore_findings, on_progress)
-                  .assumed;
+    const copy_result copied =
+        copy_metadata(saved, device, copy_form::as_it_is, loss_policy::assume_written, builder,
+                      ignore_findings, on_progress);
+    assert(copied.is_complete);  // what is lost is assumed
+    counted = copied.assumed;
     builder.commit();
   };
   const int status = build_metadata(line, chosen.output, shown, check_signals, build);

@@ -80,7 +80,7 @@ class simulator {
     talks_ = input().empty() && ::isatty(STDIN_FILENO) == 1;
     lines_.emplace(input().empty() ? "-" : input(),
                    [this](int fd) { ask([&] { signals_.wait_for(fd); }); });
-    if (chosen_.create) created_.emplace(chosen_.metadata, *chosen_.create * 512);
+    if (chosen_.create) created_.emplace(chosen_.metadata, *chosen_.create * pd::sector_size);
     start();
   }
 
@@ -169,7 +169,7 @@ class simulator {
 
   void require_room(const target::geometry& g) const {
     if (g.block_size == 0) return;
-    const std::uint64_t blocks = g.length / g.block_size + (g.length % g.block_size != 0);
+    const std::uint64_t blocks = blocks_for(g.length, g.block_size);
     if (blocks > max_origin_blocks) return;  // the target says so
     const auto nr_blocks = static_cast<std::uint32_t>(blocks);
     if (blocks_needed(nr_blocks, store_->nr_blocks()) <= store_->nr_blocks()) return;
@@ -388,7 +388,7 @@ int sim_command(int argc, char** argv) {
               trace);
   o.only_with(
       o.add_parsed("--era-every", chosen.era_every, sim::parse_era_length, "N{s|writes|blocks}",
-                   "End an era of the trace after so much: 60s, 1000writes, 500blocks"),
+                   "End an era of the trace after this: 60s, 1000writes, 500blocks"),
       trace);
   o.add_number("--group", chosen.group, {1, 65536, 1}, "N",
                "Random and sequential writes that share a commit (default: 1)");

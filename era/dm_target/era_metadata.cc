@@ -310,7 +310,7 @@ void era_metadata::drop_snapshot() {
   change([&] {
     const pd::block_ptr copy = changes_->tx.read(superblock_kind, now_.metadata_snap);
     const auto& sb = copy->content.as<superblock>();
-    // Its sum was right when it was read, or it was made here.
+    // The checksum was right when the block was read, or the block was made here.
     if (sb.magic != superblock_magic || !check_superblock(sb, store_.nr_blocks(), true).empty())
       throw pd::damaged_metadata(
           fmt::format("{}: the metadata snapshot's superblock in block {} is wrong", store_.name(),

@@ -24,7 +24,7 @@ std::string lower_case(std::string_view text) {
 }
 
 std::uint32_t count_blocks(std::uint64_t sectors, std::uint32_t block_size) {
-  const std::uint64_t blocks = sectors / block_size + (sectors % block_size != 0);
+  const std::uint64_t blocks = blocks_for(sectors, block_size);
   if (blocks > max_origin_blocks)
     throw pd::invalid_input(
         fmt::format("{} sectors are {} blocks; there can be {}: take larger ones", sectors, blocks,
@@ -34,7 +34,7 @@ std::uint32_t count_blocks(std::uint64_t sectors, std::uint32_t block_size) {
 
 // Refuses what cannot be, before the metadata is touched.
 const target::geometry& checked(const target::geometry& g) {
-  if (g.block_size == 0 || g.block_size % 8 != 0)
+  if (!is_possible_block_size(g.block_size))
     throw pd::invalid_input(fmt::format(
         "a block size of {} sectors cannot be; it is a multiple of 8 above 0", g.block_size));
   count_blocks(g.length, g.block_size);

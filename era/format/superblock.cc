@@ -53,7 +53,7 @@ class checker {
     if ((flags & ~clean_shutdown) != 0)
       add(error_class::bad_value,
           fmt::format("the flags are {:#x}; only bit 0 has a meaning", flags));
-    if (block_size == 0 || block_size % 8 != 0)
+    if (!is_possible_block_size(block_size))
       add(error_class::bad_value,
           fmt::format("the block size is {} sectors; it is a multiple of 8 above 0", block_size));
     if (sb_.metadata_block_size != sectors_per_metadata_block)

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "persistent-data/format/block.h"
 #include "persistent-data/format/strong.h"
 
 namespace era {
@@ -22,5 +23,17 @@ using origin_block = pd::strong<struct origin_block_tag, std::uint32_t>;
 using origin_range = pd::range_of<origin_block_tag>;
 // The kernel tracks fewer than 2^31 blocks.
 inline constexpr std::uint32_t max_origin_blocks = 0x7fffffff;
+
+// A block size is in sectors, as the metadata has it. The kernel takes multiples of its page.
+constexpr bool is_possible_block_size(std::uint32_t sectors) noexcept {
+  return sectors != 0 && sectors % 8 == 0;
+}
+constexpr std::uint64_t bytes_of_block(std::uint32_t sectors) noexcept {
+  return std::uint64_t{sectors} * pd::sector_size;
+}
+// How many blocks a device of this size has; the last one may be shorter. Both in the same unit.
+constexpr std::uint64_t blocks_for(std::uint64_t size, std::uint64_t size_of_block) noexcept {
+  return size / size_of_block + (size % size_of_block != 0);
+}
 
 }  // namespace era

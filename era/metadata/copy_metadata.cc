@@ -17,7 +17,8 @@ namespace {
 constexpr std::uint64_t bytes_per_bitset_stripe = pd::block_size,
                         bytes_per_stripe = array_blocks_per_stripe * pd::block_size;
 
-// All that is of an era, as one writeset. Hostile metadata may have four million of them.
+// All writesets, ranges and stray bits of one era, copied as one writeset. Hostile metadata may
+// have four million of them.
 struct era_section {
   era_nr era;
   std::uint32_t first = 0;  // of the writesets that are of the era; they go up to the next one's

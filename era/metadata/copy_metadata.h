@@ -31,8 +31,9 @@ using copy_progress = std::function<void(std::uint64_t done)>;
 // If losses are refused, ends at the first damage: hands it to the finding_sink, with the sink's
 // document unfinished. The metadata's own maps must then be without damage. Throws what the sink
 // throws.
-copy_result copy_metadata(const metadata&, const pd::block_device&, copy_form, loss_policy,
-                          metadata_sink&, const finding_sink&, const copy_progress&);
+[[nodiscard]] copy_result copy_metadata(const metadata&, const pd::block_device&, copy_form,
+                                        loss_policy, metadata_sink&, const finding_sink&,
+                                        const copy_progress&);
 
 // The bytes of metadata that are done at the end, for the progress.
 std::uint64_t copied_bytes(const metadata&, copy_form);

@@ -65,12 +65,12 @@ std::vector<std::uint64_t> stripes_in_doubt(const metadata& m) {
 
 }  // namespace
 
-listed_blocks list_blocks(const metadata& m, const pd::block_device& device,
-                          const era_window& window, loss_policy policy, const finding_sink& sink) {
+change_list list_blocks(const metadata& m, const pd::block_device& device, const era_window& window,
+                        loss_policy policy, const finding_sink& sink) {
   // A stripe is too little to hand from one thread to another.
   constexpr std::uint64_t stripes_per_item = 8;
   const std::uint64_t stripes = nr_stripes(m);
-  listed_blocks total{block_set(m.nr_blocks)};
+  change_list total{block_set(m.nr_blocks)};
   const auto stripes_of = [&](std::uint64_t item) {
     return pd::range{item * stripes_per_item, std::min((item + 1) * stripes_per_item, stripes)};
   };

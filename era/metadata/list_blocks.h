@@ -15,7 +15,7 @@ namespace era {
 // Eras [begin, end) that are asked for.
 using era_window = era_range;
 
-struct listed_blocks {
+struct change_list {
   block_set blocks;
   std::uint64_t listed = 0;
   std::uint64_t in_doubt = 0;  // of those, listed only because damage hides when they were written
@@ -25,8 +25,8 @@ struct listed_blocks {
 // are refused and damage goes to the sink, blocks are missing, and the list must not be used. If
 // they are assumed to be written, a block is listed if any of the eras in which it may have been
 // written last is in the window.
-listed_blocks list_blocks(const metadata&, const pd::block_device&, const era_window&, loss_policy,
-                          const finding_sink&);
+change_list list_blocks(const metadata&, const pd::block_device&, const era_window&, loss_policy,
+                        const finding_sink&);
 
 // Counts the origin blocks whose last era is not known for sure. Reads only the stripes that can
 // have any.

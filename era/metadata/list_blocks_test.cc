@@ -25,7 +25,7 @@ struct listed_text {
   std::vector<finding> findings;
 };
 
-void take(const listed_blocks& listed, listed_text& result) {
+void take(const change_list& listed, listed_text& result) {
   result.listed = listed.listed;
   result.in_doubt = listed.in_doubt;
   const run_formatter print = [](text_buffer& text, std::span<const origin_range> runs) {
@@ -40,7 +40,7 @@ listed_text list(const std::string& path, era_window window) {
   listed_text result;
   const finding_sink sink = [&](finding f) { result.findings.push_back(std::move(f)); };
   const auto m = open_metadata(queue, device, source::live, sink);
-  const listed_blocks listed = list_blocks(*m, device, window, loss_policy::refuse, sink);
+  const change_list listed = list_blocks(*m, device, window, loss_policy::refuse, sink);
   take(listed, result);
   return result;
 }

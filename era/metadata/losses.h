@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The lost parts of metadata, as the assumptions and evidence that replace them. None of these says
-// that a block was written earlier than it may have been. Metadata without damage has no losses.
+// The assumptions and the evidence that replace lost parts of metadata. No loss makes a block's
+// last write older than it may be. Metadata without damage has no losses.
 #pragma once
 
 #include <cstdint>

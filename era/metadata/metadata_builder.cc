@@ -224,7 +224,7 @@ void metadata_builder::append(const encoded_stripe& stripe) {
 }
 
 void metadata_builder::begin_superblock(const xml::superblock_element& sb) {
-  if (sb.block_size == 0 || sb.block_size % 8 != 0)
+  if (!is_possible_block_size(sb.block_size))
     throw pd::invalid_input(fmt::format(
         "block_size=\"{}\" cannot be; it is a multiple of 8 sectors above 0", sb.block_size));
   if (sb.current_era.value > max_current_era)

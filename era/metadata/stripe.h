@@ -47,8 +47,7 @@ class stripe_reader {
   // Begins to read what read() needs for these stripes, for which it is going to be called.
   void prefetch(pd::range stripes, fold_what);
 
-  // The same, but only from the bitsets of older eras, and without evidence that replaces other
-  // losses.
+  // As read(), but only from bitsets of older eras, and without the evidence that replaces losses.
   void read_older(std::uint64_t stripe, era_nr than, const evidence_sink&,
                   std::vector<finding>& findings);
 

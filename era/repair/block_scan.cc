@@ -32,7 +32,7 @@ void block_scan::scan(std::span<const pd::block_nr> blocks, const pd::progress_f
         pd::read_queue(device_.make_engine(), device_.nr_blocks(), device_.make_engine()),
         [&](pd::read_queue& queue, std::size_t item) {
           const auto wanted = batch(item);
-          scanned_batch found;
+          scan_batch found;
           found.classes.assign(wanted.size(), block_class::invalid);
           queue.read(wanted, [&](std::size_t i, const pd::block* data, int) {
             if (data) found.classes[i] = classify(*data, wanted[i], found);
@@ -41,7 +41,7 @@ void block_scan::scan(std::span<const pd::block_nr> blocks, const pd::progress_f
         },
         [&](pd::read_queue& queue, std::size_t item) { queue.prefetch(batch(item)); }};
   };
-  const auto use = [&](std::size_t item, const scanned_batch& found) {
+  const auto use = [&](std::size_t item, const scan_batch& found) {
     progress();
     const auto scanned = batch(item);
     for (std::size_t i = 0; i < scanned.size(); ++i)
@@ -78,12 +78,11 @@ void block_scan::scan_all(const pd::progress_function& progress) {
   }
 }
 
-void block_scan::scanned_batch::note(std::uint64_t era) {
+void block_scan::scan_batch::note(std::uint64_t era) {
   if (era < max_current_era) newest_era = std::max(newest_era, static_cast<std::uint32_t>(era));
 }
 
-block_class block_scan::classify(const pd::block& b, pd::block_nr where,
-                                 scanned_batch& found) const {
+block_class block_scan::classify(const pd::block& b, pd::block_nr where, scan_batch& found) const {
   const pd::block_kind* kind = pd::identify(b, where);
   if (!kind || kind == &superblock_kind) {
     if (pd::is_zero(b)) return block_class::zero;

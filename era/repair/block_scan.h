@@ -98,14 +98,14 @@ class block_scan {
 
  private:
   // A worker's result for a batch of blocks.
-  struct scanned_batch {
+  struct scan_batch {
     std::vector<block_class> classes;
     std::vector<superblock> superblocks;
     std::uint32_t newest_era = 0;
 
     void note(std::uint64_t era);
   };
-  block_class classify(const pd::block&, pd::block_nr, scanned_batch&) const;
+  block_class classify(const pd::block&, pd::block_nr, scan_batch&) const;
   bool is_possible_array_node(const pd::node_view&, pd::block_nr) const;
   template <class Visit>
   void each_node(block_class, Visit);

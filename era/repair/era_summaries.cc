@@ -54,7 +54,7 @@ std::uint64_t era_summaries::index_of(pd::block_nr where) const {
 
 void era_summaries::read(std::span<const pd::block_nr> blocks) {
   queue_.read(blocks, [&](std::size_t k, const pd::block* data, int) {
-    if (!data) return;
+    if (!pd::is_sound_array_block(data, blocks[k], sizeof(pd::le32))) return;
     const std::uint64_t i = index_of(blocks[k]);
     const auto eras = pd::array_values<pd::le32>(*data);
     newest_[i] = newest_era(eras).value;

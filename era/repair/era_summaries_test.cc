@@ -83,5 +83,16 @@ TEST_F(EraSummaries, LeaveOutWhatCanNoLongerBeRead) {
   expect({{10}, {11}}, 4, 1);
 }
 
+// The device gives something else the second time.
+TEST_F(EraSummaries, LeaveOutWhatIsNoLongerSound) {
+  put(10, {4});
+  put(11, {6});
+  put(12, {7});
+  scan();
+  device_[{11}].as<pd::array_header>().nr_entries = 0xffffffff;
+  put_bits(12);
+  expect({{10}, {11}, {12}}, 4, 1);
+}
+
 }  // namespace
 }  // namespace era

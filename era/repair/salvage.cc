@@ -378,7 +378,7 @@ class salvager {
       for (std::uint64_t s = lost.begin / blocks_per_stripe;
            s < newest_in_array_.size() && s * blocks_per_stripe < lost.end; ++s)
         newest_in_array_[s] = result_.current_era;
-    // Ranges are large: to compare them block by block is not worth it.
+    // Ranges are large, so they are not compared block by block.
     const auto& ranges = result_.lost.ranges.all();
     bool& must_fold = result_.lost.must_fold;
     must_fold = !ranges.empty() && std::any_of(newest_in_array_.begin(), newest_in_array_.end(),

@@ -83,6 +83,7 @@ class searcher {
           gaps > 0 ? fmt::format("{} more metadata blocks are damaged, or were never used, which "
                                  "cannot be told",
                                  gaps)
+          : whole  ? "there are more blocks of arrays than sound metadata has"
                    : "no era array is whole"));
       result_.lost = {};
       result_.eras = pd::array_map(result_.nr_blocks, sizeof(pd::le32));
@@ -161,7 +162,7 @@ class searcher {
     candidates_.resize(reported);
   }
 
-  std::optional<pd::measured_array> measure(pd::block_nr root) {
+  std::optional<pd::array_shape> measure(pd::block_nr root) {
     counter_.forget();
     return pd::measure_array(walk_, root);
   }
@@ -217,7 +218,7 @@ class searcher {
         contradicted = true;
       }
     const std::uint32_t seems = first_.data_block_size;
-    const bool plausible = first_.magic == superblock_magic && seems != 0 && seems % 8 == 0;
+    const bool plausible = first_.magic == superblock_magic && is_possible_block_size(seems);
     if (contradicted || (copy && plausible && copy->data_block_size != seems)) {
       if (!contradicted) other = copy;
       copy = nullptr;

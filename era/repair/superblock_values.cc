@@ -20,11 +20,10 @@ superblock_values::superblock_values(superblock& sb, const pd::block_device& dev
     : sb_(sb), device_(device), given_(given), report_(report) {}
 
 void superblock_values::resolve_block_size(const std::optional<view_summary>& snapshot) {
-  const auto valid = [](std::uint32_t size) { return size != 0 && size % 8 == 0; };
   const std::uint32_t said = sb_.data_block_size;
   if (given_.block_size) {
     const bool is_confirmed = snapshot && snapshot->sb.data_block_size == *given_.block_size;
-    if (*given_.block_size != said && valid(said) && !is_confirmed)
+    if (*given_.block_size != said && is_possible_block_size(said) && !is_confirmed)
       throw pd::damaged_metadata(
           fmt::format("{}: --block-size {} cannot be: the superblock is sound, and says {} "
                       "sectors; leave the option out",
@@ -34,11 +33,12 @@ void superblock_values::resolve_block_size(const std::optional<view_summary>& sn
       report_.assumption(
           fmt::format("the block size is {} sectors, as told; the superblock says {}",
                       *given_.block_size, said));
-  } else if (!valid(said) && snapshot && valid(snapshot->sb.data_block_size)) {
+  } else if (!is_possible_block_size(said) && snapshot &&
+             is_possible_block_size(snapshot->sb.data_block_size)) {
     sb_.data_block_size = snapshot->sb.data_block_size;
     report_.assumption(fmt::format("the block size is that of the metadata snapshot, {} sectors",
                                    std::uint32_t{sb_.data_block_size}));
-  } else if (!valid(said)) {
+  } else if (!is_possible_block_size(said)) {
     throw pd::damaged_metadata(fmt::format(
         "{}: the block size is lost; give it with --block-size SECTORS (the table line of the "
         "device has it)",

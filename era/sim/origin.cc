@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Transfers that the system interrupts or cuts short are continued.
+// A file or device is read and written at once, through the page cache.
 #include "era/sim/origin.h"
 
 #include <fcntl.h>
@@ -13,55 +13,47 @@
 
 #include <fmt/format.h>
 
+#include "persistent-data/io/whole_transfer.h"
+
 namespace era::sim {
 
 void no_origin::read(std::uint64_t, std::uint64_t count, std::byte* data) {
-  std::memset(data, 0, count * 512);
+  std::memset(data, 0, count * pd::sector_size);
 }
 
 file_origin::file_origin(std::string path)
     : opened_(std::move(path), pd::access::writing, pd::page_cache::for_all) {}
 
-void file_origin::fail(const char* what) const {
-  opened_.fail(fmt::format("the origin cannot be {}: {}", what, std::strerror(errno)));
+void file_origin::fail(const char* what, int error) const {
+  opened_.fail(fmt::format("the origin cannot be {}: {}", what, std::strerror(error)));
 }
 
 void file_origin::read(std::uint64_t sector, std::uint64_t count, std::byte* data) {
-  for (std::size_t done = 0; done < count * 512;) {
-    const ssize_t n = ::pread(opened_.descriptor(), data + done, count * 512 - done,
-                              static_cast<off_t>(sector * 512 + done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n == 0) errno = ENODATA;
-    if (n <= 0) fail("read");
-    done += static_cast<std::size_t>(n);
-  }
+  const int error = pd::read_whole(opened_.descriptor(), {data, count * pd::sector_size},
+                                   sector * pd::sector_size, pd::system_calls::real());
+  if (error != 0) fail("read", error);
 }
 
 void file_origin::write(std::uint64_t sector, std::uint64_t count, const std::byte* data) {
-  for (std::size_t done = 0; done < count * 512;) {
-    const ssize_t n = ::pwrite(opened_.descriptor(), data + done, count * 512 - done,
-                               static_cast<off_t>(sector * 512 + done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n == 0) errno = ENOSPC;
-    if (n <= 0) fail("written");
-    done += static_cast<std::size_t>(n);
-  }
+  const int error = pd::write_whole(opened_.descriptor(), {data, count * pd::sector_size},
+                                    sector * pd::sector_size, pd::system_calls::real());
+  if (error != 0) fail("written", error);
 }
 
 void file_origin::discard(std::uint64_t sector, std::uint64_t count) {
-  const std::uint64_t range[2] = {sector * 512, count * 512};
+  const std::uint64_t range[2] = {sector * pd::sector_size, count * pd::sector_size};
   const int result =
       opened_.is_block_device()
           ? ::ioctl(opened_.descriptor(), BLKDISCARD, range)
           : ::fallocate(opened_.descriptor(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                         static_cast<off_t>(range[0]), static_cast<off_t>(range[1]));
   // A discard is a hint: devices and file systems may know none.
-  if (result != 0 && errno != EOPNOTSUPP && errno != ENOTTY) fail("discarded");
+  if (result != 0 && errno != EOPNOTSUPP && errno != ENOTTY) fail("discarded", errno);
 }
 
 void file_origin::flush() {
   while (::fdatasync(opened_.descriptor()) != 0)
-    if (errno != EINTR) fail("flushed");
+    if (errno != EINTR) fail("flushed", errno);
 }
 
 }  // namespace era::sim

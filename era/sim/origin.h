@@ -24,7 +24,7 @@ class file_origin final : public origin_device {
   // Throws device_error, as opened_storage.
   explicit file_origin(std::string path);
 
-  std::uint64_t sectors() const noexcept { return opened_.bytes() / 512; }
+  std::uint64_t sectors() const noexcept { return opened_.bytes() / pd::sector_size; }
 
   void read(std::uint64_t sector, std::uint64_t count, std::byte* data) override;
   void write(std::uint64_t sector, std::uint64_t count, const std::byte* data) override;
@@ -33,7 +33,7 @@ class file_origin final : public origin_device {
   void flush() override;
 
  private:
-  [[noreturn]] void fail(const char* what) const;
+  [[noreturn]] void fail(const char* what, int error) const;
 
   pd::opened_storage opened_;
 };

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "era/sim/words.h"
+#include "persistent-data/format/block.h"
 
 namespace era::sim {
 namespace {
@@ -104,7 +105,7 @@ std::uint64_t parse_sectors(std::string_view text) {
   if (value > std::numeric_limits<std::uint64_t>::max() >> shift)
     throw pd::invalid_input(
         fmt::format("'{}' is too large; a smaller size is expected", printable(text)));
-  return (value << shift) / 512;
+  return (value << shift) / pd::sector_size;
 }
 
 bool take_refusal_mark(std::string_view& line) noexcept {

@@ -16,7 +16,7 @@ namespace era::sim {
 namespace {
 
 constexpr std::uint64_t sectors_per_page = 8;
-// Between two writes the kernel's worker gets about so far.
+// The kernel's worker takes about this many steps between two writes.
 constexpr std::uint64_t background_steps = 4;
 
 std::uint64_t next_random(std::uint64_t& x) {  // xorshift64
@@ -154,7 +154,7 @@ void simulation::write_data(std::uint64_t sector, std::uint64_t count) {
     if (count > longest) done_ = done;
     step();
     const std::uint64_t now = std::min(longest, count - done);
-    data_.resize(std::max<std::size_t>(data_.size(), now * 512));
+    data_.resize(std::max<std::size_t>(data_.size(), now * pd::sector_size));
     for (std::uint64_t i = 0; i < now * 64; ++i) {
       const pd::le64 mark = sector + done + i / 64;
       std::memcpy(&data_[i * 8], &mark, sizeof mark);

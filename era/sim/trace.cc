@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "era/sim/words.h"
+#include "persistent-data/format/block.h"
 
 namespace era::sim {
 namespace {
@@ -60,8 +61,8 @@ void set_bytes(traced_request& r, std::uint64_t offset, std::uint64_t length) {
     throw pd::invalid_input(
         fmt::format("offset {} and length {} are together past 2^64 bytes", offset, length));
   const std::uint64_t end = offset + length;
-  r.sector = offset / 512;
-  r.count = end / 512 + (end % 512 != 0) - r.sector;
+  r.sector = offset / pd::sector_size;
+  r.count = end / pd::sector_size + (end % pd::sector_size != 0) - r.sector;
 }
 
 }  // namespace

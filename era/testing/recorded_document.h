@@ -17,7 +17,7 @@ namespace era::test {
 
 // Keeps everything that the reader says, a line each; neighbouring runs of the same value are one.
 // Throws at the block `refused`.
-struct recorder : xml::document {
+struct recorder : xml::element_sink {
   void begin_superblock(const xml::superblock_element& sb) override {
     text += fmt::format("superblock {} {} {}\n", sb.block_size, sb.nr_blocks, sb.current_era);
   }

@@ -63,10 +63,11 @@ std::string repair_to(const std::string& from, const std::string& to, const repa
   try {
     const pd::block_device device(from, pd::access::shared);
     const metadata saved = salvage_metadata(device, given, report, [] {});
-    copy_metadata(saved, device, copy_form::as_it_is, loss_policy::assume_written, builder,
-                  ignore_findings, [](std::uint64_t) {});
+    const copy_result copied =
+        copy_metadata(saved, device, copy_form::as_it_is, loss_policy::assume_written, builder,
+                      ignore_findings, [](std::uint64_t) {});
     builder.commit();
-    return "";
+    return copied.is_complete ? "" : "not all was copied";
   } catch (const pd::damaged_metadata&) {
     throw;
   } catch (const std::exception& e) {

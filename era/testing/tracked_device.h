@@ -250,7 +250,7 @@ class occupied_blocks {
  public:
   // Leaves `left` blocks free, or fewer if fewer are free.
   occupied_blocks(recording_store& store, std::uint64_t left) : store_(store) {
-    change([&](pd::counted_blocks& counts) {
+    change([&](pd::space_map_editor& counts) {
       for (std::uint64_t free = counts.nr_blocks() - counts.nr_used(); free > left; --free) try {
           blocks_.push_back(counts.allocate());
         } catch (const pd::no_space&) {
@@ -262,13 +262,13 @@ class occupied_blocks {
     });
   }
   void give_back() {
-    change([&](pd::counted_blocks& counts) {
+    change([&](pd::space_map_editor& counts) {
       for (const pd::block_nr b : blocks_) counts.decrement(b);
     });
   }
 
  private:
-  void change(const std::function<void(pd::counted_blocks&)>& how) {
+  void change(const std::function<void(pd::space_map_editor&)>& how) {
     pd::block b;
     store_.read(superblock_location, b);
     pd::transaction tx(store_, 64, b.as<superblock>().space_map);

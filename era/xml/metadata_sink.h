@@ -29,7 +29,7 @@ struct encoded_stripe {
   era_nr newest;  // of eras
 };
 
-class metadata_sink : public xml::document {
+class metadata_sink : public xml::element_sink {
  public:
   // Encodes the bits [blocks.begin, blocks.end) of a writeset: words[0] has the first as its lowest
   // bit. Bits past blocks.end are ignored. Both may be called by any number of threads at the same

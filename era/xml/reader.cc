@@ -44,7 +44,7 @@ uuid_bytes parse_uuid(std::string_view text) {
 
 class parser : public expat_parser {
  public:
-  parser(const std::string& name, document& out, const read_options& options)
+  parser(const std::string& name, element_sink& out, const read_options& options)
       : expat_parser(name),
         out_(out),
         shortcut_(options.way),
@@ -113,9 +113,9 @@ class parser : public expat_parser {
     return lines;
   }
 
-  // Is expat between elements within a writeset or the era array, with nothing after the last tag
-  // but a newline? Then it is all the same to it whether it sees whole elements or not. A comment,
-  // for one, would have begun after that newline.
+  // Is expat between two elements of a writeset or of the era array, with only a newline after the
+  // last tag? Then expat's state does not change if whole elements are left out. An open comment
+  // would have begun after that newline.
   bool between_lines() const {
     return (where_ == inside::writeset || where_ == inside::era_array) && !in_leaf() &&
            after_newline_ && fed() == end_of_tag() + 1 && shortcut_ == shortcut::taken;
@@ -254,7 +254,7 @@ class parser : public expat_parser {
     }
   }
 
-  document& out_;
+  element_sink& out_;
   shortcut shortcut_;
   std::uint64_t ignored_ = 0;
   std::uint64_t& consumed_;
@@ -265,7 +265,7 @@ class parser : public expat_parser {
 
 }  // namespace
 
-void read(const byte_source& source, const std::string& name, document& out,
+void read(const byte_source& source, const std::string& name, element_sink& out,
           const read_options& options) {
   parser(name, out, options).read(source);
 }

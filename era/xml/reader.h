@@ -22,9 +22,9 @@ struct superblock_element {
 // Takes the elements as they come; neighbouring blocks of the same value may come as one run. Each
 // function may throw invalid_input, and the reader says where; bits() and eras() then have taken
 // none of the blocks.
-class document {
+class element_sink {
  public:
-  virtual ~document() = default;
+  virtual ~element_sink() = default;
   virtual void begin_superblock(const superblock_element&) = 0;
   virtual void begin_writeset(era_nr, std::uint32_t nr_bits) = 0;
   // Bits [begin, end) of the writeset are set, or are not.
@@ -53,6 +53,6 @@ struct read_options {
 
 // Reads to the end; name is the file's for messages. Throws invalid_input, with file and line, also
 // for one of the document; all other exceptions of source and document pass through.
-void read(const byte_source&, const std::string& name, document&, const read_options& = {});
+void read(const byte_source&, const std::string& name, element_sink&, const read_options& = {});
 
 }  // namespace era::xml

@@ -23,9 +23,10 @@ class input_file {
   // For messages.
   const std::string& name() const noexcept { return input_.name(); }
 
-  // Returns true if writing to what is at path changes this file: it is the same, or one lies on
-  // the other. Returns false if path is not there.
+  // Returns true if writing to what is at path, or is open as fd, changes this file: it is the
+  // same, or one lies on the other. Returns false if path is not there.
   bool overlaps(const std::string& path) const { return input_.overlaps(path); }
+  bool overlaps(int fd) const { return input_.overlaps(fd); }
 
   // The size of the file as it is; nullopt if it is unknown.
   std::optional<std::uint64_t> bytes() const { return input_.bytes(); }

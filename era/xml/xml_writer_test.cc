@@ -10,7 +10,7 @@
 namespace era::xml {
 namespace {
 
-void feed(document& d) {
+void feed(element_sink& d) {
   d.begin_superblock({128, 5, {7}});
   d.begin_writeset({6}, 4);
   d.bits({0, 1}, true);

@@ -4,8 +4,8 @@
 
 namespace persistent_data {
 
-std::optional<error_detail> check_array_block(const block& b, std::uint32_t value_size,
-                                              std::uint32_t nr_entries) {
+std::optional<error_detail> validate_array_block(const block& b, std::uint32_t value_size,
+                                                 std::uint32_t nr_entries) {
   const auto& header = b.as<array_header>();
   const auto differs = [](const char* what, std::uint32_t is, std::uint32_t should_be) {
     return error_detail{error_class::bad_shape,

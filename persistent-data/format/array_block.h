@@ -38,22 +38,22 @@ constexpr std::uint64_t array_blocks_for(std::uint64_t nr_values,
 
 // The shape of an array block whose checksum holds. nr_entries is how many values the block has to
 // have: all blocks of an array but the last are full.
-std::optional<error_detail> check_array_block(const block&, std::uint32_t value_size,
-                                              std::uint32_t nr_entries);
+std::optional<error_detail> validate_array_block(const block&, std::uint32_t value_size,
+                                                 std::uint32_t nr_entries);
 
 // The same for any number of values, if the right number is unknown.
 inline bool is_array_block_of(const block& b, std::uint32_t value_size) {
   const std::uint32_t entries = b.as<array_header>().nr_entries;
-  return entries <= max_array_entries(value_size) && !check_array_block(b, value_size, entries);
+  return entries <= max_array_entries(value_size) && !validate_array_block(b, value_size, entries);
 }
 
-// A block as it was read, or nullptr if it could not be: is it an array block of values of this
-// size, and sound?
+// Returns true if the block was read and is a sound array block of values of this size. b: nullptr
+// if it could not be read.
 inline bool is_sound_array_block(const block* b, block_nr where, std::uint32_t value_size) {
   return b && identify(*b, where) == &array_block_kind && is_array_block_of(*b, value_size);
 }
 
-// The values of a block that check_array_block has accepted; borrows the block.
+// The values of a block that validate_array_block has accepted; borrows the block.
 template <class Value>
 std::span<const Value> array_values(const block& b) noexcept {
   static_assert(alignof(Value) == 1);

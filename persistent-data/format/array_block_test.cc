@@ -18,7 +18,7 @@ block block_of(std::uint32_t n) {
 }
 
 std::string flaw_of(const block& b, std::uint32_t value_size, std::uint32_t nr_entries) {
-  const auto wrong = check_array_block(b, value_size, nr_entries);
+  const auto wrong = validate_array_block(b, value_size, nr_entries);
   if (!wrong) return "";
   EXPECT_EQ(wrong->type, error_class::bad_shape);
   return wrong->text;

@@ -17,6 +17,8 @@
 namespace persistent_data {
 
 inline constexpr std::size_t block_size = 4096;
+// The unit of Linux for lengths and places on devices, in bytes.
+inline constexpr std::size_t sector_size = 512;
 
 // A block of the metadata device: it starts at byte block_size * value.
 using block_nr = strong<struct metadata_block_tag, std::uint64_t>;
@@ -56,10 +58,9 @@ struct block_kind {
   std::size_t blocknr_offset;
 };
 
-// Those of any persistent data, and the superblock of the target that these tools are for: a copy
-// of it may lie where another kind belongs. The kind alone does not
-// say what shape a block must have: who refers to it knows the size of its values, and how many
-// they are.
+// The kinds of persistent data, and the superblock of dm-era: a copy of it may lie where another
+// kind belongs. A kind does not fix a block's shape. The block that refers to it knows the size and
+// the number of its values.
 inline constexpr block_kind block_kinds[] = {
     {"a btree node", 121107, 8},      {"an array block", 595846735, 16},
     {"a space map index", 160478, 8}, {"a space map bitmap", 240779, 8},

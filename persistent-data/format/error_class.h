@@ -15,7 +15,7 @@ enum class error_class {
   bad_shape,      // a count, a size, a flag or the order of keys contradicts the format
   bad_pointer,    // points outside the device or at the superblock
   cross_linked,   // reached twice, and the format has one owner
-  in_doubt,       // sound, but who refers to it contradicts the space map or another owner
+  in_doubt,       // sound, but its references contradict the space map or another owner
   missing,        // something that must be there is not
   bad_value,      // a value that cannot be
   out_of_order,   // an archived writeset lists a block that has a newer era in the era array

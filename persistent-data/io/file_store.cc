@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One pread or pwrite for each block, continued if it is interrupted or short, and fdatasync for a
-// flush.
+// One pread or pwrite for each block, and fdatasync for a flush.
 #include "persistent-data/io/file_store.h"
 
 #include <cerrno>
@@ -8,8 +7,7 @@
 #include <utility>
 
 #include "persistent-data/format/errors.h"
-#include "persistent-data/io/block_device.h"
-#include "persistent-data/io/short_transfer.h"
+#include "persistent-data/io/whole_transfer.h"
 
 namespace persistent_data {
 namespace {
@@ -23,14 +21,10 @@ class file_store final : public block_store {
   std::uint64_t nr_blocks() const noexcept override { return nr_blocks_; }
 
   void read(block_nr where, block& b) override {
-    transfer(where, "read", ENODATA, [&](std::size_t done, off_t at) {
-      return calls_.pread(fd_, b.bytes.data() + done, block_size - done, at);
-    });
+    require_done(where, "read", read_whole(fd_, b.bytes, offset_of(where), calls_));
   }
   void write(block_nr where, const block& b) override {
-    transfer(where, "written", ENOSPC, [&](std::size_t done, off_t at) {
-      return calls_.pwrite(fd_, b.bytes.data() + done, block_size - done, at);
-    });
+    require_done(where, "written", write_whole(fd_, b.bytes, offset_of(where), calls_));
   }
   void flush() override {
     while (calls_.fdatasync(fd_) != 0)
@@ -40,17 +34,12 @@ class file_store final : public block_store {
   }
 
  private:
-  // at_end: the error if nothing more can be transferred.
-  template <class Call>
-  void transfer(block_nr where, const char* what, int at_end, Call call) const {
-    for (std::size_t done = 0; done < block_size;) {
-      const ssize_t n = call(done, static_cast<off_t>(where.value * block_size + done));
-      if (n < 0 && errno == EINTR) continue;
-      const int error = continue_transfer(done, block_size, n < 0 ? -errno : n, at_end);
-      if (error != 0)
-        throw device_error(fmt::format("{}: metadata block {} cannot be {}: {}", name_, where, what,
-                                       std::strerror(error)));
-    }
+  static std::uint64_t offset_of(block_nr where) { return where.value * block_size; }
+
+  void require_done(block_nr where, const char* what, int error) const {
+    if (error != 0)
+      throw device_error(fmt::format("{}: metadata block {} cannot be {}: {}", name_, where, what,
+                                     std::strerror(error)));
   }
 
   int fd_;

@@ -47,6 +47,10 @@ bool input_stream::overlaps(const std::string& path) const {
   return storage::of_descriptor(fd_).overlaps(storage::at(path));
 }
 
+bool input_stream::overlaps(int fd) const {
+  return storage::of_descriptor(fd_).overlaps(storage::of_descriptor(fd));
+}
+
 ssize_t input_stream::read(char* buffer, std::size_t size) {
   ssize_t got = -1;
   do {

@@ -32,9 +32,10 @@ class input_stream {
   // The size of the file as it is; nullopt unless it is a regular file.
   std::optional<std::uint64_t> bytes() const;
 
-  // Returns true if writing to the file at path changes this input: they are the same, or one lies
-  // on the other (see storage.h). Returns false if path is not there.
+  // Returns true if writing to the file at path, or to what is open as fd, changes this input: they
+  // are the same, or one lies on the other (see storage.h). Returns false if path is not there.
   bool overlaps(const std::string& path) const;
+  bool overlaps(int fd) const;
 
   // Reads up to size bytes, which is above 0, as soon as there is one. Returns how many; 0 at the
   // end of the input; -1 with errno if the read fails, which is never EINTR or EAGAIN. Throws what

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "persistent-data/format/errors.h"
+#include "persistent-data/io/unique_fd.h"
 #include "persistent-data/testing/scratch_directory.h"
 
 namespace persistent_data {
@@ -84,6 +85,9 @@ TEST_F(InputStream, KnowsItsFile) {
   EXPECT_TRUE(in.overlaps(path("hard")));
   EXPECT_FALSE(in.overlaps(directory_.string()));
   EXPECT_FALSE(in.overlaps(path("none")));
+  const unique_fd same(::open(path("hard").c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_TRUE(in.overlaps(same.get()));
+  EXPECT_FALSE(in.overlaps(-1));
 }
 
 // The opening does not wait for a writer. A writer that pauses is no end.

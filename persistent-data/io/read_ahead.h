@@ -13,9 +13,9 @@
 
 namespace persistent_data {
 
-// For one thread. Takes 8 MiB of memory at most. It only ever makes reading faster: a block that it
-// does not have, or could not read, has to be read as if it were not there. Blocks are as they were
-// when they were read ahead: nothing that has to be read again may be.
+// For one thread. Takes 8 MiB of memory at most. It only makes reading faster: a block that it does
+// not have, or could not read, has to be read as without it. find() returns the content that
+// prefetch() read. Do not prefetch a block that has to be read again later.
 class read_ahead {
  public:
   // Blocks of a list that are read ahead; the others, with the highest numbers, are not.

@@ -23,6 +23,8 @@
 
 #include <fmt/format.h>
 
+#include "persistent-data/format/block.h"
+
 namespace persistent_data {
 namespace {
 
@@ -30,7 +32,6 @@ namespace fs = std::filesystem;
 
 // More than any sane stack of devices has; a circle ends here.
 constexpr std::size_t max_extents = 1000;
-constexpr std::uint64_t bytes_of_a_sector = 512;
 
 fs::path directory_of(const std::string& sysfs, dev_t device) {
   return fs::path(sysfs) / "dev/block" / fmt::format("{}:{}", major(device), minor(device));
@@ -163,8 +164,8 @@ void storage::add_device(dev_t device, part used, const std::string& sysfs) {
   if (is_there(directory / "partition")) {
     if (const auto disk = device_in(directory / "../dev"))
       add_device(*disk,
-                 below(number_in(directory / "start") * bytes_of_a_sector,
-                       number_in(directory / "size") * bytes_of_a_sector),
+                 below(number_in(directory / "start") * sector_size,
+                       number_in(directory / "size") * sector_size),
                  sysfs);
   } else if (const auto loop = attachment_of(device, sysfs)) {
     add(loop->file, below(loop->offset, loop->limit == 0 ? no_end : loop->limit), sysfs);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Creates a file in TMPDIR or /tmp and removes its name at once. Appends with write(), reads with
-// pread().
+// Creates a file in TMPDIR or /tmp and removes its name at once.
 #include "persistent-data/io/temp_file.h"
 
 #include <fcntl.h>
@@ -14,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "persistent-data/format/errors.h"
+#include "persistent-data/io/whole_transfer.h"
 
 namespace persistent_data {
 namespace {
@@ -23,8 +23,7 @@ std::string directory() {
   return name && *name ? name : "/tmp";
 }
 
-[[noreturn]] void fail_to_write() {
-  const int error = errno;
+[[noreturn]] void fail_to_write(int error) {
   throw device_error(
       fmt::format("cannot write a temporary file in {}: {}; name another directory in TMPDIR",
                   directory(), std::strerror(error)));
@@ -35,33 +34,24 @@ std::string directory() {
 unique_fd make_unnamed_file() {
   std::string name = directory() + "/era_tools.XXXXXX";
   unique_fd fd(::mkostemp(name.data(), O_CLOEXEC));
-  if (!fd) fail_to_write();
+  if (!fd) fail_to_write(errno);
   ::unlink(name.c_str());
   return fd;
 }
 
 std::uint64_t temp_file::append(std::span<const std::byte> bytes) {
   const std::uint64_t begin = size_;
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd_.get(), bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail_to_write();
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-    size_ += static_cast<std::uint64_t>(written);
-  }
+  if (const int error = write_whole(fd_.get(), bytes, begin, system_calls::real()); error != 0)
+    fail_to_write(error);
+  size_ += bytes.size();
   return begin;
 }
 
 void temp_file::read(std::uint64_t begin, std::span<std::byte> bytes) const {
-  while (!bytes.empty()) {
-    const ssize_t got = ::pread(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(begin));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0)
-      throw device_error(fmt::format("cannot read a temporary file again: {}",
-                                     got < 0 ? std::strerror(errno) : "it ended early"));
-    bytes = bytes.subspan(static_cast<std::size_t>(got));
-    begin += static_cast<std::uint64_t>(got);
-  }
+  const int error = read_whole(fd_.get(), bytes, begin, system_calls::real());
+  if (error != 0)
+    throw device_error(fmt::format("cannot read a temporary file again: {}",
+                                   error == ENODATA ? "it ended early" : std::strerror(error)));
 }
 
 }  // namespace persistent_data

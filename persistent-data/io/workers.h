@@ -31,8 +31,8 @@ class ordered_queue {
     return next_++;
   }
 
-  // The same ahead of time, without waiting: nothing if there is no room, or no more than one item
-  // for each of the others.
+  // take() without waiting. Returns nullopt if there is no room, or if at most `others` items are
+  // left.
   std::optional<std::size_t> take_ahead(std::size_t others) {
     const std::lock_guard lock(mutex_);
     if (stopped_ || items_ - next_ <= others || next_ >= used_ + slots_.size()) return {};

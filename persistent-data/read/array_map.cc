@@ -12,7 +12,7 @@ std::optional<error_detail> array_map::validate_block(std::uint64_t i,
                                                       int error) const {
   assert(block(i));
   if (auto wrong = validate(array_block_kind, data, error, *block(i))) return wrong;
-  return check_array_block(*data, value_size_, static_cast<std::uint32_t>(values_of(i).size()));
+  return validate_array_block(*data, value_size_, static_cast<std::uint32_t>(values_of(i).size()));
 }
 
 // The tree's keys have to be 0, 1, 2, ...: what comes next is known all the time.
@@ -132,23 +132,23 @@ array_map map_array(btree_walk& walk, std::optional<block_nr> from, block_nr roo
 namespace {
 
 // An array of one block.
-std::optional<measured_array> measure_block(btree_walk& walk, block_nr where) {
-  std::optional<measured_array> result;
+std::optional<array_shape> measure_block(btree_walk& walk, block_nr where) {
+  std::optional<array_shape> result;
   walk.queue().read(std::span(&where, 1), [&](std::size_t, const block* data, int error) {
     if (validate(array_block_kind, data, error, where)) return;
     const auto& header = data->as<array_header>();
     const std::uint32_t size = header.value_size, entries = header.nr_entries;
     if ((size == sizeof(le32) || size == sizeof(le64)) && entries != 0 &&
         is_array_block_of(*data, size))
-      result = measured_array{entries, size};
+      result = array_shape{entries, size};
   });
   return result;
 }
 
 }  // namespace
 
-std::optional<measured_array> measure_array(btree_walk& walk, block_nr root,
-                                            std::optional<std::uint64_t> expected) {
+std::optional<array_shape> measure_array(btree_walk& walk, block_nr root,
+                                         std::optional<std::uint64_t> expected) {
   const std::uint64_t needed = expected ? array_blocks_for(*expected, sizeof(le32)) : 0;
   std::uint64_t blocks = 0;
   block_nr last, last_needed;
@@ -173,10 +173,10 @@ std::optional<measured_array> measure_array(btree_walk& walk, block_nr root,
     const auto in_block = *expected - (needed - 1) * max_array_entries(sizeof(le32));
     const auto ends = measure_block(walk, last_needed);
     if (ends && ends->value_size == sizeof(le32) && ends->nr_values == in_block)
-      return measured_array{*expected, sizeof(le32)};
+      return array_shape{*expected, sizeof(le32)};
   }
   if (!sound) return {};
-  if (blocks == 0) return measured_array{};
+  if (blocks == 0) return array_shape{};
   auto result = measure_block(walk, last);
   if (result) result->nr_values += (blocks - 1) * max_array_entries(result->value_size);
   return result;

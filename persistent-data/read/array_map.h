@@ -68,7 +68,7 @@ array_map map_array(btree_walk&, std::optional<block_nr> from, block_nr root,
                     surplus_blocks = surplus_blocks::damage);
 
 // An array as it presents itself, for who does not know its size.
-struct measured_array {
+struct array_shape {
   std::uint64_t nr_values = 0;
   std::uint32_t value_size = 0;  // 4 or 8; 0: it has no blocks
 };
@@ -76,7 +76,7 @@ struct measured_array {
 // Reads the tree of an array and its last block. Returns nullopt if they are damaged, or are no
 // array. Values in between may be damaged. The counter is used up. expected: a number of 4-byte
 // values that the array has if the block with the last of them ends there, whatever comes after it.
-std::optional<measured_array> measure_array(btree_walk&, block_nr root,
-                                            std::optional<std::uint64_t> expected = {});
+std::optional<array_shape> measure_array(btree_walk&, block_nr root,
+                                         std::optional<std::uint64_t> expected = {});
 
 }  // namespace persistent_data

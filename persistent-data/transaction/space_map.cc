@@ -17,7 +17,7 @@
 
 namespace persistent_data {
 
-counted_blocks::counted_blocks(block_cache& cache, std::uint64_t nr_blocks)
+space_map_editor::space_map_editor(block_cache& cache, std::uint64_t nr_blocks)
     : cache_(&cache),
       bitmaps_(bitmaps_for(nr_blocks)),
       used_at_commit_(nr_blocks),
@@ -25,18 +25,18 @@ counted_blocks::counted_blocks(block_cache& cache, std::uint64_t nr_blocks)
   for (std::size_t i = 0; i < bitmaps_.size(); ++i) index_.entries[i].nr_free = counts_per_bitmap;
 }
 
-counted_blocks counted_blocks::make(block_cache& cache) {
-  counted_blocks c(cache, std::min(cache.store().nr_blocks(), max_metadata_blocks));
+space_map_editor space_map_editor::make(block_cache& cache) {
+  space_map_editor c(cache, std::min(cache.store().nr_blocks(), max_metadata_blocks));
   c.set({0}, 1);
   c.dirty_.assign(c.dirty_.size(), true);
   c.tree_changed_ = true;
   return c;
 }
 
-counted_blocks counted_blocks::load(block_cache& cache, const disk_sm_root& root) {
+space_map_editor space_map_editor::load(block_cache& cache, const disk_sm_root& root) {
   const std::uint64_t nr_blocks = root.nr_blocks;
   const std::uint64_t most = std::min(cache.store().nr_blocks(), max_metadata_blocks);
-  counted_blocks c(cache, std::min(nr_blocks, most));
+  space_map_editor c(cache, std::min(nr_blocks, most));
   if (nr_blocks == 0 || nr_blocks > most)
     c.fail(fmt::format("the space map counts {} blocks, and there are {}", nr_blocks, most));
   c.load_bitmaps(root);
@@ -54,11 +54,11 @@ counted_blocks counted_blocks::load(block_cache& cache, const disk_sm_root& root
   return c;
 }
 
-void counted_blocks::fail(const std::string& why) const {
+void space_map_editor::fail(const std::string& why) const {
   throw damaged_metadata(fmt::format("{}: {}", cache_->store().name(), why));
 }
 
-void counted_blocks::load_bitmaps(const disk_sm_root& root) {
+void space_map_editor::load_bitmaps(const disk_sm_root& root) {
   index_root_ = {root.bitmap_root};
   index_ = cache_->read(space_map_index_kind, index_root_)->content.as<index_block>();
   for (std::uint32_t i = 0; i < dirty_.size(); ++i) {
@@ -73,7 +73,7 @@ void counted_blocks::load_bitmaps(const disk_sm_root& root) {
 }
 
 // As the kernel does: what lies past the device's end is free.
-void counted_blocks::count_free(std::uint32_t i) {
+void space_map_editor::count_free(std::uint32_t i) {
   index_entry& entry = index_.entries[i];
   std::uint32_t nr_free = 0;
   for (std::uint32_t k = 0; k < counts_per_bitmap; ++k) nr_free += count_at(bitmaps_[i], k) == 0;
@@ -81,7 +81,7 @@ void counted_blocks::count_free(std::uint32_t i) {
   entry.none_free_before = 0;
 }
 
-void counted_blocks::load_large_counts(block_nr where, unsigned depth) {
+void space_map_editor::load_large_counts(block_nr where, unsigned depth) {
   const auto block = cache_->read(btree_node_kind, where);
   if (const auto wrong = validate_node(block->content, sizeof(le32));
       wrong || depth > max_btree_depth)
@@ -102,23 +102,23 @@ void counted_blocks::load_large_counts(block_nr where, unsigned depth) {
   }
 }
 
-void counted_blocks::check(block_nr b) const {
+void space_map_editor::check(block_nr b) const {
   if (b.value >= nr_blocks())
     fail(fmt::format("something refers to metadata block {}, past the end", b));
 }
 
-std::uint32_t counted_blocks::count_in_bitmap(block_nr b) const noexcept {
+std::uint32_t space_map_editor::count_in_bitmap(block_nr b) const noexcept {
   return count_at(bitmaps_[b.value / counts_per_bitmap],
                   static_cast<std::uint32_t>(b.value % counts_per_bitmap));
 }
 
-std::uint32_t counted_blocks::count(block_nr b) const {
+std::uint32_t space_map_editor::count(block_nr b) const {
   check(b);
   const std::uint32_t count = count_in_bitmap(b);
   return count < count_in_tree ? count : large_.at(b.value);
 }
 
-void counted_blocks::set(block_nr b, std::uint32_t count) {
+void space_map_editor::set(block_nr b, std::uint32_t count) {
   const auto bitmap = static_cast<std::uint32_t>(b.value / counts_per_bitmap);
   const auto k = static_cast<std::uint32_t>(b.value % counts_per_bitmap);
   const std::uint32_t before = count_at(bitmaps_[bitmap], k);
@@ -142,7 +142,7 @@ void counted_blocks::set(block_nr b, std::uint32_t count) {
   }
 }
 
-block_nr counted_blocks::allocate() {
+block_nr space_map_editor::allocate() {
   for (std::uint64_t tried = 0; tried < nr_blocks(); ++tried) {
     if (next_ >= nr_blocks()) next_ = 1;
     const std::uint64_t b = next_++;
@@ -156,7 +156,7 @@ block_nr counted_blocks::allocate() {
                   cache_->store().name(), nr_used_, nr_blocks()));
 }
 
-void counted_blocks::increment(block_nr b) {
+void space_map_editor::increment(block_nr b) {
   const std::uint32_t now = count(b);
   if (now == 0) fail(fmt::format("metadata block {} is referred to and counted as free", b));
   if (now == std::numeric_limits<std::uint32_t>::max())
@@ -164,19 +164,19 @@ void counted_blocks::increment(block_nr b) {
   set(b, now + 1);
 }
 
-std::uint32_t counted_blocks::decrement(block_nr b) {
+std::uint32_t space_map_editor::decrement(block_nr b) {
   const std::uint32_t now = count(b);
   if (now == 0) fail(fmt::format("metadata block {} is referred to and counted as free", b));
   set(b, now - 1);
   return now - 1;
 }
 
-bool counted_blocks::is_new(block_nr b) const {
+bool space_map_editor::is_new(block_nr b) const {
   check(b);
   return !used_at_commit_[b.value] && count_in_bitmap(b) != 0;
 }
 
-disk_sm_root counted_blocks::write() {
+disk_sm_root space_map_editor::write() {
   if (tree_changed_) write_large_counts();
   if (index_root_.value != 0) decrement(index_root_);
   index_root_ = allocate();
@@ -191,7 +191,7 @@ disk_sm_root counted_blocks::write() {
 }
 
 // Its nodes have one reference each: making it anew does not change what it has to hold.
-void counted_blocks::write_large_counts() {
+void space_map_editor::write_large_counts() {
   for (const block_nr node : tree_nodes_) decrement(node);
   tree_nodes_.clear();
   struct child {
@@ -231,7 +231,7 @@ void counted_blocks::write_large_counts() {
 
 // A bitmap that moves changes counts, which may be in others: until all that have changed have
 // moved. Each moves once.
-void counted_blocks::move_bitmaps() {
+void space_map_editor::move_bitmaps() {
   std::vector<bool> moved(dirty_.size());
   for (bool again = true; again;) {
     again = false;
@@ -246,7 +246,7 @@ void counted_blocks::move_bitmaps() {
     if (moved[i]) put_bitmap(i);
 }
 
-void counted_blocks::put_bitmap(std::uint32_t i) {
+void space_map_editor::put_bitmap(std::uint32_t i) {
   index_entry& entry = index_.entries[i];
   std::uint32_t first_free = entry.none_free_before;
   while (first_free < counts_per_bitmap && count_at(bitmaps_[i], first_free) != 0) ++first_free;
@@ -255,7 +255,7 @@ void counted_blocks::put_bitmap(std::uint32_t i) {
   block->content.as<bitmap_block>() = bitmaps_[i];
 }
 
-void counted_blocks::committed() {
+void space_map_editor::committed() {
   for (const std::uint64_t b : taken_or_freed_) used_at_commit_[b] = count_in_bitmap({b}) != 0;
   taken_or_freed_.clear();
   dirty_.assign(dirty_.size(), false);

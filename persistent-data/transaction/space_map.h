@@ -15,12 +15,12 @@
 namespace persistent_data {
 
 // A number of a block past the end of the device throws damaged_metadata, wherever it is given.
-class counted_blocks {
+class space_map_editor {
  public:
   // For a new device: only the superblock is in use. Nothing is written before a commit.
-  static counted_blocks make(block_cache&);
+  static space_map_editor make(block_cache&);
   // Reads what a superblock's root describes. Throws damaged_metadata, device_error.
-  static counted_blocks load(block_cache&, const disk_sm_root&);
+  static space_map_editor load(block_cache&, const disk_sm_root&);
 
   std::uint64_t nr_blocks() const noexcept { return used_at_commit_.size(); }
   std::uint64_t nr_used() const noexcept { return nr_used_; }
@@ -44,7 +44,7 @@ class counted_blocks {
   void committed();
 
  private:
-  counted_blocks(block_cache& cache, std::uint64_t nr_blocks);
+  space_map_editor(block_cache& cache, std::uint64_t nr_blocks);
 
   void check(block_nr) const;
   std::uint32_t count_in_bitmap(block_nr) const noexcept;

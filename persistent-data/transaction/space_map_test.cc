@@ -29,16 +29,16 @@ class CountedBlocks : public ::testing::Test {
     cache_.write_dirty();
     counts_.committed();
   }
-  counted_blocks loaded() {
+  space_map_editor loaded() {
     cache_.clear();
-    return counted_blocks::load(cache_, root_);
+    return space_map_editor::load(cache_, root_);
   }
 
   static constexpr std::uint64_t nr_blocks = 200;
   scratch_device disk_{nr_blocks};
   recording_store store_{disk_};
   block_cache cache_{store_, 64};
-  counted_blocks counts_ = counted_blocks::make(cache_);
+  space_map_editor counts_ = space_map_editor::make(cache_);
   disk_sm_root root_{};
 };
 
@@ -114,11 +114,11 @@ TEST_F(CountedBlocks, OnlyWhatFitsTheDeviceIsLoaded) {
   disk_sm_root wrong = root_;
   for (const std::uint64_t blocks : {std::uint64_t{0}, nr_blocks + 1, ~std::uint64_t{0}}) {
     wrong.nr_blocks = blocks;
-    EXPECT_THROW(counted_blocks::load(cache_, wrong), damaged_metadata) << blocks;
+    EXPECT_THROW(space_map_editor::load(cache_, wrong), damaged_metadata) << blocks;
   }
   wrong = root_;
   wrong.bitmap_root = root_.ref_count_root;
-  EXPECT_THROW(counted_blocks::load(cache_, wrong), damaged_metadata);
+  EXPECT_THROW(space_map_editor::load(cache_, wrong), damaged_metadata);
   EXPECT_EQ(loaded().nr_used(), counts_.nr_used());
 }
 
@@ -134,11 +134,11 @@ TEST_F(CountedBlocks, BitmapsAndTreeHaveToAgree) {
   disk_sm_root mixed = root_;
   mixed.ref_count_root = without.ref_count_root;
   cache_.clear();
-  EXPECT_THROW(counted_blocks::load(cache_, mixed), damaged_metadata);
+  EXPECT_THROW(space_map_editor::load(cache_, mixed), damaged_metadata);
   mixed = without;
   mixed.ref_count_root = root_.ref_count_root;
   cache_.clear();
-  EXPECT_THROW(counted_blocks::load(cache_, mixed), damaged_metadata);
+  EXPECT_THROW(space_map_editor::load(cache_, mixed), damaged_metadata);
 }
 
 // One more would count the block as free, though it is in use.
@@ -187,7 +187,7 @@ TEST_F(CountedBlocks, ATreeOfAnotherShapeIsNotLoaded) {
   const auto error_of_load = [&]() -> std::string {
     cache_.clear();
     try {
-      counted_blocks::load(cache_, root_);
+      space_map_editor::load(cache_, root_);
       return "";
     } catch (const damaged_metadata& e) {
       return e.what();
@@ -213,7 +213,7 @@ TEST(SeveralBitmaps, AreWrittenUntilNoneHasChanged) {
   scratch_device disk(nr_blocks);
   recording_store store(disk);
   block_cache cache(store, 64);
-  counted_blocks counts = counted_blocks::make(cache);
+  space_map_editor counts = space_map_editor::make(cache);
   std::mt19937 random(seed);
   const auto allocate = [&](std::uint64_t n) {
     std::vector<block_nr> blocks;
@@ -243,7 +243,7 @@ TEST(SeveralBitmaps, AreWrittenUntilNoneHasChanged) {
     cache.write_dirty();
     counts.committed();
     block_cache other(store, 64);
-    const counted_blocks loaded = counted_blocks::load(other, root);
+    const space_map_editor loaded = space_map_editor::load(other, root);
     for (std::uint64_t b = 0; b < nr_blocks; ++b)
       ASSERT_EQ(loaded.count({b}), counts.count({b})) << "round " << round << ", block " << b;
     ASSERT_EQ(root.nr_allocated, counts.nr_used());

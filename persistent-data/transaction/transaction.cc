@@ -8,10 +8,10 @@
 namespace persistent_data {
 
 transaction::transaction(block_store& store, std::size_t cache_blocks, const disk_sm_root& root)
-    : cache_(store, cache_blocks), counts_(counted_blocks::load(cache_, root)) {}
+    : cache_(store, cache_blocks), counts_(space_map_editor::load(cache_, root)) {}
 
 transaction::transaction(block_store& store, std::size_t cache_blocks)
-    : cache_(store, cache_blocks), counts_(counted_blocks::make(cache_)) {}
+    : cache_(store, cache_blocks), counts_(space_map_editor::make(cache_)) {}
 
 block_ptr transaction::create(const block_kind& kind) {
   return cache_.create(kind, counts_.allocate());

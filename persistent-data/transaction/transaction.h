@@ -35,8 +35,8 @@ class transaction {
   // which the caller moves his reference.
   shadow shadow_of(const block_kind&, block_nr);
 
-  counted_blocks& counts() noexcept { return counts_; }
-  const counted_blocks& counts() const noexcept { return counts_; }
+  space_map_editor& counts() noexcept { return counts_; }
+  const space_map_editor& counts() const noexcept { return counts_; }
 
   // A commit has two phases. prepare() writes all that has changed, and flushes: nothing on the
   // device refers to it yet. Returns what the superblock has to say about the space map.
@@ -47,7 +47,7 @@ class transaction {
 
  private:
   block_cache cache_;
-  counted_blocks counts_;
+  space_map_editor counts_;
 };
 
 }  // namespace persistent_data
