@@ -30,10 +30,6 @@ constexpr std::size_t max_under_way = 8;  // of reads, and of writes
 constexpr std::uint64_t zero_unit = 64 << 10;
 constexpr std::size_t page = 4096;
 
-bool is_zero(const std::byte* data, std::size_t bytes) {
-  return bytes == 0 || (data[0] == std::byte{} && std::memcmp(data, data + 1, bytes - 1) == 0);
-}
-
 }  // namespace
 
 void block_copier::free_memory::operator()(std::byte* p) const noexcept { std::free(p); }
@@ -229,7 +225,7 @@ void block_copier::note_unread(std::uint64_t from, std::uint64_t to, int error) 
 
 void block_copier::write(std::size_t slot, std::uint64_t from, std::uint64_t to) {
   const auto all_zero = [&](std::uint64_t begin, std::uint64_t end) {
-    return is_zero(data(slot, begin), static_cast<std::size_t>(end - begin));
+    return pd::is_zero(std::span(data(slot, begin), static_cast<std::size_t>(end - begin)));
   };
   if (!target_.reads_as_zeros(from, to - from))
     return start_write(slot, from, to, all_zero(from, to));

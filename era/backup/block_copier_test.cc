@@ -305,7 +305,7 @@ TEST_F(BlockCopier, IsAModelsCopy) {
     const std::uint32_t sectors = 8u * (1 + static_cast<std::uint32_t>(random()) % 700);
     const std::size_t bytes = 512 * (1 + random() % 20000);
     make_source(bytes);
-    const std::size_t blocks = (bytes + sectors * 512 - 1) / (sectors * 512);
+    const std::size_t blocks = blocks_for(bytes, bytes_of_block(sectors));
     std::vector<origin_range> ranges;
     for (auto n = random() % 10; n > 0; --n) {
       const std::size_t begin = random() % blocks;

@@ -14,6 +14,9 @@ namespace era {
 
 // Values that the user gives if the superblock is lost or wrong.
 struct repair_options {
+  // Where the user finds nr_blocks, for messages.
+  static constexpr const char* about_nr_blocks = "its length divided by the block size, rounded up";
+
   std::optional<std::uint32_t> block_size;  // sectors
   std::optional<std::uint32_t> nr_blocks;   // of the origin
   std::optional<std::uint32_t> current_era;

@@ -202,9 +202,9 @@ class salvager {
       throw pd::damaged_metadata(fmt::format(
           "{}: the superblock of era {} may be outdated, since sound blocks contradict it; the "
           "newest era that any block names is {}, and the longest era array has {} blocks; give "
-          "how many blocks the origin has, with --nr-blocks N (its length divided by the block "
-          "size, rounded up)",
-          device_.path(), std::uint32_t{sb_.current_era}, found.newest_era, found.longest_array));
+          "how many blocks the origin has, with --nr-blocks N ({})",
+          device_.path(), std::uint32_t{sb_.current_era}, found.newest_era, found.longest_array,
+          repair_options::about_nr_blocks));
   }
 
   // The era of an outdated superblock is the oldest that the current one may be. An era too new

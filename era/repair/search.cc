@@ -188,7 +188,8 @@ class searcher {
     else
       fail(fmt::format(
           "how many blocks the origin has is lost with the superblock; give it with --nr-blocks N "
-          "(its length divided by the block size, rounded up{})",
+          "({}{})",
+          repair_options::about_nr_blocks,
           candidates_.empty() ? ""
                               : fmt::format("; the longest era array that is found has {}",
                                             candidates_.front().nr_blocks)));

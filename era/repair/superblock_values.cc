@@ -84,8 +84,8 @@ void superblock_values::resolve_nr_blocks(pd::read_queue& queue, bool array_in_d
   if (!given_.nr_blocks && !measured && !plausible)
     throw pd::damaged_metadata(
         fmt::format("{}: how many blocks the origin has is lost ({}); give it with --nr-blocks N "
-                    "(its length divided by the block size, rounded up)",
-                    device_.path(), says));
+                    "({})",
+                    device_.path(), says, repair_options::about_nr_blocks));
   const std::uint32_t resolved = given_.nr_blocks.value_or(found);
   sb_.nr_blocks = resolved;
   if (resolved != told || (measured && length != told))

@@ -64,10 +64,12 @@ void prepare_for_write(const block_kind& kind, block& b, block_nr where) noexcep
   b.as<le32>() = unsalted_checksum(b) ^ kind.salt;
 }
 
-bool is_zero(const block& b) noexcept {
+bool is_zero(const block& b) noexcept { return is_zero(std::span(b.bytes)); }
+
+bool is_zero(std::span<const std::byte> bytes) noexcept {
   // All bytes are equal if each equals the one before it.
-  return b.bytes[0] == std::byte{0} &&
-         std::memcmp(b.bytes.data(), b.bytes.data() + 1, b.bytes.size() - 1) == 0;
+  return bytes.empty() || (bytes[0] == std::byte{0} &&
+                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 }  // namespace persistent_data

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -87,5 +88,6 @@ const block_kind* identify(const block&, block_nr) noexcept;
 void prepare_for_write(const block_kind&, block&, block_nr) noexcept;
 
 bool is_zero(const block&) noexcept;
+bool is_zero(std::span<const std::byte>) noexcept;
 
 }  // namespace persistent_data

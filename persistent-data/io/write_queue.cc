@@ -7,23 +7,22 @@
 #include <utility>
 
 #include "persistent-data/format/errors.h"
-#include "persistent-data/io/block_device.h"
 #include "persistent-data/io/short_transfer.h"
 
 namespace persistent_data {
 
 namespace {
-constexpr std::size_t blocks_per_piece = 256;  // a MiB
+constexpr std::size_t blocks_per_request = 256;  // a MiB
 }
 
 write_queue::write_queue(std::unique_ptr<io_engine> engine, std::function<int()> flush,
                          std::string name)
     // One slot more than the depth: it is filled while the others are under way.
-    : buffers_(new block[(engine->depth() + 1) * blocks_per_piece]),
+    : buffers_(new block[(engine->depth() + 1) * blocks_per_request]),
       engine_(std::move(engine)),
       flush_(std::move(flush)),
       name_(std::move(name)),
-      pieces_(engine_->depth() + 1),
+      runs_(engine_->depth() + 1),
       filling_(engine_->depth()) {
   for (std::size_t slot = 0; slot < engine_->depth(); ++slot) free_slots_.push_back(slot);
 }
@@ -31,7 +30,7 @@ write_queue::write_queue(std::unique_ptr<io_engine> engine, std::function<int()>
 write_queue::~write_queue() = default;
 
 block* write_queue::buffer(std::size_t slot) const noexcept {
-  return &buffers_[slot * blocks_per_piece];
+  return &buffers_[slot * blocks_per_request];
 }
 
 void write_queue::fail(std::string why) {
@@ -45,11 +44,11 @@ void write_queue::require_no_failure() const {
 
 void write_queue::write(block_nr where, const block& b) {
   require_no_failure();
-  piece* filling = &pieces_[filling_];
+  run* filling = &runs_[filling_];
   const bool follows = where.value == filling->first.value + filling->blocks;
-  if (filling->blocks > 0 && (!follows || filling->blocks == blocks_per_piece)) {
+  if (filling->blocks > 0 && (!follows || filling->blocks == blocks_per_request)) {
     send();
-    filling = &pieces_[filling_];
+    filling = &runs_[filling_];
   }
   if (filling->blocks == 0) filling->first = where;
   buffer(filling_)[filling->blocks++] = b;
@@ -57,7 +56,7 @@ void write_queue::write(block_nr where, const block& b) {
 
 void write_queue::drain_and_flush() {
   require_no_failure();
-  if (pieces_[filling_].blocks > 0) send();
+  if (runs_[filling_].blocks > 0) send();
   while (free_slots_.size() < engine_->depth()) wait();
   if (const int error = flush_())
     fail(fmt::format("cannot flush what was written: {}", std::strerror(error)));
@@ -68,11 +67,11 @@ void write_queue::send() {
   submit(filling_);
   filling_ = free_slots_.back();
   free_slots_.pop_back();
-  pieces_[filling_] = {};
+  runs_[filling_] = {};
 }
 
 void write_queue::submit(std::size_t slot) {
-  const piece& p = pieces_[slot];
+  const run& p = runs_[slot];
   engine_->submit({reinterpret_cast<std::byte*>(buffer(slot)) + p.done,
                    p.blocks * block_size - p.done, p.first.value * block_size + p.done, slot,
                    io_operation::write});
@@ -81,7 +80,7 @@ void write_queue::submit(std::size_t slot) {
 // Comes back with a slot free or the rest of a short write on its way.
 void write_queue::wait() {
   const io_completion completion = engine_->wait();
-  piece& written = pieces_[completion.tag];
+  run& written = runs_[completion.tag];
   const std::size_t bytes = written.blocks * block_size;
   const int error = continue_transfer(written.done, bytes, completion.result, ENOSPC);
   if (error == 0 && written.done < bytes) {

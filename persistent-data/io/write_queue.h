@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Writes blocks that come in ascending order in large pieces, some of them under way at once.
+// Writes blocks that come in ascending order in large runs, some of them under way at once.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ class write_queue {
   void drain_and_flush();
 
  private:
-  struct piece {
+  struct run {
     block_nr first;
     std::size_t blocks = 0;
     std::size_t done = 0;  // bytes that are written
@@ -48,7 +48,7 @@ class write_queue {
   std::unique_ptr<io_engine> engine_;
   std::function<int()> flush_;
   std::string name_, failure_;
-  std::vector<piece> pieces_;  // by slot
+  std::vector<run> runs_;  // by slot
   std::vector<std::size_t> free_slots_;
   std::size_t filling_;  // the slot that takes blocks
 };

@@ -19,7 +19,7 @@ namespace {
 using test::faulty_device;
 using test::scratch_device;
 
-constexpr std::uint64_t piece = 256;  // blocks that leave together
+constexpr std::uint64_t run = 256;  // blocks that leave together
 
 block stamped(std::uint64_t number) {
   block b{};
@@ -60,21 +60,21 @@ class WriteQueue : public testing::Test {
 
 TEST_F(WriteQueue, WritesInLargePieces) {
   const auto queue = device.make_queue();
-  write(*queue, 1, 1 + 3 * piece + 7);
+  write(*queue, 1, 1 + 3 * run + 7);
   queue->drain_and_flush();
-  expect_written(1, 1 + 3 * piece + 7);
+  expect_written(1, 1 + 3 * run + 7);
   EXPECT_TRUE(is_zero(disk[{0}]));
-  EXPECT_TRUE(is_zero(disk[{1 + 3 * piece + 7}]));
+  EXPECT_TRUE(is_zero(disk[{1 + 3 * run + 7}]));
   EXPECT_EQ(device.requests(), (std::vector<range>{{1, 257}, {257, 513}, {513, 769}, {769, 776}}));
   EXPECT_EQ(device.flushes(), 1u);
 }
 
 TEST_F(WriteQueue, KeepsSeveralUnderWay) {
   const auto queue = device.make_queue();
-  write(*queue, 0, 10 * piece);
+  write(*queue, 0, 10 * run);
   queue->drain_and_flush();
   EXPECT_EQ(device.most_under_way(), device.depth);
-  expect_written(0, 10 * piece);
+  expect_written(0, 10 * run);
 }
 
 TEST_F(WriteQueue, GapsAndStepsBackBeginANewPiece) {
@@ -110,7 +110,7 @@ TEST_F(WriteQueue, WhatWasNotFlushedMayBeLost) {
   const auto queue = device.make_queue();
   write(*queue, 1, 5);
   queue->drain_and_flush();
-  write(*queue, 5, 5 + 2 * piece);
+  write(*queue, 5, 5 + 2 * run);
   device.lose_power(faulty_device::arriving::nothing);
   expect_written(1, 5);
   EXPECT_TRUE(is_zero(disk[{5}]));
@@ -129,7 +129,7 @@ TEST_F(WriteQueue, ShortWritesGoOn) {
         short_device.newest_first = newest_first;
         short_device.depth = depth;
         const auto queue = short_device.make_queue();
-        const std::uint64_t end = longest < block_size ? 3 + piece + 9 : 3 + 7 * piece + 9;
+        const std::uint64_t end = longest < block_size ? 3 + run + 9 : 3 + 7 * run + 9;
         write(*queue, 3, end);
         queue->drain_and_flush();
         for (std::uint64_t i = 3; i < end; ++i) ASSERT_TRUE(holds(other, i, i)) << i;
@@ -145,7 +145,7 @@ TEST_F(WriteQueue, AWriteThatFailsIsAnErrorForGood) {
   const std::string wanted =
       "somewhere: metadata blocks 256 to 511 cannot be written: " + std::string(std::strerror(EIO));
   EXPECT_EQ(error_of([&] {
-              write(*queue, 0, 3 * piece);
+              write(*queue, 0, 3 * run);
               queue->drain_and_flush();
             }),
             wanted);
@@ -188,7 +188,7 @@ TEST_F(WriteQueue, AWriteThatFailsAfterAShortOneNamesTheRest) {
   device.longest_write = 100 * block_size;
   device.failing_operation = 2;
   const auto queue = device.make_queue();
-  write(*queue, 1000, 1000 + piece);
+  write(*queue, 1000, 1000 + run);
   EXPECT_EQ(
       error_of([&] { queue->drain_and_flush(); }),
       "out: metadata blocks 1100 to 1255 cannot be written: " + std::string(std::strerror(EIO)));
@@ -214,9 +214,9 @@ TEST_F(WriteQueue, EveryOperationThatFailsIsReported) {
     failing.newest_first = n % 2 == 0;
     const auto queue = failing.make_queue();
     const std::string error = error_of([&] {
-      write(*queue, 1, 4 * piece);
+      write(*queue, 1, 4 * run);
       queue->drain_and_flush();
-      write(*queue, 4 * piece, 6 * piece);
+      write(*queue, 4 * run, 6 * run);
       queue->drain_and_flush();
     });
     if (failing.operations() < n) {
