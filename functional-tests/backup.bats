@@ -211,10 +211,8 @@ load backup_helpers
 @test "the disk of the target is full" {
   first_night
   simulate 'write 0 8'
-  [[ $(id -u) = 0 ]] || skip 'needs root to mount a small file system'
-  mkdir small && mount -t tmpfs -o size=1M none small || skip 'needs tmpfs'
+  small_disk 1M
   run --separate-stderr era_backup --metadata m.img --source origin --full small/backup.img
-  umount small
   [[ $status = 1 && $stderr = *'small/backup.img: cannot write at byte '*'No space left on device'* ]]
 }
 
@@ -227,14 +225,12 @@ grown_origin() {
 @test "a file that grows is no backup before all of its new end is there" {
   first_night
   grown_origin
-  cp backup.img short
   # The disk is full after the new length was given, and before the blocks are there.
-  [[ $(id -u) = 0 ]] || skip 'needs root to mount a small file system'
-  mkdir small && mount -t tmpfs -o size=17M none small || skip 'needs tmpfs'
+  small_disk 17M
   cp backup.img small/
   run --separate-stderr era_backup --metadata m.img --source origin --written-since 2 small/backup.img
-  [[ $status = 1 && $stderr = *'No space left on device'* ]] || { umount small; fail "$status $stderr"; }
-  [[ $(stat -c %s small/backup.img) = $((20 * 1048576 + 512)) ]]
+  [[ $status = 1 && $stderr = *'No space left on device'* ]] || fail "$status $stderr"
+  same $((20 * 1048576 + 512)) "$(stat -c %s small/backup.img)"
   mount -o remount,size=40M small
   run --separate-stderr era_backup --metadata m.img --source origin --written-since 2 --verify --json small/backup.img
   same 0 "$status"
@@ -243,13 +239,28 @@ grown_origin() {
   # With a state, and a target that was emptied.
   : >small/backup.img
   mount -o remount,size=10M small
-  jq --arg target "$PWD/small/backup.img" '.target = $target' state >moved
+  jq -c --arg target "$PWD/small/backup.img" '.target = $target' state >moved
   run --separate-stderr era_backup --metadata m.img --source origin --state moved small/backup.img
-  [[ $status = 1 && $stderr = *'No space left on device'* ]] || { umount small; fail "$status $stderr"; }
+  [[ $status = 1 && $stderr = *'No space left on device'* ]] || fail "$status $stderr"
   mount -o remount,size=40M small
   era_backup --metadata m.img --source origin --state moved -q small/backup.img
   cmp origin small/backup.img
-  umount small
+}
+
+@test "a file and a device of one name are two targets" {
+  first_night
+  truncate -s 16M disk
+  attach disk
+  mv backup.img kept.img && ln -s "$loop" backup.img
+  refused 'was a file, and is a block device now; --full copies all' backup backup.img
+}
+
+@test "a full backup does without the disk of the last one" {
+  device
+  mkdir gone && backup -q gone/backup.img 2>err
+  rm -r gone
+  backup -q --full backup.img
+  cmp origin backup.img
 }
 
 @test "a full backup of the last target by another name spoils its state" {
@@ -265,19 +276,17 @@ grown_origin() {
 @test "a block device is known by the name that was given" {
   device
   truncate -s 16M disk other
-  loop=$(losetup --find --show disk) || skip 'needs a loop device'
+  attach disk
   ln -s "$loop" stable
   backup -q stable 2>err
   same "$PWD/stable" "$(jq -r .target state)"
   # After the next boot it has another number.
-  losetup --detach "$loop"
-  loop=$(losetup --find --show other) && second=$(losetup --find --show disk)
-  ln -sf "$second" stable
+  losetup --detach "$loop" && rm loops
+  attach other
+  attach disk
+  ln -sf "$loop" stable
   simulate 'write 0 8'
-  status=0
-  backup -q stable 2>err || status=$?
-  losetup --detach "$loop" && losetup --detach "$second"
-  same 0 "$status"
+  backup -q stable
   cmp origin disk
 }
 
@@ -334,11 +343,10 @@ grown_origin() {
   device
   simulate 'random-writes 20 7'
   cp origin kept
-  loop=$(losetup --find --show origin) || skip 'needs a loop device'
+  attach origin
   # What the file lacks cannot be read from the device.
   truncate -s 8M origin
   run --separate-stderr era_backup --metadata m.img --source "$loop" --keep-going --full backup.img
-  losetup --detach "$loop"
   [[ $status = 1 && $stderr = *'could not be read, and the backup lacks them' ]] || fail "$stderr"
   [[ $output = *'next time: --written-since 0' ]] || fail "$output"
   cmp -n 8388608 kept backup.img
@@ -349,18 +357,16 @@ grown_origin() {
   cp backup.img stateless.img
   grown_origin
   cp origin kept
-  loop=$(losetup --find --show origin) || skip 'needs a loop device'
+  attach origin
   truncate -s 18M origin
   for arguments in '--written-since 2 stateless.img' '--state state backup.img'; do
     # shellcheck disable=SC2086  # words
     run --separate-stderr era_backup --metadata m.img --source "$loop" --keep-going $arguments
-    [[ $status = 1 && $stderr = *'could not be read, and the backup lacks them'* ]] ||
-      { losetup --detach "$loop"; fail "$status $stderr"; }
+    [[ $status = 1 && $stderr = *'could not be read, and the backup lacks them'* ]] || fail "$status $stderr"
   done
-  losetup --detach "$loop"
   # The file remembers it, or the state does.
   same "$((20 * 1048576 + 512)) $((20 * 1048576))" "$(stat -c %s stateless.img backup.img | xargs)"
-  cp kept origin
+  cp kept whole && mv whole origin
   era_backup -q --metadata m.img --source origin --written-since 2 stateless.img
   cmp origin stateless.img
   backup -q backup.img

@@ -20,3 +20,21 @@ backup() { era_backup --metadata m.img --source origin --state state "$@"; }
 
 # first_night: a device and its first backup.
 first_night() { device && backup -q backup.img 2>err; }
+
+# attach FILE: sets loop to a loop device on the file, until the test ends, or skips the test.
+attach() {
+  loop=$(losetup --find --show "$1") || skip 'needs a loop device'
+  echo "$loop" >>loops
+}
+
+# small_disk SIZE: mounts a file system of this size at small, until the test ends, or skips the test.
+small_disk() {
+  [[ $(id -u) = 0 ]] || skip 'needs root to mount a small file system'
+  mkdir small && mount -t tmpfs -o "size=$1" none small || skip 'needs tmpfs'
+}
+
+teardown() {
+  cd "$BATS_TEST_TMPDIR/here" || return
+  ! mountpoint -q small || umount small
+  [[ ! -e loops ]] || xargs -n 1 losetup --detach <loops
+}

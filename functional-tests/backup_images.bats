@@ -118,7 +118,7 @@ load backup_helpers
     simulate "random-writes 9 $night" 'message checkpoint' "write $((night * 4096)) 8"
   done
   [[ $(stat -c %a 4.qcow2) = 600 && -z $(compgen -G '.era_*') ]]
-  refused '4.qcow2: is the last backup, and is whole' backup 4.qcow2
+  refused '4.qcow2: is the last backup, which state describes' backup 4.qcow2
   refused '3.qcow2: is there already' backup 3.qcow2
   # The images may be moved, and merged.
   cp origin earlier
@@ -217,8 +217,10 @@ load backup_helpers
 
 @test "the same command after a lost summary" {
   command -v qemu-img >/dev/null || skip 'needs qemu-utils'
-  device && backup -q first.qcow2 2>err
-  refused 'first.qcow2: is the last backup, and is whole' backup first.qcow2
+  device
+  run -1 bash -c 'era_backup --metadata m.img --source origin --state state first.qcow2 2>err >/dev/full'
+  grep -q 'the backup has been made, and only its summary is lost' err
+  refused 'first.qcow2: is the last backup, which state describes' backup first.qcow2
   [[ $(jq -r .target state) = "$PWD/first.qcow2" ]]
 }
 
@@ -226,12 +228,38 @@ load backup_helpers
   command -v qemu-img >/dev/null || skip 'needs qemu-utils'
   device
   truncate -s 20M disk
-  loop=$(losetup --find --show disk) || skip 'needs loop devices'
-  backup -q "$loop" 2>err || { losetup -d "$loop"; fail "$(<err)"; }
+  attach disk
+  ln -s "$loop" stable
+  backup -q stable 2>err
   simulate 'write 0 8'
-  backup -q n.qcow2 2>err || { losetup -d "$loop"; fail "$(<err)"; }
+  backup -q n.qcow2 2>err
+  same "$PWD/stable" "$(qemu-img info --output=json n.qcow2 | jq -r '."backing-filename"')"
   qemu-img convert -O raw n.qcow2 plain
-  losetup -d "$loop"
+  cmp origin plain
+}
+
+@test "an image over a plain backup that was not finished" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  first_night
+  head -c 4M /dev/urandom >>origin
+  simulate suspend 'reload 40960' resume 'write 0 8'
+  small_disk 17M
+  cp backup.img small/
+  run -1 era_backup --metadata m.img --source origin --written-since 2 small/backup.img
+  head -c 1M /dev/zero >>origin
+  simulate suspend 'reload 43008' resume 'write 0 8'
+  era_backup -q --metadata m.img --source origin --written-since 2 --backing small/backup.img --verify n.qcow2
+  qemu-img convert -O raw n.qcow2 plain
+  cmp origin plain
+}
+
+@test "the name of the last backup may be that of the next one" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  device && backup -q latest.qcow2 2>err
+  mv latest.qcow2 monday.qcow2
+  simulate 'write 0 8'
+  backup -q --backing monday.qcow2 latest.qcow2
+  qemu-img convert -O raw latest.qcow2 plain
   cmp origin plain
 }
 

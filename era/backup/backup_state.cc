@@ -104,12 +104,14 @@ std::string to_json(const backup_state& s) {
   json_ptr unread = pairs(s.unread.size(), [&](std::size_t i) {
     return std::pair(s.unread[i].begin, s.unread[i].end);
   });
-  const json_ptr document(json_pack(
-      "{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:o}", "era_backup_state", format_version,
-      "source", s.source.c_str(), "source_bytes", static_cast<json_int_t>(s.source_bytes),
-      "block_size", json_int_t{s.block_size}, "nr_blocks", json_int_t{s.nr_blocks}, "current_era",
-      json_int_t{s.current_era}, "next_era", json_int_t{s.next_era}, "target", s.target.c_str(),
-      "format", s.format.c_str(), "unread", unread.release(), "witnesses", witnesses.release()));
+  const json_ptr document(
+      json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:s, s:o, s:o}", "era_backup_state",
+                format_version, "source", s.source.c_str(), "source_bytes",
+                static_cast<json_int_t>(s.source_bytes), "block_size", json_int_t{s.block_size},
+                "nr_blocks", json_int_t{s.nr_blocks}, "current_era", json_int_t{s.current_era},
+                "next_era", json_int_t{s.next_era}, "target", s.target.c_str(), "target_is_device",
+                s.target_is_device ? 1 : 0, "format", s.format.c_str(), "unread", unread.release(),
+                "witnesses", witnesses.release()));
   return text_of(document, s);
 }
 
@@ -138,6 +140,7 @@ backup_state backup_state_of_json(std::string_view text) {
 
   backup_state s;
   json_int_t version = 0, source_bytes = 0, block_size = 0, nr_blocks = 0, current = 0, next = 0;
+  int is_device = 0;
   const char *source = nullptr, *target = nullptr, *format = nullptr;
   json_t *unread = nullptr, *witnesses = nullptr;
   if (json_unpack_ex(document.get(), &error, 0, "{s:I}", "era_backup_state", &version) != 0)
@@ -146,15 +149,16 @@ backup_state backup_state_of_json(std::string_view text) {
     fail(fmt::format("is of version {}, and this era_backup reads version {}", version,
                      format_version));
   if (json_unpack_ex(document.get(), &error, JSON_STRICT,
-                     "{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:o}", "era_backup_state",
-                     &version, "source", &source, "source_bytes", &source_bytes, "block_size",
-                     &block_size, "nr_blocks", &nr_blocks, "current_era", &current, "next_era",
-                     &next, "target", &target, "format", &format, "unread", &unread, "witnesses",
-                     &witnesses) != 0)
+                     "{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:s, s:o, s:o}",
+                     "era_backup_state", &version, "source", &source, "source_bytes", &source_bytes,
+                     "block_size", &block_size, "nr_blocks", &nr_blocks, "current_era", &current,
+                     "next_era", &next, "target", &target, "target_is_device", &is_device, "format",
+                     &format, "unread", &unread, "witnesses", &witnesses) != 0)
     fail(fmt::format("is no whole state: {}", error.text));
   constexpr std::uint64_t most32 = std::numeric_limits<std::uint32_t>::max();
   s.source = source;
   s.target = target;
+  s.target_is_device = is_device != 0;
   s.format = format;
   s.source_bytes = in_limits("source_bytes", source_bytes, 1,
                              static_cast<std::uint64_t>(std::numeric_limits<json_int_t>::max()));

@@ -28,6 +28,8 @@ struct backup_state {
   std::vector<witness> witnesses;
   std::vector<origin_range> unread;  // blocks that the source did not give, ascending
   std::string target, format;        // the backup: an absolute path or an NBD URI; raw or qcow2
+  // Is the target a block device? Its path may lead to a file by now, or the other way round.
+  bool target_is_device = false;
 };
 
 // Returns the document, ended by a newline. Texts have to be UTF-8: throws invalid_input if one is

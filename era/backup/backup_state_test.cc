@@ -29,6 +29,7 @@ backup_state a_state() {
   s.witnesses = {{0, 7}, {5, 0}, {1000, 41}};
   s.unread = {{3, 4}, {900, 1001}};
   s.target = "/backup/\xc3\xa4.img";
+  s.target_is_device = true;
   s.format = "raw";
   return s;
 }
@@ -60,6 +61,7 @@ TEST(BackupState, ComesBack) {
   EXPECT_EQ(s.witnesses, before.witnesses);
   EXPECT_EQ(s.unread, before.unread);
   EXPECT_EQ(s.target, before.target);
+  EXPECT_EQ(s.target_is_device, before.target_is_device);
   EXPECT_EQ(s.format, before.format);
 }
 

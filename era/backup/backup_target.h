@@ -29,8 +29,7 @@ class backup_target {
   // In bytes.
   virtual std::uint64_t size() const noexcept = 0;
 
-  // Bytes from the beginning on that it held before it was opened, as far as it is as large as that
-  // now; what follows them is no backup of anything.
+  // Bytes from the beginning on, at most size(), that were a backup before it was opened.
   virtual std::uint64_t held_bytes() const noexcept = 0;
 
   // Returns true if all bytes of [offset, offset + bytes) read as zeros now, and nothing has to be
@@ -47,8 +46,9 @@ class backup_target {
   // Makes everything durable. No write may be under way.
   virtual void flush() = 0;
 
-  // Everything up to size() is in the backup, or noted elsewhere as missing, and is durable:
-  // without this call, what was not in held_bytes() is not in them next time either.
+  // Makes everything up to size() held_bytes() of the next time, durably. Requires flush(), and
+  // that whatever is not in the backup is noted elsewhere. Throws device_error; the next
+  // held_bytes() may then be those of this time.
   virtual void end_growth() {}
 
   // Reads back what was written, from the device if possible and not from a cache. No write may be

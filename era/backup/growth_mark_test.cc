@@ -1,28 +1,38 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The mark as it was written, and all that is none.
+// A mark that was written, and everything that is none.
 #include "era/backup/growth_mark.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <string>
 
+#include "era/testing/error_of.h"
 #include "persistent-data/io/unique_fd.h"
 #include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
 namespace {
 
+class unreadable_end final : public pd::system_calls {
+  ssize_t pread(int, void*, std::size_t, off_t) override {
+    errno = EIO;
+    return -1;
+  }
+};
+
 class GrowthMark : public ::testing::Test {
  protected:
-  std::optional<std::uint64_t> find() const {
-    return find_growth_mark(fd_.get(), std::filesystem::file_size(path_), calls_);
+  plain_image_size measure() const {
+    return measure_plain_image(fd_.get(), path_, std::filesystem::file_size(path_), calls_);
   }
-  // Changes the mark of a file of 1024 bytes.
-  std::optional<std::uint64_t> find_with(std::size_t at, char byte) const {
-    EXPECT_EQ(::pwrite(fd_.get(), &byte, 1, static_cast<off_t>(1024 + at)), 1);
-    return find();
+  void put(std::uint64_t bytes, std::uint64_t held_bytes) {
+    ASSERT_EQ(put_growth_mark(fd_.get(), {bytes, held_bytes, true}, calls_), 0);
+  }
+  void set(std::size_t at, char byte) {
+    ASSERT_EQ(::pwrite(fd_.get(), &byte, 1, static_cast<off_t>(at)), 1);
   }
 
   pd::test::scratch_directory directory_;
@@ -32,34 +42,46 @@ class GrowthMark : public ::testing::Test {
 };
 
 TEST_F(GrowthMark, IsFoundAsItWasPut) {
-  EXPECT_EQ(find(), std::nullopt);
+  EXPECT_FALSE(measure().is_marked);
+  EXPECT_EQ(measure().held_bytes, 1000u);
   for (const std::uint64_t held : {0, 1000, 4096}) {
-    ASSERT_EQ(put_growth_mark(fd_.get(), 4096, held, calls_), 0);
+    put(4096, held);
     EXPECT_EQ(std::filesystem::file_size(path_), 4096 + growth_mark_bytes);
-    EXPECT_EQ(find(), held);
+    for (const plain_image_size& found : {measure(), measure_plain_image(path_)}) {
+      EXPECT_TRUE(found.is_marked);
+      EXPECT_EQ(found.bytes, 4096u);
+      EXPECT_EQ(found.held_bytes, held);
+    }
   }
 }
 
 TEST_F(GrowthMark, IsLegible) {
-  ASSERT_EQ(put_growth_mark(fd_.get(), 4096, 1000, calls_), 0);
+  put(4096, 1000);
   EXPECT_TRUE(pd::test::content_of(path_).substr(4096).starts_with(
       "era_backup has not finished this image: its first 1000 of 4096 bytes were there before\n"));
 }
 
 TEST_F(GrowthMark, IsNothingElse) {
-  ASSERT_EQ(put_growth_mark(fd_.get(), 1024, 1000, calls_), 0);
-  ASSERT_EQ(find(), 1000u);
+  put(1024, 1000);
+  const std::string marked = pd::test::content_of(path_);
   for (const std::size_t at : {0, 30, 55, 70, 300, 511}) {
-    const std::string before = pd::test::content_of(path_);
-    EXPECT_EQ(find_with(at, '~'), std::nullopt) << at;
-    find_with(at, before[1024 + at]);
-    EXPECT_EQ(find(), 1000u) << at;
+    set(1024 + at, '~');
+    EXPECT_FALSE(measure().is_marked) << at;
+    EXPECT_EQ(measure().held_bytes, 1536u);
+    set(1024 + at, marked[1024 + at]);
+    EXPECT_TRUE(measure().is_marked) << at;
   }
-  // Of a file of another length, or in a file that is too short.
+  // The file has another length, or is too short.
   ASSERT_EQ(::ftruncate(fd_.get(), 2048), 0);
-  EXPECT_EQ(find(), std::nullopt);
+  EXPECT_FALSE(measure().is_marked);
   ASSERT_EQ(::ftruncate(fd_.get(), 300), 0);
-  EXPECT_EQ(find(), std::nullopt);
+  EXPECT_EQ(measure().held_bytes, 300u);
+}
+
+TEST_F(GrowthMark, IsNotMissingIfItCannotBeRead) {
+  unreadable_end calls;
+  EXPECT_EQ(test::error_of([&] { measure_plain_image(fd_.get(), path_, 1000, calls); }),
+            path_ + ": its last sector cannot be read: Input/output error");
 }
 
 }  // namespace

@@ -55,6 +55,7 @@ std::unique_ptr<backup_target> open_qcow2(const qcow2_file& file) { fail(file.na
 namespace {
 
 constexpr nbd_completion_callback no_callback{};
+constexpr std::uint64_t no_end = ~std::uint64_t{0};
 constexpr std::uint64_t default_max_request = std::uint64_t{32} << 20;  // as the protocol says
 
 struct close_nbd {
@@ -74,13 +75,13 @@ nbd_ptr make_handle(const std::string& name) {
 
 class nbd_target final : public backup_target {
  public:
-  nbd_target(nbd_ptr h, std::string name, std::uint64_t held_bytes, bool new_reads_as_zeros,
+  nbd_target(nbd_ptr h, std::string name, std::uint64_t held_bytes, std::uint64_t zeros_from,
              std::unique_ptr<qemu_nbd> server = {})
       : server_(std::move(server)),
         h_(std::move(h)),
         name_(std::move(name)),
         held_bytes_(held_bytes),
-        new_reads_as_zeros_(new_reads_as_zeros) {
+        zeros_from_(zeros_from) {
     const std::int64_t size = nbd_get_size(h_.get());
     if (size < 0) fail(name_, "cannot tell its size");
     size_ = static_cast<std::uint64_t>(size);
@@ -104,7 +105,7 @@ class nbd_target final : public backup_target {
   std::uint64_t size() const noexcept override { return size_; }
   std::uint64_t held_bytes() const noexcept override { return std::min(held_bytes_, size_); }
   bool reads_as_zeros(std::uint64_t offset, std::uint64_t) override {
-    return new_reads_as_zeros_ && offset >= held_bytes_;
+    return offset >= zeros_from_;
   }
   std::size_t depth() const noexcept override { return 16; }
 
@@ -162,7 +163,7 @@ class nbd_target final : public backup_target {
   nbd_ptr h_;
   std::string name_;
   std::uint64_t held_bytes_;
-  bool new_reads_as_zeros_;
+  std::uint64_t zeros_from_;
   std::uint64_t size_ = 0, max_request_ = default_max_request;
   bool can_zero_ = false;
   std::map<std::int64_t, request> under_way_;    // by cookie
@@ -190,7 +191,7 @@ std::unique_ptr<backup_target> connect_nbd(const std::string& uri, const source_
   if (nbd_connect_uri(h.get(), uri.c_str()) != 0) fail(uri, "cannot connect");
   require_unit(h.get(), uri, source);
   // All that it has may be a backup; nothing is known to be zeros.
-  auto target = std::make_unique<nbd_target>(std::move(h), uri, ~std::uint64_t{0}, false);
+  auto target = std::make_unique<nbd_target>(std::move(h), uri, no_end, no_end);
   if (target->size() < source.bytes)
     throw pd::device_error(fmt::format("{}: is too small: it has {} bytes, and the source has {}",
                                        uri, target->size(), source.bytes));
@@ -230,7 +231,7 @@ std::unique_ptr<backup_target> open_qcow2(const qcow2_file& file) {
     connected = nbd_connect_socket(h.get(), server->connect()) == 0;
   }
   if (!connected) fail(file.name, "cannot be opened by qemu-nbd (Debian package qemu-utils)");
-  return std::make_unique<nbd_target>(std::move(h), file.name, file.held_bytes, true,
+  return std::make_unique<nbd_target>(std::move(h), file.name, file.held_bytes, file.zeros_from,
                                       std::move(server));
 }
 

@@ -29,7 +29,10 @@ std::unique_ptr<backup_target> connect_nbd(const std::string& uri, const source_
 struct qcow2_file {
   std::string path;
   std::string name;              // for messages
-  std::uint64_t held_bytes = 0;  // of its backing file
+  std::uint64_t held_bytes = 0;  // of its backing file: that are a backup
+  // In bytes: from there on its backing file has nothing. By default it may have something
+  // anywhere.
+  std::uint64_t zeros_from = ~std::uint64_t{0};
 };
 
 // Opens an image for writing, by a qemu-nbd of its own that ends with the target. Throws

@@ -67,7 +67,7 @@ class NbdTarget : public ::testing::Test {
 TEST_F(NbdTarget, FillsAnImage) {
   const std::string path = make_image("image", 20 * block + 512, 128);
   {
-    const auto target = open_qcow2({.path = path, .name = "NAME"});
+    const auto target = open_qcow2({.path = path, .name = "NAME", .zeros_from = 0});
     EXPECT_EQ(target->name(), "NAME");
     EXPECT_EQ(target->size(), 20 * block + 512);
     EXPECT_EQ(target->held_bytes(), 0u);
@@ -104,7 +104,8 @@ TEST_F(NbdTarget, KeepsChains) {
           make_image(fmt::format("{}-{}", sectors, night), model.size(), sectors, below);
       std::vector<bool> written(model.size() / block_bytes);
       {
-        const auto target = open_qcow2({.path = path, .name = path, .held_bytes = held});
+        const auto target =
+            open_qcow2({.path = path, .name = path, .held_bytes = held, .zeros_from = held});
         EXPECT_EQ(target->held_bytes(), held);
         EXPECT_FALSE(target->reads_as_zeros(held - block_bytes, block_bytes));
         EXPECT_EQ(target->reads_as_zeros(held, block_bytes), true);
@@ -134,7 +135,7 @@ TEST_F(NbdTarget, KeepsChains) {
 
 TEST_F(NbdTarget, NamesAnErrorOfTheImage) {
   const std::string path = make_image("image", block, 128);
-  const auto target = open_qcow2({.path = path, .name = "NAME"});
+  const auto target = open_qcow2({.path = path, .name = "NAME", .zeros_from = 0});
   const std::string data(block, 'x');
   const std::string error = error_of([&] {
     target->start({1, 5 * block, bytes_of(data), false});

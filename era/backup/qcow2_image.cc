@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "era/backup/lasting_path.h"
 #include "era/backup/run_program.h"
 #include "era/format/units.h"
 #include "persistent-data/format/errors.h"
@@ -29,6 +30,7 @@ constexpr std::string_view qcow2_magic = "QFI\xfb";
 
 // As the image at path has to name it.
 std::string name_in_chain(const fs::path& backing, const fs::path& image) {
+  if (is_block_device(backing)) return lasting_path(backing);
   std::error_code ignored;
   const fs::path there = fs::canonical(backing, ignored);
   const fs::path here = fs::canonical(fs::absolute(image).parent_path(), ignored);
@@ -46,6 +48,30 @@ std::string beginning_of(const std::string& path) {
   file.read(first.data(), static_cast<std::streamsize>(first.size()));
   first.resize(static_cast<std::size_t>(file.gcount()));
   return first;
+}
+
+using json_ptr = std::unique_ptr<json_t, void (*)(json_t*)>;
+
+void require_storage(const std::string& path) {
+  const pd::opened_storage readable(path, pd::access::shared, pd::page_cache::for_all);
+}
+
+// What qemu-img says of an image, without the images below it. An empty format is guessed, as qemu
+// does if an image does not say which format the one below it has.
+json_ptr describe(const std::string& path, const std::string& format) {
+  std::vector<std::string> arguments{"qemu-img", "info", "--output=json"};
+  if (!format.empty()) arguments.insert(arguments.end(), {"-f", format});
+  // A far image has an address.
+  arguments.push_back(fs::exists(path) ? name_for_qemu(path) : path);
+  const std::string text = run_program(arguments, package);
+  return {json_loadb(text.data(), text.size(), 0, nullptr), [](json_t* j) { json_decref(j); }};
+}
+
+std::uint64_t size_in(const json_t* document, const std::string& path) {
+  const json_t* const size = document ? json_object_get(document, "virtual-size") : nullptr;
+  if (!json_is_integer(size) || json_integer_value(size) < 0)
+    throw pd::device_error(fmt::format("{}: qemu-img does not tell its size", path));
+  return static_cast<std::uint64_t>(json_integer_value(size));
 }
 
 std::string text_of(const json_t* object, const char* key) {
@@ -72,27 +98,20 @@ const char* name(image_format format) noexcept {
 }
 
 image_summary summary_of_image(const backing_image& image) {
-  // qemu-img would wait for the other end of a pipe.
-  const pd::opened_storage readable(image.path, pd::access::shared, pd::page_cache::for_all);
-  const std::string text = run_program({"qemu-img", "info", "--output=json", "--backing-chain",
-                                        "-f", name(image.format), name_for_qemu(image.path)},
-                                       package);
-  const std::unique_ptr<json_t, void (*)(json_t*)> document(
-      json_loadb(text.data(), text.size(), 0, nullptr), [](json_t* j) { json_decref(j); });
-  const json_t* const first = json_array_get(document.get(), 0);
-  const json_t* const size = json_object_get(first, "virtual-size");
-  if (!json_is_integer(size) || json_integer_value(size) < 0)
-    throw pd::device_error(fmt::format("{}: qemu-img does not tell its size", image.path));
-  image_summary found{static_cast<std::uint64_t>(json_integer_value(size)), {}};
-  std::size_t n = 0;
-  const json_t* below = nullptr;
-  json_array_foreach(document.get(), n, below) {
-    const std::string file = text_of(below, "filename");
-    found.files.push_back(file);
+  image_summary found;
+  std::string path = image.path, format = name(image.format);
+  while (!path.empty() && std::count(found.files.begin(), found.files.end(), path) == 0) {
+    found.files.push_back(path);
+    // qemu-img would wait for the other end of a pipe. What is no path here is far away.
+    if (found.files.size() == 1 || fs::exists(path)) require_storage(path);
+    const json_ptr document = describe(path, format);
+    if (found.files.size() == 1) found.bytes = size_in(document.get(), path);
     const json_t* const details =
-        json_object_get(json_object_get(below, "format-specific"), "data");
+        json_object_get(json_object_get(document.get(), "format-specific"), "data");
     if (const std::string data = text_of(details, "data-file"); !data.empty())
-      found.files.push_back(fs::path(file).parent_path() / data);
+      found.files.push_back(fs::path(path).parent_path() / data);
+    path = text_of(document.get(), "full-backing-filename");
+    format = text_of(document.get(), "backing-filename-format");
   }
   return found;
 }

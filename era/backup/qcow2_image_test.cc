@@ -60,6 +60,17 @@ TEST_F(Qcow2Image, IsOfTheFormatThatWasSaid) {
 }
 
 // qemu-img would wait for somebody who writes into it.
+TEST_F(Qcow2Image, HasNoPipeBelow) {
+  const std::string base = make("base");
+  const std::string above = make("above", backing_image{base, image_format::qcow2});
+  std::filesystem::remove(base);
+  ASSERT_EQ(::mkfifo(base.c_str(), 0600), 0);
+  EXPECT_THAT(error_of([&] {
+                summary_of_image({above, image_format::qcow2});
+              }),
+              HasSubstr("neither a block device nor a regular file"));
+}
+
 TEST_F(Qcow2Image, IsNoPipe) {
   const std::string pipe = directory_ / "pipe";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);

@@ -28,19 +28,20 @@ namespace {
 
 class raw_target final : public backup_target {
  public:
-  // It has these bytes of the source, and held some of them. Past zeros_from all is zero.
-  struct content {
-    std::uint64_t bytes, held, zeros_from;
-    bool is_marked;  // see growth_mark.h
-  };
-  raw_target(data_device device, const content& now, pd::system_calls& calls)
-      : device_(std::move(device)), calls_(calls), engine_(device_.make_engine()), now_(now) {}
+  // zeros_from: in bytes; from there on nothing was ever written.
+  raw_target(data_device device, const plain_image_size& image, std::uint64_t zeros_from,
+             pd::system_calls& calls)
+      : device_(std::move(device)),
+        calls_(calls),
+        engine_(device_.make_engine()),
+        image_(image),
+        zeros_from_(zeros_from) {}
 
   const std::string& name() const noexcept override { return device_.path(); }
-  std::uint64_t size() const noexcept override { return now_.bytes; }
-  std::uint64_t held_bytes() const noexcept override { return now_.held; }
+  std::uint64_t size() const noexcept override { return image_.bytes; }
+  std::uint64_t held_bytes() const noexcept override { return image_.held_bytes; }
   bool reads_as_zeros(std::uint64_t offset, std::uint64_t) override {
-    return offset >= now_.zeros_from;
+    return offset >= zeros_from_;
   }
   std::size_t depth() const noexcept override { return engine_->depth(); }
 
@@ -82,10 +83,10 @@ class raw_target final : public backup_target {
   }
 
   void end_growth() override {
-    if (!now_.is_marked) return;
-    device_.resize(now_.bytes);
+    if (!image_.is_marked) return;
+    device_.resize(image_.bytes);
     flush();
-    now_.is_marked = false;
+    image_.is_marked = false;
   }
 
   void read(std::uint64_t offset, std::span<std::byte> to) override {
@@ -118,7 +119,8 @@ class raw_target final : public backup_target {
   data_device device_;
   pd::system_calls& calls_;
   std::unique_ptr<pd::io_engine> engine_;
-  content now_;
+  plain_image_size image_;
+  std::uint64_t zeros_from_;
   bool can_punch_ = true;
   std::deque<std::size_t> done_;
   std::map<std::size_t, backup_write> under_way_;  // what is left of them, by tag
@@ -132,10 +134,11 @@ bool is_there(const std::string& path) {
 void make_file(const std::string& path, pd::system_calls& calls) {
   const pd::unique_fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (fd) {
-    if (const int error = pd::flush_directory_of(path, calls); error != 0)
-      throw pd::device_error(
-          fmt::format("{}: its directory cannot be flushed: {}", path, std::strerror(error)));
-    return;
+    const int error = pd::flush_directory_of(path, calls);
+    if (error == 0) return;
+    ::unlink(path.c_str());
+    throw pd::device_error(
+        fmt::format("{}: its directory cannot be flushed: {}", path, std::strerror(error)));
   }
   const int error = errno;
   struct stat status {};
@@ -164,25 +167,24 @@ std::unique_ptr<backup_target> open_raw_target(const std::string& path,
           fmt::format("is too small: it has {} bytes, and the source has {}", before, bytes));
     if (bytes % device.sector_bytes() != 0) device.write_through_cache();
     options.before_change();
-    return std::make_unique<raw_target>(std::move(device),
-                                        raw_target::content{before, before, before, false}, calls);
+    return std::make_unique<raw_target>(std::move(device), plain_image_size{before, before}, before,
+                                        calls);
   }
-  const std::optional<std::uint64_t> marked = find_growth_mark(device.descriptor(), before, calls);
-  const std::uint64_t length = marked ? before - growth_mark_bytes : before;
-  if (length > bytes && !options.is_new)
+  plain_image_size image = measure_plain_image(device.descriptor(), path, before, calls);
+  if (image.bytes > bytes && !options.is_new)
     device.fail(
         fmt::format("is no backup of the source: it has {} bytes, and the source has {}; --full "
                     "copies all",
-                    length, bytes));
+                    image.bytes, bytes));
   options.before_change();
-  const std::uint64_t held = options.is_new ? 0 : marked.value_or(length);
-  const bool grows = length < bytes || marked;
-  if (before > bytes && !(marked && length == bytes)) device.resize(bytes);
-  if (grows)
-    if (const int error = put_growth_mark(device.descriptor(), bytes, held, calls))
-      device.fail(fmt::format("cannot be enlarged to {} bytes: {}", bytes, std::strerror(error)));
-  return std::make_unique<raw_target>(std::move(device),
-                                      raw_target::content{bytes, held, before, grows}, calls);
+  if (options.is_new || image.is_marked || image.bytes < bytes) {
+    image = {bytes, options.is_new ? 0 : image.held_bytes, true};
+    if (const int error = put_growth_mark(device.descriptor(), image, calls))
+      device.fail(fmt::format("cannot be made {} bytes long: {}", bytes, std::strerror(error)));
+    // A longer file is cut only when it has its mark.
+    device.resize(bytes + growth_mark_bytes);
+  }
+  return std::make_unique<raw_target>(std::move(device), image, before, calls);
 }
 
 }  // namespace era

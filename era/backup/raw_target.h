@@ -22,9 +22,11 @@ struct raw_target_options {
   std::function<void()> before_change = [] {};
 };
 
-// Opens a target that is written in place. A file grows to the size of the source; a block device
-// may be larger. A file that is made may be read by its owner alone. Throws device_error: what
-// data_device throws; too small a device; without is_new, a file that is missing or too long.
+// Opens a target that is written in place. A file gets the size of the source; if it was shorter,
+// or the backup is new, it has a mark as well until end_growth() (see growth_mark.h). A block
+// device may be larger than the source. A file that is made may be read by its owner alone. Throws
+// device_error: what data_device throws; too small a device; no room for the mark; a last sector
+// that cannot be read; without is_new, a file that is missing, or too long without its mark.
 std::unique_ptr<backup_target> open_raw_target(const std::string& path, const raw_target_options&,
                                                pd::system_calls& = pd::system_calls::real());
 

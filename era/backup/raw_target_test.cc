@@ -24,6 +24,31 @@ using ::testing::HasSubstr;
 
 constexpr std::size_t piece = 65536;
 
+class failing_calls : public pd::system_calls {
+ public:
+  int punch_error = 0, write_error = 0, flush_error = 0;
+  std::size_t longest = ~std::size_t{0};
+  int flush_interruptions = 0;
+
+  int fallocate(int fd, int mode, off_t offset, off_t bytes) override {
+    return punch_error == 0 ? ::fallocate(fd, mode, offset, bytes) : fail(punch_error);
+  }
+  ssize_t pwrite(int fd, const void* from, std::size_t bytes, off_t offset) override {
+    if (write_error != 0) return fail(write_error);
+    return ::pwrite(fd, from, std::min(bytes, longest), offset);
+  }
+  int fsync(int fd) override {
+    if (flush_interruptions-- > 0) return fail(EINTR);
+    return flush_error == 0 ? ::fsync(fd) : fail(flush_error);
+  }
+
+ private:
+  static int fail(int error) {
+    errno = error;
+    return -1;
+  }
+};
+
 class RawTarget : public ::testing::Test {
  protected:
   std::string error_of(const std::string& path, const raw_target_options& options) {
@@ -118,6 +143,37 @@ TEST_F(RawTarget, RemembersWhatItHeldUntilItsGrowthHasEnded) {
   EXPECT_TRUE(pd::test::content_of(path) == wanted);
 }
 
+// Nothing of what it has is a backup until it is complete, whatever it was before.
+TEST_F(RawTarget, IsMarkedWhileANewBackupIsMade) {
+  const std::string path = directory_ / "target";
+  for (const std::size_t before : {0, 1, 2, 3}) {
+    directory_.file("target", std::string(before * piece, 'a'));
+    open_raw_target(path, {.bytes = 2 * piece, .is_new = true});
+    EXPECT_EQ(std::filesystem::file_size(path), 2 * piece + growth_mark_bytes);
+    EXPECT_EQ(open_raw_target(path, {.bytes = 2 * piece})->held_bytes(), 0u);
+  }
+}
+
+TEST_F(RawTarget, IsCutOnlyWithItsMark) {
+  class no_mark final : public pd::system_calls {
+    ssize_t pwrite(int, const void*, std::size_t, off_t) override {
+      errno = ENOSPC;
+      return -1;
+    }
+  } calls;
+  const std::string path = directory_.file("old", std::string(3 * piece, 'a'));
+  EXPECT_THROW(open_raw_target(path, {.bytes = piece, .is_new = true}, calls), pd::device_error);
+  EXPECT_TRUE(pd::test::content_of(path) == std::string(3 * piece, 'a'));
+}
+
+TEST_F(RawTarget, IsNotLeftBehindIfItsNameCannotBeKept) {
+  failing_calls calls;
+  calls.flush_error = EIO;
+  const std::string path = directory_ / "new";
+  EXPECT_THROW(open_raw_target(path, {.bytes = piece, .is_new = true}, calls), pd::device_error);
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
 TEST_F(RawTarget, ForgetsItForANewBackup) {
   const std::string path = directory_.file("old", std::string(piece, 'a'));
   open_raw_target(path, {.bytes = 3 * piece});
@@ -140,7 +196,7 @@ TEST_F(RawTarget, IsNotLongerThanTheSourceUnlessItIsNew) {
   const std::string path = directory_.file("old", std::string(2 * piece, 'a'));
   EXPECT_THAT(error_of(path, {.bytes = piece}), HasSubstr("is no backup of the source"));
   EXPECT_EQ(std::filesystem::file_size(path), 2 * piece);
-  EXPECT_EQ(error_of(path, {.bytes = piece, .is_new = true}), "");
+  open_raw_target(path, {.bytes = piece, .is_new = true})->end_growth();
   EXPECT_EQ(std::filesystem::file_size(path), piece);
 }
 
@@ -167,31 +223,6 @@ TEST_F(RawTarget, MakesHolesOfZeros) {
   EXPECT_LE(blocks_of(path), piece / 512 + 8);
   EXPECT_TRUE(pd::test::content_of(path) == std::string(piece, '\0') + std::string(piece, 'a'));
 }
-
-class failing_calls : public pd::system_calls {
- public:
-  int punch_error = 0, write_error = 0, flush_error = 0;
-  std::size_t longest = ~std::size_t{0};
-  int flush_interruptions = 0;
-
-  int fallocate(int fd, int mode, off_t offset, off_t bytes) override {
-    return punch_error == 0 ? ::fallocate(fd, mode, offset, bytes) : fail(punch_error);
-  }
-  ssize_t pwrite(int fd, const void* from, std::size_t bytes, off_t offset) override {
-    if (write_error != 0) return fail(write_error);
-    return ::pwrite(fd, from, std::min(bytes, longest), offset);
-  }
-  int fsync(int fd) override {
-    if (flush_interruptions-- > 0) return fail(EINTR);
-    return flush_error == 0 ? ::fsync(fd) : fail(flush_error);
-  }
-
- private:
-  static int fail(int error) {
-    errno = error;
-    return -1;
-  }
-};
 
 TEST_F(RawTarget, WritesZerosWhereThereAreNoHoles) {
   failing_calls calls;

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "era/backup/growth_mark.h"
+#include "era/backup/lasting_path.h"
 #include "era/commands/backup_places.h"
 #include "era/commands/state_file.h"
 #include "persistent-data/format/errors.h"
@@ -18,7 +19,11 @@ namespace {
 // Two addresses may lead to one export.
 bool may_be_one_target(const std::string& a, const std::string& b) {
   if (is_nbd_uri(a) || is_nbd_uri(b)) return is_nbd_uri(a) && is_nbd_uri(b);
-  return is_same_place(a, b);
+  try {
+    return is_same_place(a, b);
+  } catch (const pd::device_error&) {
+    return a == b;  // one of them is not there
+  }
 }
 
 }  // namespace
@@ -35,7 +40,7 @@ std::uint32_t backup_chain::since() const {
 }
 
 std::string backup_chain::target() const {
-  return chosen_.is_nbd() ? chosen_.target : absolute_path(chosen_.target);
+  return chosen_.is_nbd() ? chosen_.target : lasting_path(chosen_.target);
 }
 
 void backup_chain::require_target() const {
@@ -48,6 +53,11 @@ void backup_chain::require_target() const {
 
 void backup_chain::require_same_target() const {
   const std::string now = target();
+  if (base_->target == now && base_->target_is_device != is_block_device(now))
+    throw pd::invalid_input(
+        fmt::format("{}: the last backup, {}, was {}, and is {} now; --full copies all",
+                    chosen_.state, now, base_->target_is_device ? "a block device" : "a file",
+                    base_->target_is_device ? "none" : "a block device"));
   if (base_->target != now)
     throw pd::invalid_input(fmt::format(
         "{}: the last backup is in {}, and changed blocks alone make no backup of {}; --full "
@@ -62,13 +72,11 @@ void backup_chain::require_same_target() const {
 
 // Is the file the plain image that the state speaks of, as long as it was then?
 bool backup_chain::is_plain_backup(const std::string& path) const {
-  if (!earlier_ || earlier_->target != absolute_path(path) ||
+  if (!earlier_ || earlier_->target != lasting_path(path) ||
       earlier_->format != name(image_format::raw))
     return false;
-  std::error_code error;
-  const std::uint64_t bytes = std::filesystem::file_size(path, error);
-  return error || bytes == earlier_->source_bytes ||
-         bytes == earlier_->source_bytes + growth_mark_bytes;
+  const plain_image_size image = measure_plain_image(path);
+  return image.is_marked || earlier_->target_is_device || image.bytes == earlier_->source_bytes;
 }
 
 // A plain image begins like a qcow2 image only if the source does, or did when the state was made.
@@ -86,10 +94,11 @@ void backup_chain::require_plain_image() const {
 
 // If its summary was lost, the same command is given again.
 void backup_chain::require_new_image() const {
-  if (base_ && base_->target == target())
-    throw pd::invalid_input(fmt::format(
-        "{}: is the last backup, and is whole: {} speaks of it; name a new file for the next one",
-        chosen_.target, chosen_.state));
+  std::error_code ignored;
+  if (base_ && base_->target == target() && std::filesystem::exists(chosen_.target, ignored))
+    throw pd::invalid_input(
+        fmt::format("{}: is the last backup, which {} describes; name a new file for the next one",
+                    chosen_.target, chosen_.state));
 }
 
 void backup_chain::require_metadata(const metadata& m, const pd::block_device& device,

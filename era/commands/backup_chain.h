@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the state of the last backup says, and whether this backup may continue it.
+// Tells what the state of the last backup says, and whether this backup may continue it.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ class backup_chain {
   backup_chain(const backup_chain&) = delete;
   backup_chain& operator=(const backup_chain&) = delete;
 
-  // Is there a state, though perhaps of a backup that was not finished?
+  // Returns true if there is a state, perhaps of a backup that was not finished.
   bool has_state() const noexcept { return earlier_.has_value(); }
   // The backup that this one continues; nullptr if it begins anew.
   const backup_state* base() const noexcept { return base_; }
@@ -36,21 +36,22 @@ class backup_chain {
   // The image that a new one continues, if it does not hold all blocks itself.
   std::optional<backing_image> backing() const;
 
-  // Before the target is opened: a plain one is the last backup's, and no image of another format;
-  // a new image is not the last backup.
+  // Requires that a plain target is the last backup's, and no image of another format, and that a
+  // new image is not the last backup. Comes before the target is opened.
   void require_target() const;
-  // As soon as the current era is known.
+  // Requires that the eras go on.
   void require_later_era(era_nr current, const pd::block_device&) const;
-  // The metadata is about the source, and is what the last backup saw, some eras later.
+  // Requires that the metadata is about the source, and is what the last backup saw, some eras
+  // later.
   void require_metadata(const metadata&, const pd::block_device&, const data_device& source) const;
 
   // The era to ask for next time: the first one that this backup may lack blocks of; nullopt if
   // nobody knows. If damage hides the current era, it may be the oldest that is possible.
   std::optional<std::uint32_t> next_era(const metadata&, const pd::block_device&) const;
 
-  // Before the first write of a backup of all blocks. It takes away what the state says of the
-  // target: a state that was not replaced in the end must not let the next run copy changed blocks
-  // alone. next: the state of this backup.
+  // Makes the state say that a full backup of its target was not finished, if it describes that
+  // target: should the state not be replaced in the end, the next run must not copy changed blocks
+  // alone. Comes before the first write. next: the state of this backup. Throws device_error.
   void give_up(backup_state next) const;
 
  private:

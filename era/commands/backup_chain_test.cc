@@ -3,17 +3,19 @@
 // functional-tests/backup.bats has whole nights.
 #include "era/commands/backup_chain.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 
 #include "era/backup/growth_mark.h"
+#include "era/backup/lasting_path.h"
 #include "era/check/sound_metadata.h"
-#include "era/commands/backup_places.h"
 #include "era/commands/state_file.h"
 #include "era/testing/error_of.h"
 #include "era/testing/image_builder.h"
+#include "persistent-data/io/unique_fd.h"
 #include "persistent-data/testing/scratch_directory.h"
 
 namespace era {
@@ -59,7 +61,7 @@ class BackupChain : public ::testing::Test {
     state_.current_era = 4;
     state_.next_era = 5;
     state_.witnesses = {{1, 2}, {7, 3}};
-    state_.target = absolute_path(chosen_.target);
+    state_.target = lasting_path(chosen_.target);
     state_.format = "raw";
     write_state(chosen_.state, state_);
   }
@@ -115,6 +117,12 @@ TEST_F(BackupChain, NeedsTheSameTarget) {
   EXPECT_THAT(refusal_of_target(), HasSubstr("is a qcow2 image, and would be overwritten"));
 }
 
+TEST_F(BackupChain, NeedsATargetOfTheSameKind) {
+  state_.target_is_device = true;
+  write_state(chosen_.state, state_);
+  EXPECT_THAT(refusal_of_target(), HasSubstr("was a block device, and is none now"));
+}
+
 TEST_F(BackupChain, OverwritesNoImageOfAnotherFormat) {
   const auto filled = [](char with) {
     std::string text(65536, with);
@@ -137,7 +145,13 @@ TEST_F(BackupChain, OverwritesAPlainImageThatTheStateKnows) {
   EXPECT_THAT(refusal_of_target(), HasSubstr("target: begins like a qcow2 image"));
   std::filesystem::resize_file(chosen_.target, state_.source_bytes);
   EXPECT_EQ(refusal_of_target(), "");
-  std::filesystem::resize_file(chosen_.target, state_.source_bytes + growth_mark_bytes);
+  // The source has grown, and what copied its new end was ended.
+  {
+    const pd::unique_fd fd(::open(chosen_.target.c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_EQ(put_growth_mark(fd.get(), {state_.source_bytes + 4096, state_.source_bytes, true},
+                              pd::system_calls::real()),
+              0);
+  }
   EXPECT_EQ(refusal_of_target(), "");
   EXPECT_EQ(backup_chain(chosen_).backing()->format, image_format::raw);
   std::filesystem::resize_file(chosen_.target, state_.source_bytes - 512);
@@ -149,7 +163,9 @@ TEST_F(BackupChain, DoesNotContinueAnImageWithItself) {
   state_.format = "qcow2";
   write_state(chosen_.state, state_);
   chosen_.chosen_format = image_format::qcow2;
-  EXPECT_THAT(refusal_of_target(), HasSubstr("target: is the last backup, and is whole"));
+  EXPECT_THAT(refusal_of_target(), HasSubstr("target: is the last backup, which"));
+  std::filesystem::remove(chosen_.target);  // or has another name by now
+  EXPECT_EQ(refusal_of_target(), "");
 }
 
 TEST_F(BackupChain, NeedsTheOriginOfTheMetadata) {
@@ -234,6 +250,11 @@ TEST_F(BackupChain, IsGivenUpOnlyForItsOwnTarget) {
   next.target = directory_ / "alias";
   backup_chain(chosen_).give_up(next);
   EXPECT_FALSE(read_state(chosen_.state)->is_complete());
+  // Its disk has been removed.
+  state_.target = directory_ / "removed/target";
+  write_state(chosen_.state, state_);
+  backup_chain(chosen_).give_up(next);
+  EXPECT_TRUE(read_state(chosen_.state)->is_complete());
   // An export may have several addresses.
   state_.target = "nbd://host/export";
   write_state(chosen_.state, state_);

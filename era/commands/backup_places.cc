@@ -4,11 +4,11 @@
 
 #include <unistd.h>
 
-#include <filesystem>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "era/backup/lasting_path.h"
 #include "era/commands/output_place.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/storage.h"
@@ -40,18 +40,10 @@ void require_other_standard_output(const backup_options& chosen) {
 
 }  // namespace
 
-std::string absolute_path(const std::string& path) {
-  std::error_code ignored;
-  const auto whole = std::filesystem::absolute(path);
-  if (std::filesystem::is_block_file(whole, ignored)) return whole.lexically_normal().string();
-  const auto result = std::filesystem::weakly_canonical(whole, ignored);
-  return result.empty() ? path : result.string();
-}
-
 bool is_same_place(const std::string& a, const std::string& b) {
   if (pd::storage::at(a).overlaps(pd::storage::at(b))) return true;
   const output_place first = find_output_place(a), second = find_output_place(b);
-  const auto path = [](const output_place& p) { return absolute_path(p.directory + '/' + p.name); };
+  const auto path = [](const output_place& p) { return lasting_path(p.directory + '/' + p.name); };
   return first.descriptor < 0 && second.descriptor < 0 && path(first) == path(second);
 }
 
@@ -86,7 +78,7 @@ void require_separate_backing(const std::string& file, const backup_options& cho
         file));
   if (metadata.overlaps(file))
     throw pd::device_error(fmt::format("{}: is the metadata; name the last backup", file));
-  if (!chosen.state.empty() && is_same_place(file, chosen.state))
+  if (pd::storage::at(file).overlaps(pd::storage::at(chosen.state)))
     fail_as_state(chosen, "the backing file");
 }
 

@@ -11,19 +11,17 @@
 
 namespace era {
 
-// Without links, "." and ".."; the path itself if it cannot be resolved. That of a block device
-// keeps its links: they are what names it for good, and lead to a number that changes.
-std::string absolute_path(const std::string& path);
-
-// Returns true if both are, or will be, the same file or device, or one lies on the other.
+// Returns true if both are, or will be, the same file or device, or one lies on the other. Throws
+// device_error if a directory on the way to a file is not there.
 bool is_same_place(const std::string& a, const std::string& b);
 
-// Throws device_error if target, state or standard output share storage with what the backup is
-// made of, or the state with another of them.
+// Throws device_error if target, state, backing file or standard output share storage with what the
+// backup is made of, or the state with another of them.
 void require_separate_places(const backup_options&, const data_device& source,
                              const pd::block_device& metadata);
 
-// The same for the image that a new one continues, or for a file that its content comes from.
+// Throws device_error if a file that a new image's content will come from is the source, the
+// metadata, the state or standard output. A name that is no path on this machine is none of them.
 void require_separate_backing(const std::string& file, const backup_options&,
                               const data_device& source, const pd::block_device& metadata);
 

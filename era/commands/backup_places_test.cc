@@ -17,16 +17,6 @@ namespace {
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
-TEST(AbsolutePath, HasNoLinksAndDots) {
-  const pd::test::scratch_directory directory;
-  const fs::path top = fs::canonical(fs::path(directory / "x").parent_path());
-  fs::create_directory(top / "below");
-  fs::create_directory_symlink(top / "below", top / "link");
-  EXPECT_EQ(absolute_path(top / "link/../below/./new"), top / "below/new");
-  EXPECT_EQ(absolute_path(top / "link/new"), top / "below/new");
-  EXPECT_EQ(absolute_path("new"), fs::current_path() / "new");
-}
-
 class BackupPlaces : public ::testing::Test {
  protected:
   BackupPlaces() {
@@ -93,6 +83,18 @@ TEST_F(BackupPlaces, OfTheStateAreItsOwnEvenBeforeItIsThere) {
   EXPECT_THAT(refusal(), HasSubstr("link: is the source, and cannot be the state, too"));
   chosen_.state = chosen_.metadata;
   EXPECT_THAT(refusal(), HasSubstr("is the metadata, and cannot be the state, too"));
+}
+
+TEST_F(BackupPlaces, OfAFarImageAreNoFiles) {
+  const data_device source(source_, pd::access::reading);
+  const pd::block_device device(chosen_.metadata, pd::access::reading);
+  const auto refusal_of = [&](const std::string& file) {
+    return test::error_of([&] { require_separate_backing(file, chosen_, source, device); });
+  };
+  EXPECT_EQ(refusal_of("nbd+unix://?socket=/nowhere/socket"), "");
+  EXPECT_EQ(refusal_of("json:{\"driver\":\"nbd\"}"), "");
+  EXPECT_THAT(refusal_of(source_), HasSubstr("is the source itself"));
+  EXPECT_THAT(refusal_of(directory_.file("state", "x")), HasSubstr("cannot be the state, too"));
 }
 
 TEST_F(BackupPlaces, BehindAnNbdServerAreNoFiles) {

@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <iterator>
 #include <memory>
 #include <random>
@@ -22,6 +21,8 @@
 #include "era/backup/backup_summary.h"
 #include "era/backup/bitmap_image.h"
 #include "era/backup/block_copier.h"
+#include "era/backup/growth_mark.h"
+#include "era/backup/lasting_path.h"
 #include "era/backup/raw_target.h"
 #include "era/commands/backup_chain.h"
 #include "era/commands/backup_places.h"
@@ -94,8 +95,8 @@ class backup {
     });
     const auto start = std::chrono::steady_clock::now();
     const copy_report copied = copy(found->listed, m, *target);
-    // What a file lacks past its old end has to be remembered by it, or by the state.
-    const bool is_whole = copied.unread.empty() || chain_.since() == 0;
+    // A file, or the state, has to remember blocks past the old end that are missing.
+    const bool is_whole = chain_.since() == 0 || has_all_past(target->held_bytes(), copied, m);
     if (is_whole) target->end_growth();
     if (is_whole || image) target.reset();
     if (image) {
@@ -133,6 +134,7 @@ class backup {
     next.current_era = m.least_current_era.value;
     next.next_era = chain_.next_era(m, device_).value_or(0);
     next.target = chain_.target();
+    next.target_is_device = !chosen_.is_nbd() && is_block_device(chosen_.target);
     next.format = name(chosen_.format());
     if (!chosen_.state.empty())
       next.witnesses = choose_witnesses(
@@ -153,28 +155,32 @@ class backup {
     return target;
   }
 
-  // Of the source. A block device may be larger than what it is a backup of.
-  std::uint64_t bytes_below(const backing_image& below) const {
+  // Measures what a new image continues; at most the source's size. A block device may be larger.
+  plain_image_size measure_below(const backing_image& below) const {
     const image_summary found = summary_of_image(below);
     for (const std::string& file : found.files)
       require_separate_backing(file, chosen_, source_, device_);
-    const bool may_be_larger =
-        below.format == image_format::raw && std::filesystem::is_block_file(below.path);
-    if (found.bytes > source_.bytes() && !may_be_larger)
+    plain_image_size image{found.bytes, found.bytes};
+    if (below.format == image_format::raw) image = measure_plain_image(below.path);
+    const bool may_be_larger = below.format == image_format::raw && is_block_device(below.path);
+    if (image.bytes > source_.bytes() && !may_be_larger)
       throw pd::device_error(
           fmt::format("{}: is no backup of the source: it has {} bytes, and the source has {}; "
                       "--full copies all",
-                      below.path, found.bytes, source_.bytes()));
-    return std::min(found.bytes, source_.bytes());
+                      below.path, image.bytes, source_.bytes()));
+    return image;
   }
 
   std::unique_ptr<backup_target> make_qcow2(const metadata& m, const new_image& image) {
     const auto below = chain_.backing();
-    const std::uint64_t held = below ? bytes_below(*below) : 0;
+    const plain_image_size held = below ? measure_below(*below) : plain_image_size{};
     create_qcow2(image.temporary_path(), {.bytes = source_.bytes(),
                                           .block_size = m.block_size,
                                           .backing = below ? &*below : nullptr});
-    return open_qcow2({.path = image.temporary_path(), .name = chosen_.target, .held_bytes = held});
+    return open_qcow2({.path = image.temporary_path(),
+                       .name = chosen_.target,
+                       .held_bytes = held.held_bytes,
+                       .zeros_from = held.bytes + (held.is_marked ? growth_mark_bytes : 0)});
   }
 
   // Blocks that the last backup lacks, whenever they were written: those that could not be read,
@@ -187,6 +193,12 @@ class backup {
     if (held < source_.bytes())
       missing.push_back({held / bytes_of_block(m.block_size), m.nr_blocks});
     return missing;
+  }
+
+  static bool has_all_past(std::uint64_t offset, const copy_report& copied, const metadata& m) {
+    const std::uint64_t bytes = bytes_of_block(m.block_size);
+    return std::none_of(copied.unread.begin(), copied.unread.end(),
+                        [&](const origin_range& r) { return r.end * bytes > offset; });
   }
 
   // Copies nothing: makes an image that tells other programs what to copy.
