@@ -44,7 +44,7 @@ class GrowthMark : public ::testing::Test {
 TEST_F(GrowthMark, IsFoundAsItWasPut) {
   EXPECT_FALSE(measure().is_marked);
   EXPECT_EQ(measure().held_bytes, 1000u);
-  for (const std::uint64_t held : {0, 1000, 4096}) {
+  for (const std::uint64_t held : {0u, 1000u, 4096u}) {
     put(4096, held);
     EXPECT_EQ(std::filesystem::file_size(path_), 4096 + growth_mark_bytes);
     for (const plain_image_size& found : {measure(), measure_plain_image(path_)}) {
@@ -64,7 +64,7 @@ TEST_F(GrowthMark, IsLegible) {
 TEST_F(GrowthMark, IsNothingElse) {
   put(1024, 1000);
   const std::string marked = pd::test::content_of(path_);
-  for (const std::size_t at : {0, 30, 55, 70, 300, 511}) {
+  for (const std::size_t at : {0u, 30u, 55u, 70u, 300u, 511u}) {
     set(1024 + at, '~');
     EXPECT_FALSE(measure().is_marked) << at;
     EXPECT_EQ(measure().held_bytes, 1536u);

@@ -146,7 +146,7 @@ TEST_F(RawTarget, RemembersWhatItHeldUntilItsGrowthHasEnded) {
 // Nothing of what it has is a backup until it is complete, whatever it was before.
 TEST_F(RawTarget, IsMarkedWhileANewBackupIsMade) {
   const std::string path = directory_ / "target";
-  for (const std::size_t before : {0, 1, 2, 3}) {
+  for (const std::size_t before : {0u, 1u, 2u, 3u}) {
     directory_.file("target", std::string(before * piece, 'a'));
     open_raw_target(path, {.bytes = 2 * piece, .is_new = true});
     EXPECT_EQ(std::filesystem::file_size(path), 2 * piece + growth_mark_bytes);

@@ -205,7 +205,7 @@ TEST_F(BackupChain, AsksNextTimeForTheFirstEraThatItMayLack) {
   };
   chosen_.next_era = 4;
   EXPECT_THAT(refusal(), HasSubstr("--next-era 4 is before era 5"));
-  for (const std::uint32_t good : {5, 6, 7}) {
+  for (const std::uint32_t good : {5u, 6u, 7u}) {
     chosen_.next_era = good;
     EXPECT_EQ(backup_chain(chosen_).next_era(n.opened, n.device), good);
   }

@@ -66,52 +66,73 @@ class salvager {
         queue_(device.make_engine(), device.nr_blocks(), device.make_engine()) {}
 
   metadata run() {
-    // Trees are walked again, without what the references put in doubt.
-    const bool live = given_.from == source::live;
-    const check_summary checked = check_metadata(
-        device_, {.from = given_.from, .content = false, .references = live}, [&](finding f) {
+    const check_summary checked = check();
+    const auto& view = is_live() ? checked.live : checked.snapshot;
+    if (!view && is_live()) return search_metadata(device_, given_, report_, progress_);
+    if (!view)
+      throw pd::damaged_metadata(fmt::format(
+          "{}: the superblock of the metadata snapshot is lost; repair the live metadata",
+          device_.path()));
+    // Before much else is in memory.
+    if (is_outdated_) evidence_ = find_evidence(device_, progress_);
+    resolve_sizes(view->sb, checked);
+    map(view->location, checked.suspects);
+    find_unreachable_arrays(checked.suspects);
+    resolve_era(checked.snapshot);
+    collect_writesets(checked);
+    result_.resolve();
+    resolve_order();
+    result_.lost.snapshot = is_live() && sb_.metadata_snap != 0;
+    return std::move(result_);
+  }
+
+ private:
+  bool is_live() const { return given_.from == source::live; }
+
+  // Reports damage of the superblock, and of whatever is not walked again: trees are, without what
+  // the references put in doubt.
+  check_summary check() {
+    check_summary checked = check_metadata(
+        device_, {.from = given_.from, .content = false, .references = is_live()}, [&](finding f) {
           if (is_contradiction(f)) is_outdated_ = true;
-          if (live ? is_of_live_trees(f) : f.where.what != part::superblock) return;
+          if (is_live() ? is_of_live_trees(f) : f.where.what != part::superblock) return;
           // We do not know yet whether this is era metadata.
           if (f.where.what == part::superblock && f.error.type == error_class::wrong_kind)
             f.error.type = error_class::bad_checksum;
           report_.damage(std::move(f));
         });
-    const auto& view = live ? checked.live : checked.snapshot;
-    if (!view && live) return search_metadata(device_, given_, report_, progress_);
-    if (!view)
-      throw pd::damaged_metadata(fmt::format(
-          "{}: the superblock of the metadata snapshot is lost; repair the live metadata",
-          device_.path()));
     // A pointer to a block that is another's, too, is no pointer of sound metadata.
     if (!checked.suspects.contested.empty()) is_outdated_ = true;
-    // Before much else is in memory.
-    if (is_outdated_) evidence_ = find_evidence(device_, progress_);
-    sb_ = view->sb;
+    return checked;
+  }
+
+  void resolve_sizes(const superblock& found, const check_summary& checked) {
+    sb_ = found;
     superblock_values values(sb_, device_, given_, report_);
     values.resolve_block_size(checked.snapshot);
     values.resolve_nr_blocks(queue_, !checked.suspects.contested.empty());
-    map(view->location, checked.suspects);
-    if (live && !checked.suspects.unreached.empty())
-      unreachable_ =
-          find_unreachable(device_, result_.nr_blocks, checked.suspects.unreached, progress_);
-    resolve_era(checked.snapshot);
+  }
+
+  void find_unreachable_arrays(const suspect_references& suspects) {
+    if (is_live() && !suspects.unreached.empty())
+      unreachable_ = find_unreachable(device_, result_.nr_blocks, suspects.unreached, progress_);
+  }
+
+  // Those of the tree, of the metadata snapshot, and those that nothing leads to. What may still be
+  // missing is assumed.
+  void collect_writesets(const check_summary& checked) {
     const bool lost_current =
-        era_was_told_ || is_outdated_ || (live && may_have_lost_current(checked.suspects));
+        era_was_told_ || is_outdated_ || (is_live() && may_have_lost_current(checked.suspects));
     place_writesets();
     const std::size_t nr_checked = result_.writesets.size();
-    const bool is_adopted = live && adopt_snapshot(checked);
-    const bool all_found = live && take_unreachable(checked.suspects) && is_adopted;
+    const bool is_adopted = is_live() && adopt_snapshot(checked);
+    const bool all_found = is_live() && take_unreachable(checked.suspects) && is_adopted;
     // The content of blocks that only others lead to has not been checked.
     if (result_.writesets.size() == nr_checked) result_.lost.in_stripe = std::move(in_stripe_);
     if (all_found && !lost_eras_.empty())
       assume("what the writeset tree has lost is all among them");
     if (lost_current) lost_eras_.push_back({0, last_era_of_a_key + 1});
     if (!all_found || lost_current) fill_lost_eras();
-    result_.resolve();
-    resolve_order();
-    result_.lost.snapshot = live && sb_.metadata_snap != 0;
-    return std::move(result_);
   }
 
  private:

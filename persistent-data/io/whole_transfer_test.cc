@@ -56,8 +56,8 @@ class WholeTransfer : public testing::Test {
 
 TEST_F(WholeTransfer, GoesOnAfterInterruptionsAndShortCalls) {
   const std::string content = test::content_of(path_);
-  for (const std::size_t size : {1, 10, 511, 512, 1024, 2000, 3072})
-    for (const std::size_t longest : {600, 4096}) {
+  for (const std::size_t size : {1u, 10u, 511u, 512u, 1024u, 2000u, 3072u})
+    for (const std::size_t longest : {600u, 4096u}) {
       calls_.longest = longest;
       calls_.interruptions = 3;
       std::string text(size, '?');

@@ -154,7 +154,7 @@ class agent {
   void wait_for_digestion() {
     std::string last;
     for (int same = 0, tries = 0; same < 5; ++tries) {
-      if (tries == 2000) die("the digestion does not end");
+      if (tries == 30000) die("the digestion does not end");
       const std::string now = dm_.status("era");
       same = now == last ? same + 1 : 0;
       last = now;
