@@ -216,12 +216,6 @@ load backup_helpers
   [[ $status = 1 && $stderr = *'small/backup.img: cannot write at byte '*'No space left on device'* ]]
 }
 
-# grown_origin: the device of first_night has 64 blocks more, which hold data.
-grown_origin() {
-  head -c 4M /dev/urandom >>origin
-  simulate suspend 'reload 40960' resume 'write 0 8'
-}
-
 @test "a file that grows is no backup before all of its new end is there" {
   first_night
   grown_origin

@@ -21,6 +21,12 @@ backup() { era_backup --metadata m.img --source origin --state state "$@"; }
 # first_night: a device and its first backup.
 first_night() { device && backup -q backup.img 2>err; }
 
+# grown_origin: the device of first_night has 64 blocks more, which hold data.
+grown_origin() {
+  head -c 4M /dev/urandom >>origin
+  simulate suspend 'reload 40960' resume 'write 0 8'
+}
+
 # attach FILE: sets loop to a loop device on the file, until the test ends, or skips the test.
 attach() {
   loop=$(losetup --find --show "$1") || skip 'needs a loop device'

@@ -241,8 +241,7 @@ load backup_helpers
 @test "an image over a plain backup that was not finished" {
   command -v qemu-img >/dev/null || skip 'needs qemu-utils'
   first_night
-  head -c 4M /dev/urandom >>origin
-  simulate suspend 'reload 40960' resume 'write 0 8'
+  grown_origin
   small_disk 17M
   cp backup.img small/
   run -1 era_backup --metadata m.img --source origin --written-since 2 small/backup.img
@@ -250,6 +249,24 @@ load backup_helpers
   simulate suspend 'reload 43008' resume 'write 0 8'
   era_backup -q --metadata m.img --source origin --written-since 2 --backing small/backup.img --verify n.qcow2
   qemu-img convert -O raw n.qcow2 plain
+  cmp origin plain
+}
+
+@test "an image that lacks blocks past the end of the one below needs a state" {
+  command -v qemu-img >/dev/null || skip 'needs qemu-utils'
+  first_night
+  grown_origin
+  cp origin kept
+  attach origin
+  truncate -s 18M origin
+  run --separate-stderr era_backup --metadata m.img --source "$loop" --keep-going --written-since 2 \
+    --backing backup.img n.qcow2
+  [[ $status = 1 && $stderr = *'n.qcow2: is not made: blocks past the end of the last backup'* && ! -e n.qcow2 ]] ||
+    fail "$status $stderr"
+  run -1 era_backup --metadata m.img --source "$loop" --keep-going --state state n.qcow2
+  cp kept whole && mv whole origin
+  backup -q next.qcow2
+  qemu-img convert -O raw next.qcow2 plain
   cmp origin plain
 }
 

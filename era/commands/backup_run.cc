@@ -95,8 +95,13 @@ class backup {
     });
     const auto start = std::chrono::steady_clock::now();
     const copy_report copied = copy(found->listed, m, *target);
-    // A file, or the state, has to remember blocks past the old end that are missing.
+    // A plain file, or the state, has to remember blocks past the old end that are missing.
     const bool is_whole = chain_.since() == 0 || has_all_past(target->held_bytes(), copied, m);
+    if (!is_whole && image && chosen_.state.empty())
+      throw pd::device_error(
+          fmt::format("{}: is not made: blocks past the end of the last backup could not be read, "
+                      "and only a state remembers them; give --state, or copy all with --full",
+                      chosen_.target));
     if (is_whole) target->end_growth();
     if (is_whole || image) target.reset();
     if (image) {
@@ -155,7 +160,7 @@ class backup {
     return target;
   }
 
-  // Measures what a new image continues; at most the source's size. A block device may be larger.
+  // Measures what a new image continues. Only a block device may be larger than the source.
   plain_image_size measure_below(const backing_image& below) const {
     const image_summary found = summary_of_image(below);
     for (const std::string& file : found.files)
