@@ -34,8 +34,8 @@ plain_image_size measure_plain_image(int fd, const std::string& path, std::uint6
 // Measures the file or block device at path; a device has no mark. Throws device_error.
 plain_image_size measure_plain_image(const std::string& path);
 
-// Writes a mark after the bytes of the image, and makes it durable. What the file has there, or
-// further on, is overwritten or stays. Returns 0 or an errno.
+// Writes a mark after the bytes of the image, and makes it durable. The mark overwrites whatever
+// the file has there; the file keeps what follows. Returns 0 or an errno.
 int put_growth_mark(int fd, const plain_image_size&, pd::system_calls&);
 
 }  // namespace era

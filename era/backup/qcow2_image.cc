@@ -52,17 +52,23 @@ std::string beginning_of(const std::string& path) {
 
 using json_ptr = std::unique_ptr<json_t, void (*)(json_t*)>;
 
+// An address of qemu's may be longer than any name of a file.
+bool is_path(const std::string& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
 void require_storage(const std::string& path) {
   const pd::opened_storage readable(path, pd::access::shared, pd::page_cache::for_all);
 }
 
-// What qemu-img says of an image, without the images below it. An empty format is guessed, as qemu
+// Asks qemu-img about one image, without the images below it. An empty format is guessed, as qemu
 // does if an image does not say which format the one below it has.
 json_ptr describe(const std::string& path, const std::string& format) {
   std::vector<std::string> arguments{"qemu-img", "info", "--output=json"};
   if (!format.empty()) arguments.insert(arguments.end(), {"-f", format});
   // A far image has an address.
-  arguments.push_back(fs::exists(path) ? name_for_qemu(path) : path);
+  arguments.push_back(is_path(path) ? name_for_qemu(path) : path);
   const std::string text = run_program(arguments, package);
   return {json_loadb(text.data(), text.size(), 0, nullptr), [](json_t* j) { json_decref(j); }};
 }
@@ -101,11 +107,14 @@ image_summary summary_of_image(const backing_image& image) {
   image_summary found;
   std::string path = image.path, format = name(image.format);
   while (!path.empty() && std::count(found.files.begin(), found.files.end(), path) == 0) {
-    found.files.push_back(path);
-    // qemu-img would wait for the other end of a pipe. What is no path here is far away.
-    if (found.files.size() == 1 || fs::exists(path)) require_storage(path);
+    // qemu-img would wait for the other end of a pipe. An image that is no path here is far away.
+    if (found.files.empty() || is_path(path)) require_storage(path);
     const json_ptr document = describe(path, format);
-    if (found.files.size() == 1) found.bytes = size_in(document.get(), path);
+    if (found.files.empty()) found.bytes = size_in(document.get(), path);
+    found.files.push_back(path);
+    // An address may lead to a file here.
+    if (const std::string file = text_of(document.get(), "filename"); !file.empty() && file != path)
+      found.files.push_back(file);
     const json_t* const details =
         json_object_get(json_object_get(document.get(), "format-specific"), "data");
     if (const std::string data = text_of(details, "data-file"); !data.empty())

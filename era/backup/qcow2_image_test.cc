@@ -20,6 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::error_of;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -93,6 +94,18 @@ TEST_F(Qcow2Image, NamesTheFilesThatItsContentComesFrom) {
   ASSERT_EQ(files.size(), 3u);
   for (std::size_t i = 0; i < 3; ++i)
     EXPECT_TRUE(std::filesystem::equivalent(files[i], std::array{top, base, data}[i])) << files[i];
+}
+
+// The address is longer than a name of a file may be.
+TEST_F(Qcow2Image, MayBeOverAnAddress) {
+  const std::string above = directory_ / "above";
+  const std::string base = directory_.file("base", std::string(block, 'x'));
+  const std::string address = "json:{" + std::string(300, ' ') +
+                              R"("driver":"raw","file":{"driver":"file","filename":")" + base +
+                              "\"}}";
+  run_program({"qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", address, above, "64K"},
+              "qemu-utils");
+  EXPECT_THAT(summary_of_image({above, image_format::qcow2}).files, Contains(base));
 }
 
 TEST_F(Qcow2Image, IsKnownByItsHeader) {

@@ -118,7 +118,7 @@ TEST_F(RawTarget, GrowsWithTheSource) {
   EXPECT_EQ(open_raw_target(path, {.bytes = 3 * piece})->held_bytes(), 3 * piece);
 }
 
-// Whoever goes on must not take the new length for content.
+// The next run must not take the new length for content.
 TEST_F(RawTarget, RemembersWhatItHeldUntilItsGrowthHasEnded) {
   const std::string path = directory_.file("old", std::string(piece, 'a'));
   open_raw_target(path, {.bytes = 3 * piece});

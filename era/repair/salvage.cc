@@ -118,8 +118,8 @@ class salvager {
       unreachable_ = find_unreachable(device_, result_.nr_blocks, suspects.unreached, progress_);
   }
 
-  // Those of the tree, of the metadata snapshot, and those that nothing leads to. What may still be
-  // missing is assumed.
+  // Takes those of the tree, those of the metadata snapshot, and those that nothing leads to, and
+  // assumes those that may still be missing.
   void collect_writesets(const check_summary& checked) {
     const bool lost_current =
         era_was_told_ || is_outdated_ || (is_live() && may_have_lost_current(checked.suspects));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What is flushed, and what becomes of errors.
+// Calls that are interrupted or fail, and the directory that is flushed.
 #include "persistent-data/io/flush_file.h"
 
 #include <fcntl.h>
