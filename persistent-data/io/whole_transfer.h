@@ -13,8 +13,8 @@
 
 namespace persistent_data {
 
-// Each returns 0, or the errno that ended it. offset: in bytes. If whole sectors are asked for, only
-// whole ones count as done, as O_DIRECT demands.
+// Each returns 0, or the errno that ended it. offset: in bytes. If whole sectors are asked for,
+// only whole ones count as done, as O_DIRECT demands.
 //
 // ENODATA if the file ends first.
 inline int read_whole(int fd, std::span<std::byte> to, std::uint64_t offset, system_calls& calls) {
