@@ -13,7 +13,8 @@
 #include <cassert>
 #include <limits>
 
-#include "persistent-data/format/node_editor.h"
+#include "persistent-data/format/btree_node.h"
+#include "persistent-data/write/btree_builder.h"
 
 namespace persistent_data {
 
@@ -194,39 +195,15 @@ disk_sm_root space_map_editor::write() {
 void space_map_editor::write_large_counts() {
   for (const block_nr node : tree_nodes_) decrement(node);
   tree_nodes_.clear();
-  struct child {
-    std::uint64_t key;
-    std::uint64_t value;
+  std::vector<btree_entry<le32>> counts;
+  for (const auto& [b, count] : large_) counts.push_back({b, count});
+  const auto put_node = [&](const block& node) {
+    const block_nr where = allocate();
+    tree_nodes_.push_back(where);
+    cache_->create(btree_node_kind, where)->content = node;
+    return where;
   };
-  std::vector<child> level;
-  for (const auto& [b, count] : large_) level.push_back({b, count});
-  bool leaves = true;
-  do {
-    const std::uint32_t size = leaves ? sizeof(le32) : child_size;
-    const std::size_t room = max_node_entries(size);
-    const std::size_t nodes = std::max<std::size_t>(1, (level.size() + room - 1) / room);
-    std::vector<child> above;
-    // Evenly, so that none is underfull.
-    for (std::size_t n = 0; n < nodes; ++n) {
-      const std::size_t begin = level.size() * n / nodes, end = level.size() * (n + 1) / nodes;
-      const block_nr where = allocate();
-      tree_nodes_.push_back(where);
-      const auto block = cache_->create(btree_node_kind, where);
-      const node_editor node(block->content);
-      node.make_empty(leaves ? leaf_node : internal_node, size);
-      for (std::size_t i = begin; i < end; ++i) {
-        const le32 count = static_cast<std::uint32_t>(level[i].value);
-        if (leaves)
-          node.append(level[i].key, reinterpret_cast<const std::byte*>(&count));
-        else
-          node.append_child(level[i].key, {level[i].value});
-      }
-      above.push_back({begin < end ? level[begin].key : 0, where.value});
-    }
-    level = std::move(above);
-    leaves = false;
-  } while (level.size() > 1);
-  tree_root_ = {level.front().value};
+  tree_root_ = build_btree_nodes<le32>(put_node, counts);
 }
 
 // A bitmap that moves changes counts, which may be in others: until all that have changed have

@@ -204,6 +204,42 @@ TEST_F(CountedBlocks, ATreeOfAnotherShapeIsNotLoaded) {
   EXPECT_THAT(error_of_load(), HasSubstr("store: metadata block 150: too deep"));
 }
 
+// As for the blocks that many snapshots share: their counts take several leaves. The nodes of the
+// tree that was there before become free, so that the tree can be built again and again.
+TEST(LargeCounts, FillATreeOfSeveralLeaves) {
+  constexpr std::uint64_t nr_shared = 1000;
+  scratch_device disk(2 * nr_shared);
+  recording_store store(disk);
+  block_cache cache(store, 64);
+  space_map_editor counts = space_map_editor::make(cache);
+  disk_sm_root root{};
+  const auto commit = [&] {
+    root = counts.write();
+    cache.write_dirty();
+    counts.committed();
+  };
+  std::vector<block_nr> shared;
+  for (std::uint32_t i = 0; i < nr_shared; ++i) {
+    shared.push_back(counts.allocate());
+    for (std::uint32_t n = 1; n < 3 + i; ++n) counts.increment(shared.back());
+  }
+  commit();
+  const std::uint64_t used = counts.nr_used();
+  for (int round = 0; round < 3; ++round) {
+    counts.increment(shared[500]);
+    commit();
+    EXPECT_EQ(counts.nr_used(), used);
+  }
+  cache.clear();
+  const space_map_editor loaded = space_map_editor::load(cache, root);
+  for (std::uint32_t i = 0; i < nr_shared; ++i)
+    ASSERT_EQ(loaded.count(shared[i]), 3 + i + (i == 500 ? 3 : 0)) << shared[i].value;
+  EXPECT_EQ(loaded.nr_used(), used);
+  const node_view top(disk[block_nr{root.ref_count_root}]);
+  EXPECT_FALSE(top.is_leaf());
+  EXPECT_EQ(top.size(), 3u);
+}
+
 // A bitmap that moves changes the counts of its old and its new place, and other bitmaps may hold
 // those: what is on the device afterwards is what is in memory.
 TEST(SeveralBitmaps, AreWrittenUntilNoneHasChanged) {

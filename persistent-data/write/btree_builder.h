@@ -35,10 +35,11 @@ struct btree_entry {
 };
 
 // entries: size() and operator[], which returns a struct with key and value, by reference or by
-// value; they ascend strictly. Returns the root; no entries make an empty root. Holds one entry a
-// node below, level by level.
-template <class Value, class Entries = std::span<const btree_entry<Value>>>
-block_nr build_btree(block_writer& writer, const Entries& entries, node_flag kind = leaf_node) {
+// value; they ascend strictly. put_node(block&) gives a node its place, and returns it. Returns the
+// root; no entries make an empty root. Holds one entry a node below, level by level.
+template <class Value, class PutNode, class Entries>
+block_nr build_btree_nodes(const PutNode& put_node, const Entries& entries,
+                           node_flag kind = leaf_node) {
   const node_layout layout{entries.size(), max_node_entries(sizeof(Value))};
   std::vector<btree_entry<le64>> nodes;
   for (std::uint64_t i = 0; i < layout.nr_nodes(); ++i) {
@@ -51,11 +52,18 @@ block_nr build_btree(block_writer& writer, const Entries& entries, node_flag kin
       static_assert(std::is_same_v<std::decay_t<decltype(entry.value)>, Value>);
       node.append(entry.key, reinterpret_cast<const std::byte*>(&entry.value));
     }
-    const block_nr where = writer.append(btree_node_kind, b);
+    const block_nr where = put_node(b);
     nodes.push_back({own.empty() ? 0 : entries[own.begin].key, where.value});
   }
   if (nodes.size() == 1) return {nodes.front().value};
-  return build_btree<le64>(writer, nodes, internal_node);
+  return build_btree_nodes<le64>(put_node, nodes, internal_node);
+}
+
+// The same, with the nodes in the writer's next blocks.
+template <class Value, class Entries = std::span<const btree_entry<Value>>>
+block_nr build_btree(block_writer& writer, const Entries& entries) {
+  const auto put_node = [&](block& node) { return writer.append(btree_node_kind, node); };
+  return build_btree_nodes<Value>(put_node, entries);
 }
 
 }  // namespace persistent_data
