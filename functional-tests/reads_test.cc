@@ -86,8 +86,8 @@ TEST_P(Reads, AreFewForACopy) {
   for (const copy_form form : {copy_form::as_it_is, copy_form::logical})
     expect_few([&](const metadata& m, const pd::block_device& device) {
       xml_writer writer(xml_form::compact, [](std::string_view) {});
-      EXPECT_TRUE(copy_metadata(m, device, form, loss_policy::assume_written, writer,
-                                ignore_findings, [](std::uint64_t) {})
+      EXPECT_TRUE(copy_metadata(m, device, writer, ignore_findings,
+                                {.form = form, .losses = loss_policy::assume_written})
                       .is_complete);
     });
 }

@@ -83,7 +83,7 @@ class dumping {
     xml_writer writer(form_of(chosen_), [&](std::string_view text) { packed.write(text); });
     const copy_form form = chosen_.logical ? copy_form::logical : copy_form::as_it_is;
     const copy_result result =
-        copy_metadata(m, device_, form, policy, writer, sink, [](std::uint64_t) {});
+        copy_metadata(m, device_, writer, sink, {.form = form, .losses = policy});
     if (!result.is_complete) return false;
     copied(result);
     pd::read_queue queue(device_.make_engine(), device_.nr_blocks());

@@ -42,8 +42,8 @@ int repair(command_line& line, const options& chosen) {
       shown.update(done);
     };
     const copy_result copied =
-        copy_metadata(saved, device, copy_form::as_it_is, loss_policy::assume_written, builder,
-                      ignore_findings, on_progress);
+        copy_metadata(saved, device, builder, ignore_findings,
+                      {.losses = loss_policy::assume_written, .on_progress = on_progress});
     assert(copied.is_complete);  // what is lost is assumed
     counted = copied.assumed;
     builder.commit();

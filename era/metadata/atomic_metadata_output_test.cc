@@ -79,9 +79,8 @@ build repair() {
     const pd::block_device device(damaged->path(), pd::access::shared);
     const repair_report ignored{[](const finding&) {}, [](const std::string&) {}};
     const metadata saved = salvage_metadata(device, {}, ignored, [] {});
-    const copy_result copied =
-        copy_metadata(saved, device, copy_form::as_it_is, loss_policy::assume_written, builder,
-                      ignore_findings, [](std::uint64_t) {});
+    const copy_result copied = copy_metadata(saved, device, builder, ignore_findings,
+                                             {.losses = loss_policy::assume_written});
     EXPECT_TRUE(copied.is_complete);
   };
 }

@@ -86,7 +86,7 @@ TEST_F(Content, TellsDamageInTheOrderOfPositions) {
 
 // The damage was reported with the map.
 TEST_F(Content, TellsNoDamageOfWhatTheMapHasLost) {
-  const pd::array_map lost(40'000, sizeof(pd::le32));
+  const pd::array_map lost({40'000, sizeof(pd::le32)});
   const answers a = read({{&lost, m_->place_of(part::era_array), 2}});
   EXPECT_THAT(a.lost, ElementsAre(0));
   EXPECT_TRUE(a.findings.empty());

@@ -109,24 +109,23 @@ class stripe_encoder {
 
 class copier {
  public:
-  copier(const metadata& m, const pd::block_device& device, copy_form form, loss_policy policy,
-         metadata_sink& to, const finding_sink& sink, const copy_progress& progress)
+  copier(const metadata& m, const pd::block_device& device, metadata_sink& to,
+         const finding_sink& sink, const copy_options& chosen)
       : m_(m),
         device_(device),
-        is_folded_(is_folded(m, form)),
+        is_folded_(is_folded(m, chosen.form)),
         bitset_stripes_per_item_(to.encodes_large() ? std::clamp(8 / device.nr_workers(), 1u, 2u)
                                                     : 8),
-        policy_(policy),
         to_(to),
         sink_(sink),
-        progress_(progress) {
+        chosen_(chosen) {
     if (!is_folded_) list_sections();
   }
 
   copy_result copy() {
     const fold_what what = is_folded_ ? fold_what::everything : fold_what::era_array_only;
     const auto new_worker = [&, what] {
-      return pd::with_prefetch{stripe_encoder(m_, device_, what, policy_, to_),
+      return pd::with_prefetch{stripe_encoder(m_, device_, what, chosen_.losses, to_),
                                [this](stripe_encoder& encoder, std::uint64_t item) {
                                  return encode(encoder, stripes_of(item));
                                },
@@ -144,7 +143,7 @@ class copier {
         for (; open_ < sections_.size() && at >= ends_[open_]; ++open_) next_section();
         to_.append(made.encoded);
         assumed += made.assumed;
-        progress_(done_ += made.bytes);
+        chosen_.on_progress(done_ += made.bytes);
         ++at;
       }
     };
@@ -257,7 +256,7 @@ class copier {
     }
     put(section.nr_bits, false);
     const std::uint64_t rest = stripes_for(section.nr_bits) - section.nr_stripes;
-    if (rest > 0) progress_(done_ += rest * bytes_per_bitset_stripe);
+    if (rest > 0) chosen_.on_progress(done_ += rest * bytes_per_bitset_stripe);
   }
 
   const metadata& m_;
@@ -266,10 +265,9 @@ class copier {
   // A stripe of a bitset is too little to hand from one thread to another, and to keep a device
   // busy; the text of several is too much for many threads.
   const std::uint64_t bitset_stripes_per_item_;
-  const loss_policy policy_;
   metadata_sink& to_;
   const finding_sink& sink_;
-  const copy_progress& progress_;
+  const copy_options& chosen_;
   std::vector<era_section> sections_;  // of writesets
   std::vector<std::uint32_t> ends_;    // of each, in the row of stripes
   std::size_t open_ = 0;               // what has begun in the sink: a section, or the era array
@@ -278,10 +276,9 @@ class copier {
 
 }  // namespace
 
-copy_result copy_metadata(const metadata& m, const pd::block_device& device, copy_form form,
-                          loss_policy policy, metadata_sink& to, const finding_sink& sink,
-                          const copy_progress& progress) {
-  return copier(m, device, form, policy, to, sink, progress).copy();
+copy_result copy_metadata(const metadata& m, const pd::block_device& device, metadata_sink& to,
+                          const finding_sink& sink, const copy_options& chosen) {
+  return copier(m, device, to, sink, chosen).copy();
 }
 
 std::uint64_t copied_bytes(const metadata& m, copy_form form) {

@@ -25,15 +25,18 @@ struct copy_result {
   std::optional<std::uint64_t> assumed;
 };
 
-// Called with the bytes of metadata that are done; what it throws ends the copying.
-using copy_progress = std::function<void(std::uint64_t done)>;
+struct copy_options {
+  copy_form form = copy_form::as_it_is;
+  loss_policy losses = loss_policy::refuse;
+  // Called with the bytes of metadata that are done; what it throws ends the copying.
+  std::function<void(std::uint64_t done)> on_progress = [](std::uint64_t) {};
+};
 
 // If losses are refused, ends at the first damage: hands it to the finding_sink, with the sink's
 // document unfinished. The metadata's own maps must then be without damage. Throws what the sink
 // throws.
-[[nodiscard]] copy_result copy_metadata(const metadata&, const pd::block_device&, copy_form,
-                                        loss_policy, metadata_sink&, const finding_sink&,
-                                        const copy_progress&);
+[[nodiscard]] copy_result copy_metadata(const metadata&, const pd::block_device&, metadata_sink&,
+                                        const finding_sink&, const copy_options& = {});
 
 // The bytes of metadata that are done at the end, for the progress.
 std::uint64_t copied_bytes(const metadata&, copy_form);

@@ -134,11 +134,11 @@ class writeset_mapper {
              {error_class::bad_value,
               fmt::format("it has {} bits; there can be {}", ws.nr_bits, max_origin_blocks)},
              {0, sb_.nr_blocks}});
-    const std::uint64_t nr_words = bitset_words(ws.nr_bits);
-    ws.bits = pd::array_map(nr_words, sizeof(pd::le64));
+    const pd::array_shape words{bitset_words(ws.nr_bits), sizeof(pd::le64)};
+    ws.bits = pd::array_map(words);
     if (has_room_for(ws.bits)) {
-      ws.bits = pd::map_array(walk_, from, root, nr_words, sizeof(pd::le64),
-                              sink_of(where, sink_, bits_per_word, ws.nr_bits));
+      ws.bits =
+          pd::map_array(walk_, from, root, words, sink_of(where, sink_, bits_per_word, ws.nr_bits));
       mapped_ += ws.bits.known_end();
     } else {
       sink_({where,
@@ -258,7 +258,7 @@ metadata map_metadata(pd::btree_walk& walk, source from, pd::block_nr location,
   // A current writeset begins with each size: it confirms the superblock's number of blocks.
   const auto past_end = sb.current_nr_bits == sb.nr_blocks ? pd::surplus_blocks::left_by_shrinking
                                                            : pd::surplus_blocks::damage;
-  m.eras = pd::map_array(walk, std::nullopt, {sb.era_array_root}, sb.nr_blocks, sizeof(pd::le32),
+  m.eras = pd::map_array(walk, std::nullopt, {sb.era_array_root}, {sb.nr_blocks, sizeof(pd::le32)},
                          sink_of(m.place_of(part::era_array), sink, 1, sb.nr_blocks), past_end);
   return m;
 }

@@ -86,7 +86,7 @@ class searcher {
           : whole  ? "there are more blocks of arrays than sound metadata has"
                    : "no era array is whole"));
       result_.lost = {};
-      result_.eras = pd::array_map(result_.nr_blocks, sizeof(pd::le32));
+      result_.eras = pd::array_map({result_.nr_blocks, sizeof(pd::le32)});
     }
     result_.lost.may_be_too_new = result_.lost.must_fold = true;
     result_.lost.era_is_guess = !given_.current_era;
@@ -169,7 +169,7 @@ class searcher {
 
   pd::array_map map_of(pd::block_nr root, std::uint32_t nr_blocks) {
     counter_.forget();
-    return pd::map_array(walk_, std::nullopt, root, nr_blocks, sizeof(pd::le32),
+    return pd::map_array(walk_, std::nullopt, root, {nr_blocks, sizeof(pd::le32)},
                          [](const pd::block_error&) {});
   }
 

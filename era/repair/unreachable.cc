@@ -33,8 +33,9 @@ std::vector<bool> map_bitsets(const pd::block_device& device, const block_scan& 
     }
     if (whole) {
       unreachable_writeset ws_found{
-          ws.era, pd::map_array(walk, std::nullopt, {ws.root}, bitset_words(ws.nr_bits),
-                                sizeof(pd::le64), [&](const pd::block_error&) { whole = false; })};
+          ws.era,
+          pd::map_array(walk, std::nullopt, {ws.root}, {bitset_words(ws.nr_bits), sizeof(pd::le64)},
+                        [&](const pd::block_error&) { whole = false; })};
       for (std::uint64_t i = 0; i < ws_found.bits.known_end(); ++i)
         if (const auto block = ws_found.bits.block(i)) placed[block->value] = true;
       found.writesets.push_back(std::move(ws_found));

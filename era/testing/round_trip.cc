@@ -33,9 +33,8 @@ metadata_builder::open_target opener(const std::string& path,
 bool dump_metadata(const metadata& m, const pd::block_device& device, const dump_options& options,
                    const text_sink& out, const finding_sink& sink) {
   xml_writer writer(options.compact ? xml_form::compact : xml_form::full, out);
-  return copy_metadata(m, device, options.logical ? copy_form::logical : copy_form::as_it_is,
-                       loss_policy::refuse, writer, sink, [](std::uint64_t) {})
-      .is_complete;
+  const copy_form form = options.logical ? copy_form::logical : copy_form::as_it_is;
+  return copy_metadata(m, device, writer, sink, {.form = form}).is_complete;
 }
 
 std::string dump_of(const std::string& path, dump_options options, source from) {
@@ -63,9 +62,8 @@ std::string repair_to(const std::string& from, const std::string& to, const repa
   try {
     const pd::block_device device(from, pd::access::shared);
     const metadata saved = salvage_metadata(device, given, report, [] {});
-    const copy_result copied =
-        copy_metadata(saved, device, copy_form::as_it_is, loss_policy::assume_written, builder,
-                      ignore_findings, [](std::uint64_t) {});
+    const copy_result copied = copy_metadata(saved, device, builder, ignore_findings,
+                                             {.losses = loss_policy::assume_written});
     builder.commit();
     return copied.is_complete ? "" : "not all was copied";
   } catch (const pd::damaged_metadata&) {

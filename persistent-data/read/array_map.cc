@@ -107,16 +107,15 @@ class array_mapper {
 };
 
 array_map map_array(btree_walk& walk, std::optional<block_nr> from, block_nr root,
-                    std::uint64_t nr_values, std::uint32_t value_size, const block_error_sink& sink,
-                    surplus_blocks past_end) {
-  array_map map(nr_values, value_size);
+                    array_shape shape, const block_error_sink& sink, surplus_blocks past_end) {
+  array_map map(shape);
   // Nothing may be sized by a count that the device cannot hold.
   if (map.nr_blocks() > walk.counter().nr_blocks()) {
     sink({from.value_or(block_nr{0}),
           {error_class::bad_value,
-           fmt::format("an array of {} values needs {} blocks, and the metadata has {}", nr_values,
-                       map.nr_blocks(), walk.counter().nr_blocks())},
-          {0, nr_values}});
+           fmt::format("an array of {} values needs {} blocks, and the metadata has {}",
+                       shape.nr_values, map.nr_blocks(), walk.counter().nr_blocks())},
+          {0, shape.nr_values}});
     return map;
   }
   array_mapper mapper(map, walk.counter(), root, sink, past_end);

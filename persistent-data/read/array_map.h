@@ -14,14 +14,19 @@
 
 namespace persistent_data {
 
+struct array_shape {
+  std::uint64_t nr_values = 0;
+  std::uint32_t value_size = 0;  // 4 or 8 bytes
+};
+
 // Takes 24 bytes, and 4 for each block up to the last that is known: hostile metadata may have
 // millions of small arrays.
 class array_map {
  public:
   array_map() = default;
   // An array of which no block is known.
-  array_map(std::uint64_t nr_values, std::uint32_t value_size)
-      : nr_values_(nr_values), value_size_(value_size) {}
+  explicit array_map(array_shape shape)
+      : nr_values_(shape.nr_values), value_size_(shape.value_size) {}
 
   std::uint64_t nr_values() const noexcept { return nr_values_; }
   std::uint32_t value_size() const noexcept { return value_size_; }
@@ -61,21 +66,15 @@ static_assert(sizeof(array_map) == 24);
 // it stays when the array is made smaller again. An array that grows replaces them.
 enum class surplus_blocks { damage, left_by_shrinking };
 
-// Reads the tree of an array of nr_values values of value_size bytes. Each damage goes to the sink
+// Reads the tree of an array of this shape. Each damage goes to the sink
 // once (hidden: values); the array's own blocks are noted in the counter and not read.
-array_map map_array(btree_walk&, std::optional<block_nr> from, block_nr root,
-                    std::uint64_t nr_values, std::uint32_t value_size, const block_error_sink&,
-                    surplus_blocks = surplus_blocks::damage);
+array_map map_array(btree_walk&, std::optional<block_nr> from, block_nr root, array_shape,
+                    const block_error_sink&, surplus_blocks = surplus_blocks::damage);
 
-// An array as it presents itself, for who does not know its size.
-struct array_shape {
-  std::uint64_t nr_values = 0;
-  std::uint32_t value_size = 0;  // 4 or 8; 0: it has no blocks
-};
-
-// Reads the tree of an array and its last block. Returns nullopt if they are damaged, or are no
-// array. Values in between may be damaged. The counter is used up. expected: a number of 4-byte
-// values that the array has if the block with the last of them ends there, whatever comes after it.
+// Learns an array's shape from its tree and its last block. The value_size of an array without
+// blocks is 0. Returns nullopt if they are damaged, or are no array. Values in between may be
+// damaged. The counter is used up. expected: a number of 4-byte values that the array has if the
+// block with the last of them ends there, whatever comes after it.
 std::optional<array_shape> measure_array(btree_walk&, block_nr root,
                                          std::optional<std::uint64_t> expected = {});
 

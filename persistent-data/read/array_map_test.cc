@@ -45,7 +45,7 @@ TEST(ArrayMap, AWholeArray) {
     for (const auto engine : {engine_choice::sync, engine_choice::aio, engine_choice::uring}) {
       reader r(device, engine);
       damage_log damages;
-      const array_map map = map_array(r.walk, {}, laid.root(), n, sizeof(le32), damages.sink());
+      const array_map map = map_array(r.walk, {}, laid.root(), {n, sizeof(le32)}, damages.sink());
       EXPECT_EQ(damages.text(), "");
       EXPECT_EQ(map.nr_values(), n);
       EXPECT_EQ(map.value_size(), 4u);
@@ -68,7 +68,7 @@ TEST(ArrayMap, AnEmptyArray) {
   const auto laid = layout(device).array(eras(0));
   reader r(device);
   damage_log damages;
-  const array_map map = map_array(r.walk, {}, laid.root(), 0, sizeof(le32), damages.sink());
+  const array_map map = map_array(r.walk, {}, laid.root(), {0, sizeof(le32)}, damages.sink());
   EXPECT_EQ(damages.text(), "");
   EXPECT_EQ(map.nr_blocks(), 0u);
   EXPECT_EQ(map.block(0), std::nullopt);
@@ -91,7 +91,7 @@ class SmallArray : public testing::Test {
     for (const auto& [key, value] : entries) keys.push_back(key), values.push_back(value);
     device[{1}] = test::make_leaf<le64>({1}, keys, values);
     reader_.emplace(device);
-    mapped = map_array(reader_->walk, {}, {1}, nr_values, sizeof(le32), damages.sink(), past_end);
+    mapped = map_array(reader_->walk, {}, {1}, {nr_values, sizeof(le32)}, damages.sink(), past_end);
   }
   std::uint32_t references(std::uint64_t b) const { return reader_->counter.references({b}); }
 
@@ -216,7 +216,7 @@ TEST_F(SmallArray, AnImplausibleLength) {
 
 TEST_F(SmallArray, AnImplausibleLengthIsToldWhereItWasFound) {
   reader r(device);
-  map_array(r.walk, block_nr{7}, {1}, std::uint64_t{1} << 32, sizeof(le32), damages.sink());
+  map_array(r.walk, block_nr{7}, {1}, {std::uint64_t{1} << 32, sizeof(le32)}, damages.sink());
   EXPECT_EQ(damages.all.at(0).block, block_nr{7});
 }
 
@@ -253,7 +253,7 @@ class DamagedArray : public testing::Test {
     reader r(device);
     damage_log damages;
     const array_map map =
-        map_array(r.walk, {}, laid.root(), nr_values, sizeof(le32), damages.sink());
+        map_array(r.walk, {}, laid.root(), {nr_values, sizeof(le32)}, damages.sink());
     for (std::uint64_t i = 0; i < 27; ++i)
       EXPECT_EQ(map.block(i).has_value(), i < indices.begin || i >= indices.end) << i;
     // Each damage once, and together they hide just that.
@@ -294,7 +294,8 @@ TEST_F(DamagedArray, BehindTheArraysEnd) {
   device.damage_block(laid.tree.levels[1][2]);
   reader r(device);
   damage_log damages;
-  const array_map map = map_array(r.walk, {}, laid.root(), 18 * 1018, sizeof(le32), damages.sink());
+  const array_map map =
+      map_array(r.walk, {}, laid.root(), {18 * 1018, sizeof(le32)}, damages.sink());
   EXPECT_EQ(map.block(17), laid.blocks[17]);
   ASSERT_EQ(damages.all.size(), 1u) << damages.text();
   EXPECT_TRUE(damages.all[0].hidden.empty());
@@ -309,7 +310,8 @@ TEST_F(DamagedArray, AGapBeforeALostLeaf) {
   device.damage_block(leaf);
   reader r(device);
   damage_log damages;
-  const array_map map = map_array(r.walk, {}, laid.root(), nr_values, sizeof(le32), damages.sink());
+  const array_map map =
+      map_array(r.walk, {}, laid.root(), {nr_values, sizeof(le32)}, damages.sink());
   for (std::uint64_t i = 0; i < 27; ++i) EXPECT_EQ(map.block(i).has_value(), i < 6 || i >= 9) << i;
   ASSERT_EQ(damages.all.size(), 2u) << damages.text();
   EXPECT_EQ(damages.all[0].error.type, error_class::bad_checksum);

@@ -25,7 +25,7 @@ struct building_site {
     queue->drain_and_flush();
     reader r(disk);
     damage_log damages;
-    const array_map map = map_array(r.walk, {}, root, nr_values, sizeof(Value), damages.sink());
+    const array_map map = map_array(r.walk, {}, root, {nr_values, sizeof(Value)}, damages.sink());
     EXPECT_EQ(damages.text(), "");
     std::vector<std::uint64_t> values;
     for (std::uint64_t i = 0; i < map.nr_blocks(); ++i) {

@@ -39,7 +39,7 @@ void expect_exact_counts(const scratch_device& disk, const disk_sm_root& root,
     if (expected.tree_value_size != 0)
       r.walk.walk({}, expected.root, expected.tree_value_size, events);
     else
-      map_array(r.walk, {}, expected.root, expected.array_size, expected.array_value_size,
+      map_array(r.walk, {}, expected.root, {expected.array_size, expected.array_value_size},
                 damages.sink());
     r.counter.next_view();
   }
