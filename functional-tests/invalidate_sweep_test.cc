@@ -16,6 +16,7 @@
 #include "era/testing/block_roles.h"
 #include "era/testing/kernel_image.h"
 #include "era/testing/mutations.h"
+#include "era/testing/open_metadata.h"
 #include "functional-tests/random_damage.h"
 #include "persistent-data/format/errors.h"
 

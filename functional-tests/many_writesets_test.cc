@@ -12,6 +12,7 @@
 #include "era/check/check.h"
 #include "era/metadata/metadata_builder.h"
 #include "era/testing/image_builder.h"
+#include "era/testing/open_metadata.h"
 #include "era/testing/round_trip.h"
 #include "functional-tests/sweep_run.h"
 #include "persistent-data/format/btree_node.h"

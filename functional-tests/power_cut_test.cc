@@ -17,6 +17,7 @@
 
 #include "era/dm_target/target.h"
 #include "era/metadata/stripe.h"
+#include "era/testing/open_metadata.h"
 #include "era/testing/round_trip.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"

@@ -12,6 +12,7 @@
 #include "era/metadata/stripe.h"
 #include "era/repair/salvage.h"
 #include "era/sim/origin.h"
+#include "era/testing/open_metadata.h"
 #include "era/testing/round_trip.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/testing/recording_store.h"
@@ -35,7 +36,7 @@ inline folded fold(const std::string& path) {
   const era::finding_sink note = [&](const era::finding& f) {
     result.wrong += f.error.text + '\n';
   };
-  const auto m = era::open_metadata(queue, device, era::source::live, note);
+  const auto m = era::test::open_metadata(queue, device, era::source::live, note);
   if (!m) return result;
   result.current_era = m->current_era.value;
   std::vector<era::finding> findings;

@@ -13,6 +13,7 @@
 
 #include "era/check/change_lister.h"
 #include "era/testing/image_builder.h"
+#include "era/testing/open_metadata.h"
 #include "era/testing/repaired.h"
 
 namespace era {
@@ -34,7 +35,7 @@ struct opened_metadata {
                .current = {}}),
         device(built.path(), pd::access::shared) {
     pd::read_queue queue(device.make_engine(), device.nr_blocks());
-    m = *open_metadata(queue, device, source::live, [](const finding&) { FAIL(); });
+    m = *test::open_metadata(queue, device, source::live, [](const finding&) { FAIL(); });
   }
 
   std::optional<contradiction> find(const std::vector<witness>& noted, std::uint32_t later) const {
@@ -90,7 +91,7 @@ TEST(Witness, CountsWhatIsInTheWritesets) {
        .current = test::writeset_description{9, 100, [](std::uint64_t b) { return b == 41; }}});
   const pd::block_device device(built.path(), pd::access::shared);
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  const metadata m = *open_metadata(queue, device, source::live, ignore_findings);
+  const metadata m = *test::open_metadata(queue, device, source::live, ignore_findings);
   const auto chosen = choose_witnesses(m, device, 1);
   ASSERT_THAT(chosen, SizeIs(100));
   EXPECT_EQ(chosen[40].era, 8u);

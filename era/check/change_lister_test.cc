@@ -62,6 +62,18 @@ TEST(ChangedBlocks, AreNotReadAgainAfterDamage) {
   EXPECT_EQ(findings, 1);
 }
 
+// The blocks of a dropped snapshot are reused: that is no damage.
+TEST(ChangedBlocks, OfADroppedSnapshotAreNotCalledDamaged) {
+  built_metadata built(small_metadata());
+  lose(built, leaf_value(built, built.read_superblock().era_array_root, 1));
+  era::test::hold_snapshot(built);
+  const pd::block_device device(built.path(), pd::access::shared);
+  change_lister changed(device, source::snapshot,
+                        [&](const finding&) { era::test::drop_snapshot(built); });
+  ASSERT_TRUE(changed.opened());
+  EXPECT_THROW(changed.list({5, 99}), pd::device_error);
+}
+
 TEST(ChangedBlocks, AreNotListedIfATreeIsDamaged) {
   built_metadata built(small_metadata());
   lose(built, built.read_superblock().writeset_tree_root);

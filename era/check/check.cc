@@ -56,11 +56,15 @@ class checker {
     require_snapshot(device_, sb);
     const pd::block_nr where{sb.metadata_snap};
     const auto snap = read_snapshot_superblock(queue_, device_.nr_blocks(), sb, sink_);
-    if (!snap) return;
-    summary_.snapshot = view_summary{*snap, where};
-    if (scope_.superblock_only) return;
-    metadata m = check_view(source::snapshot, where, *snap, *summary_.snapshot);
-    require_still_held(queue_, device_, m);
+    std::optional<metadata> m;
+    std::optional<std::uint32_t> csum;
+    if (snap) {
+      csum = snap->csum;
+      summary_.snapshot = view_summary{*snap, where};
+      if (!scope_.superblock_only)
+        m = check_view(source::snapshot, where, *snap, *summary_.snapshot);
+    }
+    require_still_held(device_, where, csum);
     if (scope_.maps) summary_.mapped = std::move(m);
   }
 

@@ -7,6 +7,7 @@
 
 #include "era/format/writeset.h"
 #include "era/testing/image_builder.h"
+#include "era/testing/open_metadata.h"
 #include "persistent-data/format/btree_node.h"
 
 namespace era {
@@ -15,6 +16,7 @@ namespace {
 using era::test::built_metadata;
 using era::test::change;
 using era::test::metadata_description;
+using era::test::open_metadata;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;

@@ -179,17 +179,28 @@ TEST(Check, CallsNothingALeakIfTheSnapshotCannotBeFound) {
   EXPECT_FALSE(c.summary.leaks_checked);
 }
 
+// The blocks of a dropped snapshot are reused: that is no damage.
+TEST(Check, DoesNotCountWhatADroppedSnapshotHolds) {
+  built_metadata built(small());
+  const pd::block_nr snapshot = era::test::hold_snapshot(built);
+  const pd::block_device device(built.path(), pd::access::shared);
+  const auto check_and_drop = [&](bool superblock_only) {
+    check_metadata(device, {source::snapshot, superblock_only},
+                   [&](const finding&) { era::test::drop_snapshot(built); });
+  };
+  built.write(snapshot, pd::block{});
+  EXPECT_NO_THROW(check_metadata(device, {source::snapshot, false}, ignore_findings));
+  EXPECT_THROW(check_and_drop(false), pd::device_error);
+  era::test::hold_snapshot(built);
+  built.write(snapshot, pd::block{});
+  EXPECT_THROW(check_and_drop(true), pd::device_error);
+}
+
 // The kernel writes the superblock of a live device while its snapshot is checked, before and
 // after.
 TEST(Check, ReadsATornSuperblockAgain) {
   built_metadata held(small());
-  const std::uint64_t snapshot = held.read_superblock().space_map.nr_allocated;
-  pd::block copy = held.read(superblock_location);
-  pd::prepare_for_write(superblock_kind, copy, {snapshot});
-  held.write({snapshot}, copy);
-  change(held, superblock_kind, 0,
-         [&](pd::block& b) { b.as<superblock>().metadata_snap = snapshot; });
-
+  const pd::block_nr snapshot = era::test::hold_snapshot(held);
   pd::test::torn_reads calls;
   const pd::block_device device(held.path(), pd::access::shared, pd::engine_choice::sync, calls);
   calls.torn = 2;
@@ -200,7 +211,7 @@ TEST(Check, ReadsATornSuperblockAgain) {
   });
   EXPECT_EQ(findings, 0u);
   ASSERT_TRUE(summary.snapshot);
-  EXPECT_EQ(summary.snapshot->location.value, snapshot);
+  EXPECT_EQ(summary.snapshot->location, snapshot);
   EXPECT_EQ(calls.torn, 0);
 }
 

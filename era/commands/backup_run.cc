@@ -83,10 +83,6 @@ class backup {
     chain_.require_metadata(m, device_, source_);
     backup_state next = next_state(m);
     if (!chosen_.state.empty() || chosen_.json) to_json(next);  // or it fails when all is copied
-    if (chosen_.from == source::snapshot) {
-      pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
-      require_still_held(queue, device_, m);
-    }
     steps_.metadata_was_read();
     if (!chosen_.bitmap.empty()) return mark(found->listed, m, next, *image);
 

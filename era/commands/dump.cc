@@ -86,8 +86,6 @@ class dumping {
         copy_metadata(m, device_, writer, sink, {.form = form, .losses = policy});
     if (!result.is_complete) return false;
     copied(result);
-    pd::read_queue queue(device_.make_engine(), device_.nr_blocks());
-    require_still_held(queue, device_, m);
     packed.finish();
     out.commit();
     return true;

@@ -14,6 +14,7 @@
 
 #include "era/dm_target/target.h"
 #include "era/metadata/stripe.h"
+#include "era/testing/open_metadata.h"
 #include "era/testing/round_trip.h"
 #include "persistent-data/io/block_device.h"
 #include "persistent-data/testing/recording_store.h"
@@ -99,7 +100,7 @@ TEST(TargetThreads, LoseNoWrite) {
   EXPECT_EQ(test::findings_in(disk.path()), "");
   const pd::block_device device = disk.open();
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  const auto m = open_metadata(queue, device, source::live, [](const finding&) {});
+  const auto m = test::open_metadata(queue, device, source::live, [](const finding&) {});
   ASSERT_TRUE(m);
   std::vector<finding> findings;
   stripe_folder folder(*m, device);

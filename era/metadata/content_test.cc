@@ -8,6 +8,7 @@
 #include <map>
 
 #include "era/testing/image_builder.h"
+#include "era/testing/open_metadata.h"
 #include "era/testing/plain_loops.h"
 
 namespace era {
@@ -15,6 +16,7 @@ namespace {
 
 using era::test::built_metadata;
 using era::test::metadata_description;
+using era::test::open_metadata;
 using ::testing::ElementsAre;
 
 metadata_description described() {

@@ -278,7 +278,9 @@ class copier {
 
 copy_result copy_metadata(const metadata& m, const pd::block_device& device, metadata_sink& to,
                           const finding_sink& sink, const copy_options& chosen) {
-  return copier(m, device, to, sink, chosen).copy();
+  const copy_result result = copier(m, device, to, sink, chosen).copy();
+  require_still_held(device, m);
+  return result;
 }
 
 std::uint64_t copied_bytes(const metadata& m, copy_form form) {

@@ -34,7 +34,7 @@ struct copy_options {
 
 // If losses are refused, ends at the first damage: hands it to the finding_sink, with the sink's
 // document unfinished. The metadata's own maps must then be without damage. Throws what the sink
-// throws.
+// throws, and device_error if a metadata snapshot was dropped meanwhile.
 [[nodiscard]] copy_result copy_metadata(const metadata&, const pd::block_device&, metadata_sink&,
                                         const finding_sink&, const copy_options& = {});
 

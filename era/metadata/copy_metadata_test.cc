@@ -7,6 +7,7 @@
 #include <string>
 
 #include "era/testing/image_builder.h"
+#include "era/testing/open_metadata.h"
 #include "era/testing/round_trip.h"
 
 namespace era {
@@ -16,6 +17,7 @@ using era::test::built_metadata;
 using era::test::dump_metadata;
 using era::test::dump_options;
 using era::test::metadata_description;
+using era::test::open_metadata;
 
 struct dumped_text {
   bool complete = false;
@@ -137,6 +139,25 @@ TEST(CopyMetadata, EndsAtDamage) {
       ASSERT_EQ(result.findings.size(), 1u);
       EXPECT_EQ(result.findings[0].blocks.begin, lost.value);
     }
+}
+
+// The blocks of a dropped snapshot are reused: that is no damage.
+TEST(CopyMetadata, DoesNotCallADroppedSnapshotDamaged) {
+  metadata_description d;
+  d.nr_blocks = 3000;
+  built_metadata built(d);
+  era::test::hold_snapshot(built);
+  const pd::block_device device(built.path(), pd::access::shared);
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  const auto m = open_metadata(queue, device, source::snapshot, ignore_findings);
+  const auto dump_and_drop = [&] {
+    return dump_metadata(
+        *m, device, {}, [](std::string_view) {},
+        [&](const finding&) { era::test::drop_snapshot(built); });
+  };
+  EXPECT_TRUE(dump_and_drop());
+  built.write(*m->eras.block(1), pd::block{});
+  EXPECT_THROW(dump_and_drop(), pd::device_error);
 }
 
 TEST(CopyMetadata, PassesOnWhatItsOutputThrows) {

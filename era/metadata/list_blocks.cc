@@ -95,6 +95,7 @@ change_list list_blocks(const metadata& m, const pd::block_device& device, const
   };
   const std::uint64_t items = (stripes + stripes_per_item - 1) / stripes_per_item;
   pd::in_order(device.nr_workers(), items, new_worker, use);
+  require_still_held(device, m);
   return total;
 }
 
@@ -111,6 +112,7 @@ std::uint64_t count_assumed(const metadata& m, const pd::block_device& device) {
   std::uint64_t assumed = 0;
   pd::in_order(device.nr_workers(), suspects.size(), new_worker,
                [&](std::uint64_t, std::uint64_t here) { assumed += here; });
+  require_still_held(device, m);
   return assumed;
 }
 

@@ -24,12 +24,12 @@ struct change_list {
 // The blocks that were last written in an era of the window, none at or past nr_blocks. If losses
 // are refused and damage goes to the sink, blocks are missing, and the list must not be used. If
 // they are assumed to be written, a block is listed if any of the eras in which it may have been
-// written last is in the window.
+// written last is in the window. Throws device_error if a metadata snapshot was dropped meanwhile.
 change_list list_blocks(const metadata&, const pd::block_device&, const era_window&, loss_policy,
                         const finding_sink&);
 
 // Counts the origin blocks whose last era is not known for sure. Reads only the stripes that can
-// have any.
+// have any. Throws device_error if a metadata snapshot was dropped meanwhile.
 std::uint64_t count_assumed(const metadata&, const pd::block_device&);
 
 }  // namespace era

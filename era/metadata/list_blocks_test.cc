@@ -9,6 +9,7 @@
 
 #include "era/repair/salvage.h"
 #include "era/testing/image_builder.h"
+#include "era/testing/open_metadata.h"
 #include "era/testing/plain_loops.h"
 #include "era/text/list_writer.h"
 #include "persistent-data/format/btree_node.h"
@@ -18,6 +19,7 @@ namespace {
 
 using era::test::built_metadata;
 using era::test::metadata_description;
+using era::test::open_metadata;
 
 struct listed_text {
   std::string text;

@@ -263,22 +263,6 @@ metadata map_metadata(pd::btree_walk& walk, source from, pd::block_nr location,
   return m;
 }
 
-std::optional<metadata> open_metadata(pd::read_queue& queue, const pd::block_device& device,
-                                      source from, const finding_sink& sink) {
-  const bool live = from == source::live;
-  auto sb = read_superblock(queue, device.nr_blocks(), superblock_location, !live, sink);
-  pd::block_nr location = superblock_location;
-  if (sb && !live) {
-    require_snapshot(device, *sb);
-    location = {sb->metadata_snap};
-    sb = read_snapshot_superblock(queue, device.nr_blocks(), *sb, sink);
-  }
-  if (!sb) return {};
-  pd::reference_counter counter(device.nr_blocks(), pd::reference_counter::counting::no);
-  pd::btree_walk walk(queue, counter);
-  return map_metadata(walk, from, location, *sb, sink);
-}
-
 void require_snapshot(const pd::block_device& device, const superblock& live) {
   if (live.metadata_snap == 0)
     throw pd::device_error(
@@ -287,17 +271,30 @@ void require_snapshot(const pd::block_device& device, const superblock& live) {
                     device.path()));
 }
 
-void require_still_held(pd::read_queue& queue, const pd::block_device& device, const metadata& m) {
-  if (!m.in_snapshot()) return;
-  const finding_sink ignore = [](const finding&) {};
-  const auto live = read_superblock(queue, device.nr_blocks(), superblock_location, true, ignore);
-  if (live && live->metadata_snap == m.location.value) {
-    const auto snap = read_superblock(queue, device.nr_blocks(), m.location, false, ignore);
-    if (snap && snap->csum == m.csum) return;
+void require_still_held(const pd::block_device& device, pd::block_nr snapshot,
+                        std::optional<std::uint32_t> csum) {
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  const auto read = [&](pd::block_nr where, bool may_be_torn) {
+    return read_superblock(queue, device.nr_blocks(), where, may_be_torn, ignore_findings);
+  };
+  const auto live = read(superblock_location, true);
+  if (!live)
+    throw pd::device_error(fmt::format(
+        "{}: the superblock cannot be read again, so that nobody knows whether the "
+        "metadata snapshot was dropped while it was read: what was found does not count",
+        device.path()));
+  if (live->metadata_snap == snapshot.value) {
+    if (!csum) return;
+    const auto snap = read(snapshot, false);
+    if (snap && snap->csum == *csum) return;
   }
   throw pd::device_error(fmt::format(
       "{}: the metadata snapshot was dropped while it was read: what was found does not count",
       device.path()));
+}
+
+void require_still_held(const pd::block_device& device, const metadata& m) {
+  if (m.in_snapshot()) require_still_held(device, m.location, m.csum);
 }
 
 }  // namespace era

@@ -2,8 +2,8 @@
 // Metadata, live or a snapshot: the places of its writesets and its era array, and its losses.
 // Sound metadata is salvaged metadata without losses. stripe.h reads the content of the arrays.
 //
-//   open_metadata, check_metadata -> metadata without losses, if no damage was reported
-//   salvage_metadata              -> metadata with losses
+//   check_metadata   -> metadata without losses, if no damage was reported
+//   salvage_metadata -> metadata with losses
 //   -> stripe_reader -> folds, filters, copies
 #pragma once
 
@@ -90,13 +90,13 @@ std::optional<superblock> read_snapshot_superblock(pd::read_queue&,
 metadata map_metadata(pd::btree_walk&, source, pd::block_nr location, const superblock&,
                       const finding_sink&);
 
-// Reads the superblock, then walks the trees, without reference counts. Returns nullopt, and
-// reports a finding, if the superblock cannot be used. Throws device_error.
-std::optional<metadata> open_metadata(pd::read_queue&, const pd::block_device&, source,
-                                      const finding_sink&);
-
-// Must be called after all reading from a metadata snapshot: throws device_error if it is not held
-// any more, because its blocks may have been reused. Does nothing for live metadata.
-void require_still_held(pd::read_queue&, const pd::block_device&, const metadata&);
+// Whoever has read a metadata snapshot calls this before it uses what was found, damage too: the
+// blocks of a snapshot that was dropped are reused. Throws device_error if the live superblock does
+// not name this snapshot any more, or cannot be read. csum: of the snapshot's superblock; nullopt
+// if that could not be read. Reads two blocks.
+void require_still_held(const pd::block_device&, pd::block_nr snapshot,
+                        std::optional<std::uint32_t> csum);
+// The same for metadata that was read from a snapshot; does nothing for live metadata.
+void require_still_held(const pd::block_device&, const metadata&);
 
 }  // namespace era

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "era/testing/image_builder.h"
+#include "era/testing/open_metadata.h"
 #include "persistent-data/format/btree_node.h"
 #include "persistent-data/testing/torn_reads.h"
 
@@ -14,6 +15,7 @@ namespace {
 
 using era::test::built_metadata;
 using era::test::metadata_description;
+using era::test::open_metadata;
 using ::testing::HasSubstr;
 
 struct opened {
@@ -115,25 +117,16 @@ TEST(Metadata, OfASnapshotNeedsOne) {
   }
 }
 
-// A snapshot made by hand: the superblock's copy, which shares the trees.
 class HeldSnapshot : public ::testing::Test {
  protected:
-  HeldSnapshot() : built_(described()) {
-    where_ = built_.read_superblock().space_map.nr_allocated;
-    pd::block copy = built_.read(superblock_location);
-    pd::prepare_for_write(superblock_kind, copy, {where_});
-    built_.write({where_}, copy);
-    change_superblock(built_, [this](superblock& sb) { sb.metadata_snap = where_; });
-  }
-
-  built_metadata built_;
-  std::uint64_t where_;
+  built_metadata built_{described()};
+  const pd::block_nr where_ = era::test::hold_snapshot(built_);
 };
 
 TEST_F(HeldSnapshot, LeavesTheCurrentWritesetOut) {
   const opened o = open(built_, source::snapshot);
   ASSERT_TRUE(o.m && o.findings.empty());
-  EXPECT_EQ(o.m->location.value, where_);
+  EXPECT_EQ(o.m->location, where_);
   ASSERT_EQ(o.m->writesets.size(), 2u);
   EXPECT_EQ(o.m->place_of(o.m->writesets[1]), (place{part::writeset, {4}, true}));
 }
@@ -142,16 +135,16 @@ TEST_F(HeldSnapshot, IsStillHeldUntilItIsDroppedOrTakenAnew) {
   const pd::block_device device(built_.path(), pd::access::shared);
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
   const auto m = open(built_, source::snapshot).m;
-  EXPECT_NO_THROW(require_still_held(queue, device, *m));
+  EXPECT_NO_THROW(require_still_held(device, *m));
 
-  pd::block other = built_.read({where_});
+  pd::block other = built_.read(where_);
   other.as<superblock>().current_era = 4;
-  pd::prepare_for_write(superblock_kind, other, {where_});
-  built_.write({where_}, other);
-  EXPECT_THROW(require_still_held(queue, device, *m), pd::device_error);
+  pd::prepare_for_write(superblock_kind, other, where_);
+  built_.write(where_, other);
+  EXPECT_THROW(require_still_held(device, *m), pd::device_error);
 
-  change_superblock(built_, [](superblock& sb) { sb.metadata_snap = 0; });
-  EXPECT_THROW(require_still_held(queue, device, *m), pd::device_error);
+  era::test::drop_snapshot(built_);
+  EXPECT_THROW(require_still_held(device, *m), pd::device_error);
 }
 
 // The superblock of a live device may be met while the kernel writes it.
@@ -203,7 +196,7 @@ TEST_F(TornSuperblock, DoesNotHideASnapshot) {
   ASSERT_TRUE(m);
   EXPECT_EQ(calls_.torn, 0);
   calls_.torn = 2;
-  EXPECT_NO_THROW(require_still_held(queue_, device_, *m));
+  EXPECT_NO_THROW(require_still_held(device_, *m));
   EXPECT_EQ(calls_.torn, 0);
 }
 
@@ -217,15 +210,15 @@ TEST_F(TornSuperblock, OfLiveMetadataIsDamaged) {
 TEST_F(HeldSnapshot, LiveMetadataNeedsNoSnapshot) {
   const pd::block_device device(built_.path(), pd::access::shared);
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  change_superblock(built_, [](superblock& sb) { sb.metadata_snap = 0; });
-  EXPECT_NO_THROW(require_still_held(queue, device, *open(built_).m));
+  era::test::drop_snapshot(built_);
+  EXPECT_NO_THROW(require_still_held(device, *open(built_).m));
 }
 
 TEST_F(HeldSnapshot, MustNotBeOfALaterEra) {
-  pd::block b = built_.read({where_});
+  pd::block b = built_.read(where_);
   b.as<superblock>().current_era = 6;
-  pd::prepare_for_write(superblock_kind, b, {where_});
-  built_.write({where_}, b);
+  pd::prepare_for_write(superblock_kind, b, where_);
+  built_.write(where_, b);
   const opened o = open(built_, source::snapshot);
   ASSERT_EQ(o.findings.size(), 1u);
   EXPECT_TRUE(o.findings[0].where.snapshot);

@@ -5,12 +5,14 @@
 #include <gtest/gtest.h>
 
 #include "era/testing/image_builder.h"
+#include "era/testing/open_metadata.h"
 
 namespace era {
 namespace {
 
 using era::test::built_metadata;
 using era::test::metadata_description;
+using era::test::open_metadata;
 
 // Origin blocks 5 and 39,999 have era 4 in the array, all others era 1; a writeset of era 3 lists
 // blocks 0 to 9 and block 39,999.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "era/testing/image_builder.h"
+#include "era/testing/open_metadata.h"
 #include "era/testing/plain_loops.h"
 
 namespace era {
@@ -18,6 +19,7 @@ namespace {
 
 using era::test::built_metadata;
 using era::test::metadata_description;
+using era::test::open_metadata;
 
 // Opens built metadata, which must be without damage.
 struct opened {

@@ -73,6 +73,7 @@ class salvager {
       throw pd::damaged_metadata(fmt::format(
           "{}: the superblock of the metadata snapshot is lost; repair the live metadata",
           device_.path()));
+    if (!is_live()) snapshot_ = view;
     // Before much else is in memory.
     if (is_outdated_) evidence_ = find_evidence(device_, progress_);
     resolve_sizes(view->sb, checked);
@@ -84,6 +85,11 @@ class salvager {
     resolve_order();
     result_.lost.snapshot = is_live() && sb_.metadata_snap != 0;
     return std::move(result_);
+  }
+
+  // If it has read one.
+  void require_snapshot_still_held() const {
+    if (snapshot_) require_still_held(device_, snapshot_->location, snapshot_->sb.csum);
   }
 
  private:
@@ -419,6 +425,7 @@ class salvager {
   const repair_report& report_;
   const pd::progress_function& progress_;
   pd::read_queue queue_;
+  std::optional<view_summary> snapshot_;
   superblock sb_{};
   metadata result_;
   unreachable_metadata unreachable_;
@@ -437,7 +444,15 @@ class salvager {
 
 metadata salvage_metadata(const pd::block_device& device, const repair_options& given,
                           const repair_report& report, const pd::progress_function& progress) {
-  return salvager(device, given, report, progress).run();
+  salvager work(device, given, report, progress);
+  try {
+    metadata saved = work.run();
+    require_still_held(device, saved);
+    return saved;
+  } catch (const pd::damaged_metadata&) {
+    work.require_snapshot_still_held();
+    throw;
+  }
 }
 
 }  // namespace era

@@ -335,6 +335,19 @@ TEST(Salvage, TheCurrentEraCanBeRaisedAndNotLowered) {
   EXPECT_THAT(r.xml, HasSubstr(R"(<marked block_begin="0" len="3000"/>)"));
 }
 
+// The blocks of a dropped snapshot are reused: that is no damage.
+TEST(Salvage, DoesNotCallADroppedSnapshotDamaged) {
+  built_metadata m(small_metadata());
+  const pd::block_nr snapshot = era::test::hold_snapshot(m);
+  m.write(snapshot, pd::block{});
+  repair_options given;
+  given.from = source::snapshot;
+  const repair_report report{[&](const finding&) { era::test::drop_snapshot(m); },
+                             [](const std::string&) {}};
+  const pd::block_device device(m.path(), pd::access::shared);
+  EXPECT_THROW(salvage_metadata(device, given, report, [] {}), pd::device_error);
+}
+
 // In a metadata snapshot, the era that it begins with is nobody's.
 TEST(Salvage, AMetadataSnapshotHasNoWritesetOfItsCurrentEra) {
   built_metadata m(small_metadata());

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "era/metadata/stripe.h"
+#include "era/testing/open_metadata.h"
 #include "era/testing/round_trip.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/block_device.h"
@@ -107,7 +108,7 @@ class Simulation : public ::testing::Test {
     EXPECT_EQ(test::findings_in(disk_.path()), "");
     const pd::block_device device = disk_.open();
     pd::read_queue queue(device.make_engine(), device.nr_blocks());
-    const auto m = open_metadata(queue, device, source::live, [](const finding&) {});
+    const auto m = test::open_metadata(queue, device, source::live, [](const finding&) {});
     std::vector<std::uint32_t> all;
     std::vector<finding> findings;
     stripe_folder folder(*m, device);

@@ -187,4 +187,19 @@ superblock built_metadata::read_superblock() const {
   return read(superblock_location).as<superblock>();
 }
 
+pd::block_nr hold_snapshot(built_metadata& m) {
+  const pd::block_nr where{m.read_superblock().space_map.nr_allocated};
+  pd::block copy = m.read(superblock_location);
+  pd::prepare_for_write(superblock_kind, copy, where);
+  m.write(where, copy);
+  change(m, superblock_kind, superblock_location.value,
+         [&](pd::block& b) { b.as<superblock>().metadata_snap = where.value; });
+  return where;
+}
+
+void drop_snapshot(built_metadata& m) {
+  change(m, superblock_kind, superblock_location.value,
+         [](pd::block& b) { b.as<superblock>().metadata_snap = 0; });
+}
+
 }  // namespace era::test

@@ -59,4 +59,9 @@ void change(built_metadata& m, const pd::block_kind& kind, std::uint64_t where, 
   m.write({where}, b);
 }
 
+// Makes a metadata snapshot: a copy of the superblock, in the first block that is not in use.
+// Shares the trees without counting that. Returns its place.
+pd::block_nr hold_snapshot(built_metadata&);
+void drop_snapshot(built_metadata&);
+
 }  // namespace era::test
