@@ -140,9 +140,9 @@ void era_device::resume(const std::string& before) {
   try {
     dm_.resume(name_);
   } catch (const pd::device_error& e) {
-    throw pd::device_error(fmt::format("{}. Writes to it wait; resume it: dmsetup resume {}{}{}",
-                                       e.what(), name_,
-                                       before.empty() ? "" : ". Before that: ", before));
+    throw still_suspended(fmt::format("{}. Writes to it wait; resume it: dmsetup resume {}{}{}",
+                                      e.what(), name_,
+                                      before.empty() ? "" : ". Before that: ", before));
   }
 }
 

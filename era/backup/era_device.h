@@ -18,6 +18,7 @@
 #include "era/backup/device_mapper.h"
 #include "era/backup/snapshot_command.h"
 #include "era/format/units.h"
+#include "persistent-data/format/errors.h"
 
 namespace era {
 
@@ -30,6 +31,12 @@ struct data_snapshot {
   // Each write that the snapshot does not have is recorded with this era or a later one.
   era_nr next_era{};
   std::string output;  // the command's, both streams; up to 64 KiB from its end
+};
+
+// The device could not be resumed: writes to it wait.
+class still_suspended : public pd::device_error {
+ public:
+  using device_error::device_error;
 };
 
 // For one thread. Every function throws device_error: the message names the device, the step and,
@@ -59,7 +66,8 @@ class era_device {
   //
   // The device is resumed in every case: if the command fails, takes too long or is killed, if
   // wait_for throws (the same is thrown then), and, by a second process, if this process is killed
-  // or hangs. A message that tells of a device that cannot be resumed names `dmsetup resume`.
+  // or hangs. If it cannot be resumed, that is still_suspended, whose message names `dmsetup
+  // resume`.
   //
   // Requires a process with one thread and little memory, all of which is locked while the device
   // is suspended, if the process may do so. Nothing is written to standard error meanwhile.

@@ -62,27 +62,29 @@ live_device::live_device(const command_line& line, const live_device_options& op
       device_(options.name, mapper) {
   if (const std::string left_at = name_in(journal_.get(), journal_path_); !left_at.empty()) {
     if (left_at != options.name)
-      throw pd::device_error(fmt::format(
-          "{}: a backup of {} was killed at work. Look after that device first: dmsetup "
-          "resume {}; dmsetup message {} 0 drop_metadata_snap; then remove this file",
-          journal_path_, left_at, left_at, left_at));
+      throw pd::device_error(
+          fmt::format("{}: a backup of {} did not finish. Look after that device first: dmsetup "
+                      "resume {}; dmsetup message {} 0 drop_metadata_snap; then remove this file",
+                      journal_path_, left_at, left_at, left_at));
     const era_device_leftovers left = device_.clean_up();
     if (left.was_suspended || left.had_metadata_snapshot)
-      line_.say(fmt::format("{}: the last backup was killed: {}{}{}", options.name,
+      line_.say(fmt::format("{}: the last backup did not finish: {}{}{}", options.name,
                             left.was_suspended ? "the device is resumed" : "",
                             left.was_suspended && left.had_metadata_snapshot ? ", and " : "",
                             left.had_metadata_snapshot ? "its metadata snapshot is dropped" : ""));
     write_journal("");
   }
-  write_journal(options.name + '\n');
   try {
+    write_journal(options.name + '\n');
     const data_snapshot frozen = device_.snapshot_data(options.command, options.wait_for);
     next_era_ = frozen.next_era;
     if (!options.is_quiet && !frozen.output.empty())
       line_.say(fmt::format("the snapshot command says:\n{}", without_newline(frozen.output)));
     device_.take_metadata_snapshot();
+  } catch (const still_suspended&) {
+    throw;  // the next run resumes it
   } catch (...) {
-    write_journal("");
+    forget_journal();
     throw;
   }
   is_held_ = true;
@@ -103,6 +105,17 @@ void live_device::release() {
   is_held_ = false;
   device_.drop_metadata_snapshot();
   write_journal("");
+}
+
+void live_device::forget_journal() {
+  try {
+    write_journal("");
+  } catch (const std::exception& e) {
+    line_.say(fmt::format(
+        "{}; the next backup takes this one for unfinished: it resumes {}, and drops its metadata "
+        "snapshot",
+        e.what(), name_));
+  }
 }
 
 void live_device::write_journal(const std::string& text) {

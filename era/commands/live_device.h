@@ -27,7 +27,7 @@ class live_device {
  public:
   // Suspends the device, runs the command, resumes the device, and takes a metadata snapshot.
   // Throws device_error, or what wait_for throws: then the device is resumed, and there is no
-  // snapshot.
+  // snapshot. If it cannot be resumed, throws still_suspended, and the next run tries it again.
   live_device(const command_line&, const live_device_options&,
               device_mapper& = device_mapper::real());
   // As release(), but with a message if the metadata snapshot cannot be dropped.
@@ -42,6 +42,8 @@ class live_device {
   void release();
 
  private:
+  // After a failure: says so if it cannot be done.
+  void forget_journal();
   void write_journal(const std::string& text);
 
   const command_line& line_;

@@ -2,12 +2,16 @@
 // The state of a live device, and its journal, however a backup ends.
 #include "era/commands/live_device.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <optional>
+#include <system_error>
 
 #include "era/testing/fake_device_mapper.h"
 #include "persistent-data/testing/scratch_directory.h"
@@ -78,6 +82,37 @@ TEST_F(LiveDevice, IsResumedIfTheCommandFails) {
   EXPECT_EQ(journal(), "");
 }
 
+TEST_F(LiveDevice, IsResumedByTheNextRunIfItCouldNotBe) {
+  mapper_.fails = "resume";
+  EXPECT_THAT(error_of("true"), HasSubstr("dmsetup resume my_era"));
+  EXPECT_TRUE(mapper_.state().suspended);
+  EXPECT_EQ(journal(), "my_era\n");
+  mapper_.fails = "";
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(error_of("true"), "");
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("the device is resumed"));
+  EXPECT_FALSE(mapper_.state().suspended);
+}
+
+// The first error is the one that counts.
+TEST_F(LiveDevice, SaysIfItsJournalCannotBeForgotten) {
+  const std::string path = directory_ / "journal";
+  mapper_.at_suspend = [&] {
+    const pd::unique_fd only_read(::open(path.c_str(), O_RDONLY));
+    for (int fd = 0; fd < only_read.get(); ++fd) {
+      std::error_code ignored;
+      const auto file = std::filesystem::read_symlink(fmt::format("/proc/self/fd/{}", fd), ignored);
+      if (file == path) ::dup2(only_read.get(), fd);
+    }
+  };
+  testing::internal::CaptureStderr();
+  EXPECT_THAT(error_of("exit 3"), HasSubstr("exit status 3"));
+  EXPECT_THAT(
+      testing::internal::GetCapturedStderr(),
+      HasSubstr("journal: Invalid argument; the next backup takes this one for unfinished"));
+  EXPECT_FALSE(mapper_.state().suspended);
+}
+
 TEST_F(LiveDevice, IsCleanedUpAfterAKill) {
   directory_.file("journal", "my_era\n");
   mapper_.state().suspended = true;
@@ -86,7 +121,7 @@ TEST_F(LiveDevice, IsCleanedUpAfterAKill) {
   { const live_device device(line_, options("true"), mapper_); }
   EXPECT_EQ(
       testing::internal::GetCapturedStderr(),
-      "era_backup: my_era: the last backup was killed: the device is resumed, and its metadata "
+      "era_backup: my_era: the last backup did not finish: the device is resumed, and its metadata "
       "snapshot is dropped\n");
   EXPECT_FALSE(mapper_.state().suspended);
 }
@@ -94,7 +129,7 @@ TEST_F(LiveDevice, IsCleanedUpAfterAKill) {
 TEST_F(LiveDevice, OfAnotherJournalIsLeftAlone) {
   directory_.file("journal", "other\n");
   mapper_.state().has_metadata_snapshot = true;
-  EXPECT_THAT(error_of("true"), HasSubstr("a backup of other was killed at work"));
+  EXPECT_THAT(error_of("true"), HasSubstr("a backup of other did not finish"));
   EXPECT_THAT(mapper_.calls(), IsEmpty());
   EXPECT_EQ(journal(), "other\n");
 }

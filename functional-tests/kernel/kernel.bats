@@ -279,7 +279,7 @@ S
   [[ $status = 0 ]] || fail "$output"
   same "$(printf '%s\n' '3: raw equals the data' '3: the chain equals the data' '4: raw equals the data' \
     '4: the chain equals the data' SUSPENDED \
-    'era_backup: era: the last backup was killed: the device is resumed' '5: raw equals the data' \
+    'era_backup: era: the last backup did not finish: the device is resumed' '5: raw equals the data' \
     '5: the chain equals the data')" "$(grep -v '^Killed' <<<"$output")" || fail "$output"
   run -0 era_check metadata.img
 }
