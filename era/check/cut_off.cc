@@ -19,8 +19,9 @@ bool may_list_writes(const pd::block& b, pd::block_nr where) {
     return std::any_of(words.begin(), words.end(), [](std::uint64_t word) { return word != 0; });
   }
   if (kind != &pd::btree_node_kind) return false;
-  const bool is_of_space_map = !pd::validate_node(b, sizeof(pd::le32));
-  return !is_of_space_map && pd::node_view(b).size() > 0;
+  const pd::node_view node(b);
+  const bool has_large_counts = node.is_leaf() && !pd::validate_node(b, sizeof(pd::le32));
+  return node.size() > 0 && !has_large_counts;
 }
 
 }  // namespace era

@@ -9,7 +9,7 @@ namespace era {
 
 // May the block, as it was read, have listed written origin blocks, or have led to blocks that did?
 // An empty node or bitset has not; nor has a block of the era array, for its place in the array
-// would be missing; nor one that is not intact. Cheap.
+// would be missing; nor a leaf of the space map's tree; nor a block that is not intact. Cheap.
 bool may_list_writes(const pd::block&, pd::block_nr where);
 
 }  // namespace era

@@ -35,6 +35,7 @@ TEST(CutOff, IsATreeNodeWithEntries) {
   EXPECT_FALSE(may_list_writes(pd::test::make_leaf<pd::le64>(where, {}, {}), where));
   EXPECT_TRUE(may_list_writes(pd::test::make_leaf<pd::le64>(where, {0}, {pd::le64(9)}), where));
   // This one belongs to the space map's counts.
+  EXPECT_TRUE(may_list_writes(pd::test::make_internal(where, {0}, {pd::block_nr{5}}), where));
   EXPECT_FALSE(may_list_writes(pd::test::make_leaf<pd::le32>(where, {0}, {pd::le32(9)}), where));
 }
 
