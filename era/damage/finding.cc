@@ -41,22 +41,21 @@ bool is_no_metadata(const finding& f) {
 }
 
 bool is_contradiction(const finding& f) {
-  using enum pd::error_class;
   const pd::error_class type = f.error.type;
+  const pd::lost_write shows = pd::row_of(type).shows;
   switch (f.where.what) {
-    case part::superblock: return f.where.snapshot && type == wrong_kind;
+    case part::superblock: return f.where.snapshot && type == pd::error_class::wrong_kind;
+    case part::space_map: return shows != pd::lost_write::no;
     case part::writeset:
     case part::current_writeset:
       // Bits after the last one hide nothing; an impossible size does, and may be a lie.
-      return type == wrong_kind || type == bad_shape || type == missing ||
-             (type == bad_value && f.hidden.empty());
+      if (type == pd::error_class::bad_value && !f.hidden.empty()) return false;
+      break;
     case part::writeset_tree:
     case part::era_array:  // bad_value: an era from the future
-      return type == wrong_kind || type == bad_shape || type == missing || type == bad_value;
-    case part::space_map: return type != io_error && type != bad_checksum && type != wrong_place;
-    case part::reference_counts: return type == cut_off || type == count_too_low;
+    case part::reference_counts: break;
   }
-  return false;
+  return shows == pd::lost_write::yes;
 }
 
 std::string meaning(const finding& f) {

@@ -158,14 +158,14 @@ class salvager {
 
   void note(finding f) {
     if (is_contradiction(f)) is_outdated_ = true;
-    const bool contradiction = pd::row_of(f.error.type).proof == pd::evidence::contradictory;
+    const bool keys_doubted = pd::row_of(f.error.type).key_trust == pd::keys::doubted;
     switch (f.where.what) {
       case part::writeset_tree:
         // A writeset of an impossible era is there, and only its era is lost.
         if (!f.hidden.empty() &&
             !(f.error.type == error_class::bad_value && f.hidden.begin <= last_era_of_a_key))
           // Keys that contradict each other may hide other eras than they say.
-          lost_eras_.push_back(contradiction ? pd::range{0, last_era_of_a_key + 1} : f.hidden);
+          lost_eras_.push_back(keys_doubted ? pd::range{0, last_era_of_a_key + 1} : f.hidden);
         break;
       case part::writeset:
       case part::current_writeset:

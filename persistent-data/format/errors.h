@@ -33,7 +33,8 @@ struct damaged_metadata : error {
   using error::error;
 };
 
-// The device has no room for more. The last commit is whole.
+// No metadata block is free. A transaction's last commit is whole then; what is built anew has to
+// be given up.
 struct no_space : error {
   using error::error;
 };
