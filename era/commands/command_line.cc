@@ -2,6 +2,7 @@
 // The order of things: options, what they exclude, then the command.
 #include "era/commands/command_line.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <new>
 #include <stdexcept>
@@ -52,8 +53,12 @@ void command_line::parse(int argc, char** argv) {
   const auto rest = options_.parse(argc, argv);
   if (wants_help_ || wants_version_) return;
   const std::size_t expected = if_missing_.empty() ? 0 : 1;
-  if (rest.size() > expected)
-    throw pd::usage_error(fmt::format("'{}' is not expected here", rest[expected]));
+  if (rest.size() > expected) {
+    if (std::find(rest.begin(), rest.end(), "") != rest.end())
+      throw pd::usage_error("an argument is empty: is it a variable without a value?");
+    throw pd::usage_error(fmt::format("'{}' is not expected here{}", rest[expected],
+                                      expected == 1 ? fmt::format(", after '{}'", rest[0]) : ""));
+  }
   if (expected == 0) return;
   if (rest.empty() || rest.front().empty()) throw pd::usage_error(if_missing_);
   argument_ = rest.front();

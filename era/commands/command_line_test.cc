@@ -58,7 +58,8 @@ TEST(CommandLine, BadUsageNamesTheWayOut) {
     EXPECT_THAT(result.err, HasSubstr("Try 'era_test --help'."));
     EXPECT_EQ(result.out, "");
   }
-  EXPECT_THAT(run({"a", "b"}, unexpected).err, HasSubstr("'b' is not expected here"));
+  EXPECT_THAT(run({"a", "b"}, unexpected).err, HasSubstr("'b' is not expected here, after 'a'\n"));
+  EXPECT_THAT(run({"", "b"}, unexpected).err, HasSubstr("an argument is empty"));
 }
 
 TEST(CommandLine, AnExceptionIsAMessage) {

@@ -49,6 +49,9 @@ getopt_tables tables_of(const std::vector<option_list::option>& options,
   return tables;
 }
 
+// The word of a flag that may have one.
+bool is_word(std::string_view text) { return text == "true" || text == "false"; }
+
 }  // namespace
 
 std::uint64_t parse_decimal(std::string_view text, std::string_view option, std::uint64_t max) {
@@ -164,32 +167,29 @@ std::vector<option_list::given_option> option_list::collect(int argc, char** arg
       throw pd::usage_error(fmt::format("{} needs a value: {}", o.long_name, o.argument));
     }
     option& o = option_of(value);
-    std::string text = ::optarg ? ::optarg : "";
-    if (o.may_have_word && !::optarg && ::optind < argc &&
-        (std::string_view(argv[::optind]) == "true" || std::string_view(argv[::optind]) == "false"))
-      text = argv[::optind++];
-    given.push_back({&o, std::move(text)});
+    if (o.may_have_word && !::optarg && ::optind < argc && is_word(argv[::optind]))
+      ::optarg = argv[::optind++];
+    given.push_back({&o, ::optarg ? ::optarg : "", ::optarg != nullptr});
   }
 }
 
 // Returns false if one overrules the others: then it alone is set.
 bool option_list::apply(const std::vector<given_option>& given) {
   for (option& o : options_) o.is_given = false;
-  for (const auto& [o, text] : given)
-    if (o->overrules) {
-      o->set(*o, "");
+  for (const given_option& g : given)
+    if (g.which->overrules) {
+      g.which->set(*g.which, "");
       return false;
     }
-  for (const auto& [o, text] : given) {
-    if (o->argument.empty()) {
-      if (o->may_have_word && !text.empty() && text != "true" && text != "false")
-        throw pd::usage_error(fmt::format("{}: '{}' is none of true, false", o->long_name, text));
-    } else {
-      if (o->is_given) throw pd::usage_error(fmt::format("{} is given twice", o->long_name));
-      if (text.empty())
-        throw pd::usage_error(
-            fmt::format("{}: its value is empty; expected: {}", o->long_name, o->argument));
-    }
+  for (const auto& [o, text, has_text] : given) {
+    // A flag that is given twice says nothing new; a word or a value may.
+    if (o->is_given && (o->may_have_word || !o->argument.empty()))
+      throw pd::usage_error(fmt::format("{} is given twice", o->long_name));
+    if (text.empty() && (has_text || !o->argument.empty()))
+      throw pd::usage_error(fmt::format("{}: its value is empty; expected: {}", o->long_name,
+                                        o->may_have_word ? "true or false" : o->argument));
+    if (o->may_have_word && has_text && !is_word(text))
+      throw pd::usage_error(fmt::format("{}: '{}' is none of true, false", o->long_name, text));
     o->is_given = true;
     o->set(*o, text);
   }

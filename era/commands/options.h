@@ -115,7 +115,8 @@ class option_list {
   // As the command line has it, and not judged yet.
   struct given_option {
     option* which;
-    std::string text;  // the value; empty if there is none
+    std::string text;       // the value, or the word; empty if there is none
+    bool has_text = false;  // an empty one, too
   };
   option& option_of(int value);
   std::vector<given_option> collect(int argc, char** argv);

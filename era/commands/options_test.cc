@@ -167,6 +167,11 @@ TEST_F(Options, AFlagMayHaveAWord) {
   EXPECT_TRUE(snapshot);
   EXPECT_EQ(parse({"--metadata-snapshot=maybe"}),
             "--metadata-snapshot: 'maybe' is none of true, false");
+  // A variable without a value must not choose.
+  EXPECT_EQ(parse({"--metadata-snapshot="}),
+            "--metadata-snapshot: its value is empty; expected: true or false");
+  EXPECT_EQ(parse({"--metadata-snapshot=false", "--metadata-snapshot"}),
+            "--metadata-snapshot is given twice");
   EXPECT_EQ(parse({"--metadata-snapshot", "dev"}), "");
   EXPECT_EQ(rest, std::vector<std::string>{"dev"});
 }
