@@ -24,15 +24,19 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
+// Values below 2^32 in buckets of nearly equal sizes, none of them empty.
 class buckets {
  public:
   buckets(std::size_t how_many, std::uint64_t nr_values)
-      : width_(std::max<std::uint64_t>(1, (nr_values + how_many - 1) / how_many)) {}
+      : how_many_(std::min<std::uint64_t>(how_many, nr_values)),
+        nr_values_(std::max<std::uint64_t>(1, nr_values)) {}
 
-  std::size_t of(std::uint64_t value) const { return static_cast<std::size_t>(value / width_); }
+  std::size_t of(std::uint64_t value) const {
+    return static_cast<std::size_t>(value * how_many_ / nr_values_);
+  }
 
  private:
-  std::uint64_t width_;
+  std::uint64_t how_many_, nr_values_;
 };
 
 void take(std::vector<candidate>& of, std::size_t bucket, const candidate& c) {

@@ -53,6 +53,14 @@ TEST(Witness, IsEveryBlockOfASmallDevice) {
               ElementsAre(witness{0, 0}, witness{1, 3}, witness{2, 2}, witness{3, 7}));
 }
 
+// The page promises that a change of one block in a hundred is noticed: that takes as many.
+TEST(Witness, IsOneOfTwoThousandOnEveryLargerDevice) {
+  for (const std::size_t nr_blocks : {2048u, 2049u, 2300u, 4096u, 4097u, 6145u, 20'000u}) {
+    const opened_metadata now(era_list(nr_blocks, 1), 5);
+    EXPECT_GE(choose_witnesses(now.m, now.device, 1).size(), 2048u) << nr_blocks;
+  }
+}
+
 TEST(Witness, IsSpreadOverDeviceAndEras) {
   era_list eras(100000);
   eras[77777] = 5;
