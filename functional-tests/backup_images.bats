@@ -280,6 +280,25 @@ load backup_helpers
   cmp origin plain
 }
 
+# It would wait for its client for ever if the images took all descriptors.
+@test "qemu-nbd can open every image of a long chain, or is not started" {
+  command -v qemu-nbd >/dev/null || skip 'needs qemu-utils'
+  device
+  backup -q 0.qcow2
+  simulate 'write 0 8'
+  for i in {1..70}; do qemu-img create -q -f qcow2 -F qcow2 -b $((i - 1)).qcow2 $i.qcow2; done
+  cp state before
+  for top in {50..55} 70; do
+    run -1 --separate-stderr timeout 60 bash -c "ulimit -n 64; exec era_backup -q --metadata m.img \
+      --source origin --state state --backing $top.qcow2 x.qcow2" 3>&-
+    [[ $stderr = *"$top.qcow2: is a chain of $((top + 1)) files; merge some"*'no more than 64 files'* ]] || fail "$stderr"
+  done
+  cmp before state
+  bash -c 'ulimit -Sn 20; exec era_backup -q --metadata m.img --source origin --state state --backing 70.qcow2 x.qcow2' 3>&-
+  qemu-img convert -O raw x.qcow2 plain
+  cmp origin plain
+}
+
 @test "a bitmap for other backup programs" {
   command -v nbdinfo >/dev/null || skip 'needs libnbd-bin'
   device
@@ -311,6 +330,7 @@ load backup_helpers
   [[ $(jq -r .target <<<"$output") = "$uri" ]]
   cmp origin backup.img
   refused 'cannot connect' era_backup --metadata m.img --source origin --full "$uri"
+  refused 'give the full path of the socket' backup --full 'nbd+unix:///?socket=socket'
   refused 'plain image' era_backup --metadata m.img --source origin --full --format qcow2 "$uri"
 }
 

@@ -112,13 +112,16 @@ image_summary summary_of_image(const backing_image& image) {
     const json_ptr document = describe(path, format);
     if (found.files.empty()) found.bytes = size_in(document.get(), path);
     found.files.push_back(path);
+    ++found.nr_files;
     // An address may lead to a file here.
     if (const std::string file = text_of(document.get(), "filename"); !file.empty() && file != path)
       found.files.push_back(file);
     const json_t* const details =
         json_object_get(json_object_get(document.get(), "format-specific"), "data");
-    if (const std::string data = text_of(details, "data-file"); !data.empty())
+    if (const std::string data = text_of(details, "data-file"); !data.empty()) {
       found.files.push_back(fs::path(path).parent_path() / data);
+      ++found.nr_files;
+    }
     path = text_of(document.get(), "full-backing-filename");
     format = text_of(document.get(), "backing-filename-format");
   }

@@ -30,8 +30,10 @@ std::string name_for_qemu(const std::string& path);
 
 struct image_summary {
   std::uint64_t bytes = 0;  // of what it holds
-  // Those that its content comes from: itself, the images below it, and their data files.
+  // Those that its content comes from: itself, the images below it, and their data files. A file
+  // may be there twice, by its path and by its address.
   std::vector<std::string> files;
+  std::size_t nr_files = 0;
 };
 
 // Throws device_error: the image, or one below it, cannot be read, or is of another format.

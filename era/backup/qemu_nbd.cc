@@ -5,19 +5,18 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 
 #include <fmt/format.h>
 
+#include "era/backup/open_files.h"
 #include "persistent-data/format/errors.h"
 
 namespace era {
@@ -26,23 +25,9 @@ namespace {
 namespace pd = persistent_data;
 
 constexpr int first_activated = 3;  // the descriptor, as socket activation says
-constexpr rlim_t open_files = 64;   // with fewer it could wait for one for ever
 
 [[noreturn]] void fail() {
   throw pd::device_error(fmt::format("cannot start qemu-nbd: {}", std::strerror(errno)));
-}
-
-// Returns the limit that qemu-nbd is to have.
-rlimit raised_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) fail();
-  if (limit.rlim_max < open_files)
-    throw pd::device_error(
-        fmt::format("cannot start qemu-nbd: no more than {} files may be open, and it needs {}; "
-                    "raise the limit (ulimit -n)",
-                    limit.rlim_max, open_files));
-  limit.rlim_cur = std::max(limit.rlim_cur, open_files);
-  return limit;
 }
 
 pd::unique_fd make_socket() {
@@ -87,10 +72,8 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
 }
 
 // In the new process, where only functions that a signal handler may call are allowed.
-[[noreturn]] void become(int server, pid_t parent, const rlimit& files, char** argv, char** envp,
-                         char* pid_digits) {
+[[noreturn]] void become(int server, pid_t parent, char** argv, char** envp, char* pid_digits) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  ::setrlimit(RLIMIT_NOFILE, &files);
   ::setpgid(0, 0);                        // what the terminal sends is for era_backup to decide
   if (::getppid() != parent) ::_exit(1);  // it has died already
   sigset_t of_the_end;
@@ -110,7 +93,7 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
 }  // namespace
 
 qemu_nbd::qemu_nbd(const std::vector<std::string>& arguments) {
-  const rlimit files = raised_limit();
+  allow_open_files(qemu_nbd_files, "cannot start qemu-nbd");
   pd::unique_fd server = make_socket();
   client_ = connected_to(server);
   std::vector<std::string> words = arguments, variables = environment();
@@ -122,8 +105,8 @@ qemu_nbd::qemu_nbd(const std::vector<std::string>& arguments) {
   pid_ = ::fork();
   if (pid_ < 0) fail();
   if (pid_ == 0)
-    become(server.get(), parent, files, const_cast<char**>(argv.data()),
-           const_cast<char**>(envp.data()), end_of_digits);
+    become(server.get(), parent, const_cast<char**>(argv.data()), const_cast<char**>(envp.data()),
+           end_of_digits);
 }
 
 qemu_nbd::~qemu_nbd() {

@@ -11,12 +11,17 @@
 
 namespace era {
 
+// Files that it has open beside those of the image's chain. With fewer, it could wait for a
+// descriptor for ever.
+inline constexpr unsigned qemu_nbd_files = 64;
+
 class qemu_nbd {
  public:
   // Starts it with these arguments, found by PATH, and gives it a socket without a name in any
   // directory (socket activation). It ends with its only client, or with the thread that started
-  // it. Throws device_error if there is no memory or no process for it, or if fewer than 64 files
-  // may be open; if there is no such program, its client's connection breaks.
+  // it. Throws device_error if there is no memory or no process for it, or if fewer than
+  // qemu_nbd_files may be open: for a chain of images, the caller allows more. If there is no such
+  // program, its client's connection breaks.
   explicit qemu_nbd(const std::vector<std::string>& arguments);
   // Ends it, and waits for that: its client must be closed by then, and what it wrote flushed.
   ~qemu_nbd();

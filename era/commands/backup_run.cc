@@ -23,6 +23,8 @@
 #include "era/backup/block_copier.h"
 #include "era/backup/growth_mark.h"
 #include "era/backup/lasting_path.h"
+#include "era/backup/open_files.h"
+#include "era/backup/qemu_nbd.h"
 #include "era/backup/raw_target.h"
 #include "era/commands/backup_chain.h"
 #include "era/commands/backup_places.h"
@@ -159,6 +161,11 @@ class backup {
   // Measures what a new image continues. Only a block device may be larger than the source.
   plain_image_size measure_below(const backing_image& below) const {
     const image_summary found = summary_of_image(below);
+    allow_open_files(
+        found.nr_files + qemu_nbd_files,
+        fmt::format("{}: is a chain of {} files; merge some of them (qemu-img commit), "
+                    "or begin a new one with --full",
+                    below.path, found.nr_files));
     for (const std::string& file : found.files)
       require_separate_backing(file, chosen_, source_, device_);
     plain_image_size image{found.bytes, found.bytes};
