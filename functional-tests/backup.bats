@@ -197,6 +197,26 @@ load backup_helpers
   [[ ! -e new.img && ! -e $'odd\xff' && ! -e state ]]
 }
 
+# Of two, the older could finish last, and replace newer blocks, or the newer state.
+@test "one backup with a state runs at a time" {
+  first_night
+  simulate 'write 0 8'
+  ln -s state link
+  cp state before
+  exec 9>>state.live
+  flock 9
+  refused 'state: another backup with this state is at work' backup backup.img
+  refused 'link: another backup with this state is at work' era_backup --metadata m.img --source origin --state link backup.img
+  refused 'state: another backup with this state is at work' backup --full backup.img
+  cmp before state
+  era_backup -q --metadata m.img --source origin --state other other.img 9>&-
+  exec 9>&-
+  backup -q backup.img
+  cmp origin backup.img
+  refused 'state.live: is the target, and has to be the journal of state' backup --full state.live
+  [[ ! -s state.live ]]
+}
+
 @test "damaged metadata is refused, unless it is to be repaired" {
   first_night
   simulate 'write 0 8'

@@ -34,6 +34,20 @@ bool is_nbd_uri(const std::string& name) {
   return false;
 }
 
+bool has_relative_socket(const std::string& uri) {
+  std::size_t at = uri.find('?');
+  while (at != std::string::npos) {
+    const std::size_t end = uri.find_first_of("&;#", at + 1);
+    const std::string parameter = uri.substr(at + 1, end == std::string::npos ? end : end - at - 1);
+    const std::string value = parameter.substr(parameter.find('=') + 1);
+    if (parameter.starts_with("socket=") && !value.starts_with('/') && !value.starts_with("%2F") &&
+        !value.starts_with("%2f"))
+      return true;
+    at = end;
+  }
+  return false;
+}
+
 #ifndef HAVE_LIBNBD
 
 namespace {

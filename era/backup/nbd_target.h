@@ -13,6 +13,8 @@ namespace era {
 // Is this the name of an NBD export (nbd://HOST/EXPORT, nbd+unix:///EXPORT?socket=PATH,
 // nbds://...)?
 bool is_nbd_uri(const std::string& name);
+// Does the URI name a socket by a relative path, which leads to another server elsewhere?
+bool has_relative_socket(const std::string& uri);
 
 // The data that a target is to take: whole blocks, and a last one that may be partial.
 struct source_layout {

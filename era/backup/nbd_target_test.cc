@@ -169,6 +169,15 @@ class server {
   pid_t pid_ = 0;
 };
 
+TEST(NbdUri, MayHaveARelativeSocket) {
+  for (const char* uri : {"nbd+unix:///?socket=s", "nbd+unix:///disk?socket=../a/s",
+                          "nbds+unix:///?tls-certificates=c&socket=s"})
+    EXPECT_TRUE(has_relative_socket(uri)) << uri;
+  for (const char* uri : {"nbd+unix:///?socket=/run/s", "nbd+unix:///?socket=%2frun%2fs",
+                          "nbd://host/socket=s", "nbd://host", "nbd+unix:///a?x=1&socket=/s"})
+    EXPECT_FALSE(has_relative_socket(uri)) << uri;
+}
+
 TEST_F(NbdTarget, MayBeAnExport) {
   const std::string path = directory_.random_file("disk", 640 * block, 1);
   std::string wanted = persistent_data::test::content_of(path);

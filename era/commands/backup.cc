@@ -2,9 +2,12 @@
 // era_backup: copies the blocks that were written since an era into a backup.
 #include <chrono>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "era/commands/backup_journal.h"
+#include "era/commands/backup_places.h"
 #include "era/commands/backup_run.h"
 #include "era/commands/command_line.h"
 #include "era/commands/interruption.h"
@@ -24,18 +27,16 @@ struct live_options {
 
 // The whole night: the device is suspended while the command takes a snapshot of its data, and its
 // metadata snapshot is held until it was read.
-int back_up_live_device(command_line& line, const live_options& live, backup_options chosen) {
-  // If it is wrong, nothing is suspended.
-  require_place_for_state(chosen.state);
-  if (!chosen.full) read_state(chosen.state);
+int back_up_live_device(command_line& line, const live_options& live, backup_options chosen,
+                        backup_journal& journal) {
   const interruption signals;
   live_device device(line,
                      {.name = live.device,
-                      .journal = chosen.state + ".live",
                       .command = {.shell = live.snapshot_command,
                                   .time_limit = std::chrono::seconds(live.time_limit.value_or(60))},
                       .wait_for = [&](int fd) { signals.wait_for(fd); },
-                      .is_quiet = chosen.quiet});
+                      .is_quiet = chosen.quiet},
+                     journal);
   chosen.metadata = device.metadata();
   chosen.from = source::snapshot;
   chosen.next_era = device.next_era().value;
@@ -74,6 +75,11 @@ void check(const live_options& live, const backup_options& chosen) {
       chosen.backing.empty())
     throw pd::usage_error(
         "changed blocks alone make no image: --backing names the one that they belong to");
+  if (chosen.is_nbd() && !chosen.state.empty() && has_relative_socket(chosen.target))
+    throw pd::usage_error(fmt::format(
+        "{}: leads to another server in another directory, and --state remembers it: give the "
+        "full path of the socket",
+        chosen.target));
   if (chosen.from == source::snapshot && !chosen.state.empty() && !chosen.next_era)
     throw pd::usage_error(
         "--state with --metadata-snapshot needs --next-era: the era that the status showed before "
@@ -150,7 +156,15 @@ int backup_command(int argc, char** argv) {
   return line.run(argc, argv, [&] {
     chosen.target = line.argument();
     check(live, chosen);
-    if (!live.device.empty()) return back_up_live_device(line, live, chosen);
+    std::optional<backup_journal> journal;
+    if (!chosen.state.empty()) {
+      require_separate_state(chosen);
+      // If it is wrong, no journal is made, and nothing is suspended.
+      require_place_for_state(chosen.state);
+      if (!chosen.full) read_state(chosen.state);
+      journal.emplace(chosen.state);
+    }
+    if (!live.device.empty()) return back_up_live_device(line, live, chosen, *journal);
     return run_backup(line, chosen, {});
   });
 }

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "era/backup/lasting_path.h"
+#include "era/commands/backup_journal.h"
 #include "era/commands/output_place.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/storage.h"
@@ -59,13 +60,24 @@ void require_separate_places(const backup_options& chosen, const data_device& so
   if (source.overlaps(chosen.metadata))
     throw pd::device_error(fmt::format("{}: is both the source and the metadata", chosen.source));
   if (!chosen.backing.empty()) require_separate_backing(chosen.backing, chosen, source, metadata);
+  require_separate_state(chosen);
+}
+
+void require_separate_state(const backup_options& chosen) {
   if (chosen.state.empty()) return;
+  const std::string journal = backup_journal::path_for(chosen.state);
   const std::pair<std::string, const char*> others[] = {
       {chosen.is_nbd() ? "" : chosen.target, "the target"},
       {chosen.source, "the source"},
       {chosen.metadata, "the metadata"}};
-  for (const auto& [path, what] : others)
-    if (!path.empty() && is_same_place(path, chosen.state)) fail_as_state(chosen, what);
+  for (const auto& [path, what] : others) {
+    if (path.empty()) continue;
+    if (is_same_place(path, chosen.state)) fail_as_state(chosen, what);
+    if (is_same_place(path, journal))
+      throw pd::device_error(fmt::format(
+          "{}: is {}, and has to be the journal of {}, too; give the state another name", journal,
+          what, chosen.state));
+  }
 }
 
 void require_separate_backing(const std::string& file, const backup_options& chosen,

@@ -15,6 +15,9 @@ namespace era {
 // device_error if a directory on the way to a file is not there.
 bool is_same_place(const std::string& a, const std::string& b);
 
+// Throws device_error if the state, or its journal, is the target, the source or the metadata.
+void require_separate_state(const backup_options&);
+
 // Throws device_error if target, state, backing file or standard output share storage with what the
 // backup is made of, or the state with another of them.
 void require_separate_places(const backup_options&, const data_device& source,

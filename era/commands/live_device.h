@@ -6,29 +6,28 @@
 #include <string>
 
 #include "era/backup/era_device.h"
+#include "era/commands/backup_journal.h"
 #include "era/commands/command_line.h"
-#include "persistent-data/io/unique_fd.h"
 
 namespace era {
 
 struct live_device_options {
-  std::string name;     // as in dmsetup
-  std::string journal;  // a file that says that a backup is at work
+  std::string name;  // as in dmsetup
   snapshot_command_options command;
   wait_function wait_for;
   bool is_quiet = false;  // the output of a command that ends well is not shown
 };
 
-// The journal is locked: another backup with the same one is refused. It has the name of the device
-// from before the suspend until the metadata snapshot is dropped. If it has one at the beginning,
-// the run before was killed, and its leftovers are removed, with a message; if it names another
-// device, that is an error.
+// The journal has the name of the device from before the suspend until the metadata snapshot is
+// dropped. If it has one at the beginning, the run before did not finish, and its leftovers are
+// removed, with a message; if it names another device, that is an error.
 class live_device {
  public:
   // Suspends the device, runs the command, resumes the device, and takes a metadata snapshot.
   // Throws device_error, or what wait_for throws: then the device is resumed, and there is no
   // snapshot. If it cannot be resumed, throws still_suspended, and the next run tries it again.
-  live_device(const command_line&, const live_device_options&,
+  // The journal, and the device mapper, must live as long as this.
+  live_device(const command_line&, const live_device_options&, backup_journal&,
               device_mapper& = device_mapper::real());
   // As release(), but with a message if the metadata snapshot cannot be dropped.
   ~live_device();
@@ -44,11 +43,10 @@ class live_device {
  private:
   // After a failure: says so if it cannot be done.
   void forget_journal();
-  void write_journal(const std::string& text);
 
   const command_line& line_;
-  const std::string name_, journal_path_;
-  pd::unique_fd journal_;
+  const std::string name_;
+  backup_journal& journal_;
   era_device device_;
   era_nr next_era_{};
   bool is_held_ = false;

@@ -27,17 +27,17 @@ class LiveDevice : public ::testing::Test {
  protected:
   live_device_options options(const std::string& command) const {
     return {.name = test::fake_device_mapper::name,
-            .journal = directory_ / "journal",
             .command = {.shell = command},
             .wait_for = [](int fd) {
               pollfd waited{fd, POLLIN, 0};
               ::poll(&waited, 1, -1);
             }};
   }
-  std::string journal() const { return pd::test::content_of(directory_ / "journal"); }
+  std::string journal() const { return pd::test::content_of(directory_ / "state.live"); }
   std::string error_of(const std::string& command) {
     try {
-      live_device device(line_, options(command), mapper_);
+      backup_journal journal(directory_ / "state");
+      live_device device(line_, options(command), journal, mapper_);
       return "";
     } catch (const pd::device_error& e) {
       return e.what();
@@ -52,7 +52,8 @@ class LiveDevice : public ::testing::Test {
 TEST_F(LiveDevice, IsHeldUntilItIsReleased) {
   mapper_.at_suspend = [&] { EXPECT_EQ(journal(), "my_era\n"); };
   {
-    live_device device(line_, options("true"), mapper_);
+    backup_journal its_journal(directory_ / "state");
+    live_device device(line_, options("true"), its_journal, mapper_);
     EXPECT_EQ(device.next_era(), era_nr{8});
     EXPECT_EQ(device.metadata(), "/dev/node-253-1");
     EXPECT_EQ(journal(), "my_era\n");
@@ -67,7 +68,8 @@ TEST_F(LiveDevice, IsHeldUntilItIsReleased) {
 
 TEST_F(LiveDevice, IsReleasedByAnException) {
   try {
-    live_device device(line_, options("true"), mapper_);
+    backup_journal its_journal(directory_ / "state");
+    live_device device(line_, options("true"), its_journal, mapper_);
     throw std::runtime_error("copying failed");
   } catch (const std::runtime_error&) {
   }
@@ -96,7 +98,7 @@ TEST_F(LiveDevice, IsResumedByTheNextRunIfItCouldNotBe) {
 
 // The first error is the one that counts.
 TEST_F(LiveDevice, SaysIfItsJournalCannotBeForgotten) {
-  const std::string path = directory_ / "journal";
+  const std::string path = directory_ / "state.live";
   mapper_.at_suspend = [&] {
     const pd::unique_fd only_read(::open(path.c_str(), O_RDONLY));
     for (int fd = 0; fd < only_read.get(); ++fd) {
@@ -109,16 +111,19 @@ TEST_F(LiveDevice, SaysIfItsJournalCannotBeForgotten) {
   EXPECT_THAT(error_of("exit 3"), HasSubstr("exit status 3"));
   EXPECT_THAT(
       testing::internal::GetCapturedStderr(),
-      HasSubstr("journal: Invalid argument; the next backup takes this one for unfinished"));
+      HasSubstr("state.live: Invalid argument; the next backup takes this one for unfinished"));
   EXPECT_FALSE(mapper_.state().suspended);
 }
 
 TEST_F(LiveDevice, IsCleanedUpAfterAKill) {
-  directory_.file("journal", "my_era\n");
+  directory_.file("state.live", "my_era\n");
   mapper_.state().suspended = true;
   mapper_.state().has_metadata_snapshot = true;
   testing::internal::CaptureStderr();
-  { const live_device device(line_, options("true"), mapper_); }
+  {
+    backup_journal its_journal(directory_ / "state");
+    const live_device device(line_, options("true"), its_journal, mapper_);
+  }
   EXPECT_EQ(
       testing::internal::GetCapturedStderr(),
       "era_backup: my_era: the last backup did not finish: the device is resumed, and its metadata "
@@ -127,7 +132,7 @@ TEST_F(LiveDevice, IsCleanedUpAfterAKill) {
 }
 
 TEST_F(LiveDevice, OfAnotherJournalIsLeftAlone) {
-  directory_.file("journal", "other\n");
+  directory_.file("state.live", "other\n");
   mapper_.state().has_metadata_snapshot = true;
   EXPECT_THAT(error_of("true"), HasSubstr("a backup of other did not finish"));
   EXPECT_THAT(mapper_.calls(), IsEmpty());
@@ -139,7 +144,10 @@ TEST_F(LiveDevice, ShowsWhatTheCommandSays) {
     live_device_options chosen = options("echo made; echo careful >&2");
     chosen.is_quiet = quiet;
     testing::internal::CaptureStderr();
-    { const live_device device(line_, chosen, mapper_); }
+    {
+      backup_journal its_journal(directory_ / "state");
+      const live_device device(line_, chosen, its_journal, mapper_);
+    }
     EXPECT_EQ(testing::internal::GetCapturedStderr(),
               quiet ? "" : "era_backup: the snapshot command says:\nmade\ncareful\n");
   }
@@ -153,15 +161,10 @@ TEST_F(LiveDevice, OfSomebodyElseIsLeftAlone) {
   EXPECT_EQ(journal(), "");
 }
 
-TEST_F(LiveDevice, IsForOneBackupAtATime) {
-  const live_device first(line_, options("true"), mapper_);
-  EXPECT_THAT(error_of("true"), HasSubstr("another backup with this state is at work"));
-  EXPECT_TRUE(mapper_.state().has_metadata_snapshot);
-}
-
 TEST_F(LiveDevice, SaysIfItCannotBeReleased) {
+  backup_journal its_journal(directory_ / "state");
   std::optional<live_device> device;
-  device.emplace(line_, options("true"), mapper_);
+  device.emplace(line_, options("true"), its_journal, mapper_);
   mapper_.fails = "message";
   testing::internal::CaptureStderr();
   device.reset();
