@@ -210,7 +210,7 @@ stale() { era_invalidate --cache cache.xml --written-since 3 "$@" crash.img; }
   : >cache.xml
   refused 'cache.xml:1: the file ends before a superblock begins' stale
   refused 'no.xml: No such file' era_invalidate --cache no.xml --written-since 3 crash.img
-  refused 'crash.img: is binary metadata' era_invalidate --cache crash.img --written-since 3 crash.img
+  refused 'crash.img: is binary metadata of dm-era, not XML; name what cache_dump prints' era_invalidate --cache crash.img --written-since 3 crash.img
   era_dump -o cache.xml crash.img
   refused 'cache.xml:1: superblock: attribute .nr_blocks. is not known' stale
   run -1 stale -o list

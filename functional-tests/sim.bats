@@ -142,7 +142,7 @@ random-writes 1 0|a seed is not 0
 random-writes 1 1 5|expected: random-writes COUNT SEED [FIRST LAST]
 random-writes 1 1 9 5|the first block 9 is after the last 5
 random-writes 1 1 0 99|block 99 is past the end; the device has 16
-sequential-writes 17|17 blocks from block 0 are past the end
+sequential-writes 17|17 blocks from block 0 would be past the end
 discard 4096 1|past the end
 message foo|there is no message 'foo'
 message drop_metadata_snap|there is no metadata snapshot
@@ -171,7 +171,9 @@ S
     printf '%s\n' 'write 2560 8' "! $line" 'write 3840 8' >workload
     words=${line%%#*} && words=${words//  / } && words=${words% }
     rm -f sim.img
-    refused "workload:2: '$words' was not refused" era_sim --metadata sim.img "${new[@]}"
+    why="'$words' was not refused"
+    [[ $words ]] || why="no command comes after '!'"
+    refused "workload:2: $why" era_sim --metadata sim.img "${new[@]}"
     same '20 21' "$(era_invalidate --written-since 1 --format text sim.img)" || fail "$line"
   done
 }
@@ -217,7 +219,7 @@ run_simulation() {
     rm -f m.img
     echo 'write 128 8' | sim --create-metadata 1M --origin origin.img
     echo "$line" >script
-    refused "script:1: .* are past the end of the device, which has 262144" \
+    refused "script:1: .* would be past the end of the device, which has 262144" \
       era_sim --metadata m.img --origin origin.img --script script
     same "$(era_invalidate --written-since 1 --format text m.img)" '1 2'
     [[ $(peek origin.img 0 8) = 0 ]]

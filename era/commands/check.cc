@@ -11,6 +11,7 @@
 #include "era/commands/output.h"
 #include "era/commands/read_progress.h"
 #include "era/damage/finding_groups.h"
+#include "era/text/range_text.h"
 
 namespace era {
 namespace {
@@ -46,7 +47,8 @@ class text_report {
 
   void finish(const check_summary& s, std::uint64_t errors, std::uint64_t leaks) {
     if (quiet_) return;
-    std::string text = fmt::format("{}: {} metadata blocks", line_.device(), s.nr_metadata_blocks);
+    std::string text =
+        fmt::format("{}: {}", line_.device(), counted(s.nr_metadata_blocks, "metadata block"));
     if (s.blocks_in_use) text += fmt::format(", {} in use", *s.blocks_in_use);
     text += '\n';
     if (s.live) text += view("superblock", *s.live);

@@ -156,7 +156,8 @@ class invalidation {
 
   void open_dump() {
     if (chosen_.cache.empty()) return;
-    dump_.emplace(chosen_.cache);
+    dump_.emplace(chosen_.cache, pd::input_stream::before_read{},
+                  "name what cache_dump prints of the cache's metadata");
     const bool standard = is_standard_output(chosen_.output);
     if (standard ? dump_->overlaps(STDOUT_FILENO) : dump_->overlaps(chosen_.output))
       throw pd::device_error(fmt::format("{}: is the dump of the cache itself; name another output",

@@ -392,8 +392,8 @@ class salvager {
           std::clamp<std::uint64_t>(lost.end - 1, 1, std::max(result_.current_era.value, 1u))));
     for (const std::uint32_t era : eras) {
       assume(fmt::format("all blocks were written in era {}, since {} may have listed them", era,
-                         is_outdated_ ? "what the superblock does not lead to"
-                                      : "a lost part of the writeset tree"));
+                         is_outdated_ || era_was_told_ ? "what the superblock does not lead to"
+                                                       : "a lost part of the writeset tree"));
       assume_written({era}, {0, result_.nr_blocks});
     }
   }

@@ -108,10 +108,12 @@ std::uint64_t parse_sectors(std::string_view text) {
   return (value << shift) / pd::sector_size;
 }
 
-bool take_refusal_mark(std::string_view& line) noexcept {
+bool take_refusal_mark(std::string_view& line) {
   const auto begin = line.find_first_not_of(" \t\r");
   if (begin == line.npos || line[begin] != '!') return false;
   line.remove_prefix(begin + 1);
+  if (words_of(line.substr(0, line.find('#'))).empty())
+    throw pd::invalid_input("no command comes after '!', which says that it has to be refused");
   return true;
 }
 

@@ -46,8 +46,8 @@ struct command {
 std::optional<command> parse(std::string_view line);
 
 // Takes "!" from the front of a line, which says that its command has to be refused. Returns
-// whether it was there.
-bool take_refusal_mark(std::string_view& line) noexcept;
+// whether it was there. Throws invalid_input if no command comes after it.
+bool take_refusal_mark(std::string_view& line);
 
 // The command without its comment and the blanks around it, for messages.
 std::string printable_command(std::string_view line);

@@ -143,6 +143,8 @@ TEST(Script, ALineMayHaveToBeRefused) {
     EXPECT_FALSE(take_refusal_mark(line)) << plain;
     EXPECT_EQ(line, plain);
   }
+  for (std::string_view lone : {"!", " !  ", "!# write 0 8"})
+    EXPECT_THROW(take_refusal_mark(lone), pd::invalid_input);
   EXPECT_EQ(printable_command("  write \t0 8 # text"), "write 0 8");
   EXPECT_EQ(printable_command("# text"), "");
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "era/text/printable.h"
+#include "era/text/range_text.h"
 #include "era/text/words.h"
 #include "persistent-data/format/errors.h"
 
@@ -24,10 +25,6 @@ std::uint64_t next_random(std::uint64_t& x) {  // xorshift64
   x ^= x >> 7;
   x ^= x << 17;
   return x;
-}
-
-std::string counted(std::uint64_t n, std::string_view noun) {
-  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
 }
 
 }  // namespace
@@ -83,7 +80,7 @@ void simulation::require_in_origin(std::uint64_t length) const {
 void simulation::require_in_device(std::uint64_t sector, std::uint64_t count) const {
   if (count > length_ || sector > length_ - count)
     throw pd::invalid_input(
-        fmt::format("{} from sector {} are past the end of the device, which has {}",
+        fmt::format("{} from sector {} would be past the end of the device, which has {}",
                     counted(count, "sector"), sector, length_));
 }
 
@@ -203,7 +200,7 @@ void simulation::random_writes(const command& c) {
 void simulation::sequential_writes(const command& c) {
   const std::uint64_t end = target_.nr_blocks();
   if (c.first > end || c.count > end - c.first)
-    throw pd::invalid_input(fmt::format("{} from block {} are past the end; the device has {}",
+    throw pd::invalid_input(fmt::format("{} from block {} would be past the end; the device has {}",
                                         counted(c.count, "block"), c.first, end));
   write_pages(c.count, [next = c.first]() mutable { return next++; });
 }

@@ -205,9 +205,9 @@ TEST_F(Simulation, PastTheEndNothingIsWritten) {
                            "sequential-writes 101", "sequential-writes 1 100",
                            "sequential-writes 18446744073709551615 2", "random-writes 5 1 99 100"})
     EXPECT_THAT(error_of(line), HasSubstr("past the end")) << line;
-  EXPECT_EQ(
-      error_of("write 2 18446744073709551615"),
-      "18446744073709551615 sectors from sector 2 are past the end of the device, which has 800");
+  EXPECT_EQ(error_of("write 2 18446744073709551615"),
+            "18446744073709551615 sectors from sector 2 would be past the end of the device, which "
+            "has 800");
   EXPECT_TRUE(origin_.calls.empty());
   EXPECT_THAT(logical(), HasSubstr(R"(<range block_begin="0" len="100" era="0"/>)"));
 }

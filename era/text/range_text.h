@@ -10,6 +10,11 @@
 
 namespace era {
 
+// Returns "1 block", or "3 blocks".
+inline std::string counted(std::uint64_t n, std::string_view singular) {
+  return fmt::format("{} {}{}", n, singular, n == 1 ? "" : "s");
+}
+
 // Returns "block 5", or "blocks 5 to 7", of a singular and a range that is not empty.
 template <class Tag>
 std::string in_words(const char* singular, persistent_data::range_of<Tag> r) {

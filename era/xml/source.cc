@@ -7,6 +7,8 @@
 #include <cstring>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "persistent-data/format/le.h"
 
 namespace era::xml {
@@ -24,12 +26,13 @@ bool is_metadata(std::string_view begin) {
 
 }  // namespace
 
-input_file::input_file(const std::string& path, pd::input_stream::before_read before)
+input_file::input_file(const std::string& path, pd::input_stream::before_read before,
+                       std::string_view instead_of_metadata)
     : input_(path, std::move(before)) {
-  look_at_begin();
+  look_at_begin(instead_of_metadata);
 }
 
-void input_file::look_at_begin() {
+void input_file::look_at_begin(std::string_view instead_of_metadata) {
   begin_.resize(bytes_to_look_at);
   std::size_t have = 0;
   while (have < begin_.size()) {
@@ -39,7 +42,7 @@ void input_file::look_at_begin() {
   }
   begin_.resize(have);
   if (is_metadata(begin_))
-    input_.fail("is binary metadata of dm-era, not XML; era_dump makes XML of it");
+    input_.fail(fmt::format("is binary metadata of dm-era, not XML; {}", instead_of_metadata));
   content_ = [this](char* buffer, std::size_t size) { return read_raw(buffer, size); };
   if (const compression kind = compression_by_content(begin_); kind != compression::none)
     content_ = decompressed(kind, std::move(content_), name());

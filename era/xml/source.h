@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "era/xml/compression.h"
 #include "persistent-data/io/input_stream.h"
@@ -15,8 +16,10 @@ namespace era::xml {
 class input_file {
  public:
   // path: "-" for standard input. See input_stream. Reads the first bytes. Throws device_error,
-  // invalid_input, and what before_read throws.
-  explicit input_file(const std::string& path, pd::input_stream::before_read = {});
+  // invalid_input, and what before_read throws. instead_of_metadata: what a message advises if the
+  // file is binary metadata.
+  explicit input_file(const std::string& path, pd::input_stream::before_read = {},
+                      std::string_view instead_of_metadata = "era_dump makes XML of it");
   input_file(const input_file&) = delete;
   input_file& operator=(const input_file&) = delete;
 
@@ -39,7 +42,7 @@ class input_file {
  private:
   std::size_t read_raw(char* buffer, std::size_t size);
   std::size_t read_input(char* buffer, std::size_t size);
-  void look_at_begin();
+  void look_at_begin(std::string_view instead_of_metadata);
 
   pd::input_stream input_;
   std::string begin_;  // bytes that were looked at, and not handed out
