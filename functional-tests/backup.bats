@@ -192,6 +192,8 @@ load backup_helpers
   mkfifo pipe
   refused 'pipe: is no regular file' era_backup --metadata m.img --source origin --state pipe new.img
   refused 'pipe: is no regular file' era_backup --metadata m.img --source origin --full --state pipe new.img
+  : >open
+  refused 'fd/7: is an open file, and a state is replaced as a whole' era_backup --metadata m.img --source origin --full --state /dev/fd/7 new.img 7<>open
   refused 'a state is kept in a file' era_backup --metadata m.img --source origin --full --state - new.img
   refused 'is no UTF-8' era_backup --metadata m.img --source origin --state state $'odd\xff'
   [[ ! -e new.img && ! -e $'odd\xff' && ! -e state ]]

@@ -3,15 +3,13 @@
 // which has the same parts.
 #include "era/backup/backup_state.h"
 
-#include <jansson.h>
-
 #include <cstdlib>
 #include <limits>
-#include <memory>
 
 #include <fmt/format.h>
 
 #include "era/backup/backup_summary.h"
+#include "era/backup/json_ptr.h"
 #include "era/format/units.h"
 #include "persistent-data/format/errors.h"
 
@@ -20,11 +18,6 @@ namespace {
 
 // Changes when a reader of today would misunderstand the document.
 constexpr json_int_t format_version = 1;
-
-struct release_json {
-  void operator()(json_t* j) const noexcept { json_decref(j); }
-};
-using json_ptr = std::unique_ptr<json_t, release_json>;
 
 [[noreturn]] void fail(const std::string& why) {
   throw pd::invalid_input(fmt::format("{}; restore the file, or begin again with --full", why));

@@ -28,7 +28,8 @@
 #include <fmt/format.h>
 
 #include "era/backup/nbd_target.h"
-#include "era/backup/run_program.h"
+#include "era/backup/qcow2_image.h"
+#include "era/format/units.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/unique_fd.h"
 
@@ -38,8 +39,6 @@ namespace {
 namespace fs = std::filesystem;
 namespace pd = persistent_data;
 
-constexpr const char* package = "qemu-utils";
-constexpr std::uint64_t sector = 512, max_cluster = 64 << 10;
 constexpr std::uint64_t max_granularity = std::uint64_t{1} << 31;  // as the format says
 constexpr std::size_t max_bitmap_name = 1023;                      // the same
 constexpr std::size_t piece = 32 << 20;
@@ -74,9 +73,9 @@ void validate(const bitmap_options& options) {
                                        max_bitmap_name, options.name.size()));
   if (options.block_size == 0)
     throw pd::device_error(fmt::format("{}: blocks of no size", options.source));
-  if (options.bytes % sector != 0)
+  if (options.bytes % pd::sector_size != 0)
     throw pd::device_error(fmt::format("{}: {} bytes are no multiple of {}: no image is as large",
-                                       options.source, options.bytes, sector));
+                                       options.source, options.bytes, pd::sector_size));
 }
 
 void mark(const std::string& scratch, const std::string& name, std::uint64_t bytes,
@@ -107,31 +106,29 @@ void mark(const std::string& scratch, const std::string& name, std::uint64_t byt
 void create_bitmap_image(const std::string& path, const bitmap_options& options,
                          const std::function<std::optional<byte_range>()>& feed) {
   validate(options);
-  const std::uint64_t block_bytes = options.block_size * sector;
-  const std::uint64_t divisor = std::uint64_t{1} << std::countr_zero(block_bytes);
+  const std::uint64_t divisor = std::uint64_t{1}
+                                << std::countr_zero(bytes_of_block(options.block_size));
   const std::string granularity = fmt::to_string(std::min(divisor, max_granularity));
-  const std::string cluster = fmt::format("cluster_size={}", std::min(divisor, max_cluster));
+  const std::string cluster =
+      fmt::format("cluster_size={}", qcow2_cluster_bytes(options.bytes, options.block_size));
   const std::string size = fmt::to_string(options.bytes);
   const fs::path image = fs::absolute(path);
   const scratch_file marked(image.parent_path()), data(image.parent_path());
 
-  const auto qemu_img = [](std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), "qemu-img");
-    run_program(arguments, package);
-  };
-  qemu_img({"create", "-q", "-f", "qcow2", "-o", cluster, marked.path(), size});
-  qemu_img(
+  run_qemu_img({"create", "-q", "-f", "qcow2", "-o", cluster, marked.path(), size});
+  run_qemu_img(
       {"bitmap", "--add", "-g", granularity, "-f", "qcow2", "--", marked.path(), options.name});
   mark(marked.path(), path, options.bytes, feed);
 
-  qemu_img({"create", "-q", "-f", "qcow2", "-o",
-            fmt::format("{},data_file={},data_file_raw=on", cluster, data.path()), image, size});
-  qemu_img({"bitmap", "--add", "--disable", "-g", granularity, "-f", "qcow2", "--", image,
-            options.name});
-  qemu_img({"bitmap", "--merge", options.name, "-b", marked.path(), "-F", "qcow2", "-f", "qcow2",
-            "--", image, options.name});
-  qemu_img({"amend", "-q", "-f", "qcow2", "-o",
-            "data_file=" + with_doubled_commas(fs::absolute(options.source).string()), image});
+  run_qemu_img({"create", "-q", "-f", "qcow2", "-o",
+                fmt::format("{},data_file={},data_file_raw=on", cluster, data.path()), image,
+                size});
+  run_qemu_img({"bitmap", "--add", "--disable", "-g", granularity, "-f", "qcow2", "--", image,
+                options.name});
+  run_qemu_img({"bitmap", "--merge", options.name, "-b", marked.path(), "-F", "qcow2", "-f",
+                "qcow2", "--", image, options.name});
+  run_qemu_img({"amend", "-q", "-f", "qcow2", "-o",
+                "data_file=" + with_doubled_commas(fs::absolute(options.source).string()), image});
 }
 
 }  // namespace era

@@ -2,16 +2,16 @@
 // All that is done to an image as a whole is done by qemu-img.
 #include "era/backup/qcow2_image.h"
 
-#include <jansson.h>
-
 #include <algorithm>
+#include <bit>
 #include <filesystem>
 #include <fstream>
-#include <memory>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "era/backup/json_ptr.h"
 #include "era/backup/lasting_path.h"
 #include "era/backup/run_program.h"
 #include "era/format/units.h"
@@ -24,7 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 namespace pd = persistent_data;
 
-constexpr const char* package = "qemu-utils";
 constexpr std::uint64_t max_cluster = 64 << 10, min_cluster = 512;
 constexpr std::string_view qcow2_magic = "QFI\xfb";
 
@@ -50,8 +49,6 @@ std::string beginning_of(const std::string& path) {
   return first;
 }
 
-using json_ptr = std::unique_ptr<json_t, void (*)(json_t*)>;
-
 // An address of qemu's may be longer than any name of a file.
 bool is_path(const std::string& path) {
   std::error_code ignored;
@@ -65,12 +62,12 @@ void require_storage(const std::string& path) {
 // Asks qemu-img about one image, without the images below it. An empty format is guessed, as qemu
 // does if an image does not say which format the one below it has.
 json_ptr describe(const std::string& path, const std::string& format) {
-  std::vector<std::string> arguments{"qemu-img", "info", "--output=json"};
+  std::vector<std::string> arguments{"info", "--output=json"};
   if (!format.empty()) arguments.insert(arguments.end(), {"-f", format});
   // A far image has an address.
   arguments.push_back(is_path(path) ? name_for_qemu(path) : path);
-  const std::string text = run_program(arguments, package);
-  return {json_loadb(text.data(), text.size(), 0, nullptr), [](json_t* j) { json_decref(j); }};
+  const std::string text = run_qemu_img(std::move(arguments));
+  return json_ptr(json_loadb(text.data(), text.size(), 0, nullptr));
 }
 
 std::uint64_t size_in(const json_t* document, const std::string& path) {
@@ -86,6 +83,22 @@ std::string text_of(const json_t* object, const char* key) {
 }
 
 }  // namespace
+
+std::string run_qemu_img(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "qemu-img");
+  return run_program(arguments, "qemu-utils");
+}
+
+std::uint64_t qcow2_cluster_bytes(std::uint64_t bytes, std::uint32_t block_size) {
+  const std::uint64_t largest_divisor = std::uint64_t{1}
+                                        << std::countr_zero(bytes_of_block(block_size));
+  std::uint64_t cluster = std::clamp(largest_divisor, min_cluster, max_cluster);
+  // qemu opens no image whose first table takes more than 32 MiB. An entry of 8 bytes leads to a
+  // cluster of such entries, and each of those to a cluster.
+  const auto most_bytes = [](std::uint64_t c) { return ((32 << 20) / 8) * (c / 8) * c; };
+  while (cluster < max_cluster && most_bytes(cluster) < bytes) cluster *= 2;
+  return cluster;
+}
 
 bool begins_like_qcow2(const std::string& path) {
   return beginning_of(path).starts_with(qcow2_magic);
@@ -129,21 +142,19 @@ image_summary summary_of_image(const backing_image& image) {
 }
 
 void create_qcow2(const std::string& path, const qcow2_options& options) {
-  const std::uint64_t block_bytes = bytes_of_block(options.block_size);
-  const std::uint64_t largest_divisor = block_bytes & (~block_bytes + 1);
-  const std::uint64_t cluster = std::clamp(largest_divisor, min_cluster, max_cluster);
-  std::vector<std::string> arguments{
-      "qemu-img", "create", "-q", "-f", "qcow2", "-o", fmt::format("cluster_size={}", cluster)};
+  const std::uint64_t cluster = qcow2_cluster_bytes(options.bytes, options.block_size);
+  std::vector<std::string> arguments{"create", "-q", "-f",
+                                     "qcow2",  "-o", fmt::format("cluster_size={}", cluster)};
   if (options.backing) {
     const std::string backing = name_in_chain(options.backing->path, path);
     arguments.insert(arguments.end(), {"-b", backing, "-F", name(options.backing->format)});
   }
   arguments.insert(arguments.end(), {name_for_qemu(path), fmt::to_string(options.bytes)});
-  run_program(arguments, package);
+  run_qemu_img(std::move(arguments));
 }
 
 void check_qcow2(const std::string& path) {
-  run_program({"qemu-img", "check", "-q", "-f", "qcow2", name_for_qemu(path)}, package);
+  run_qemu_img({"check", "-q", "-f", "qcow2", name_for_qemu(path)});
 }
 
 }  // namespace era

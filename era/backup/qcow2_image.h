@@ -39,16 +39,23 @@ struct image_summary {
 // Throws device_error: the image, or one below it, cannot be read, or is of another format.
 image_summary summary_of_image(const backing_image&);
 
+// Runs qemu-img with these arguments; see run_program.
+std::string run_qemu_img(std::vector<std::string> arguments);
+
+// The clusters of an image of so many bytes, in bytes: as large as they can be, up to 64 KiB,
+// without one of them being in two blocks, or as much larger as so large an image needs.
+// block_size: in sectors, above 0.
+std::uint64_t qcow2_cluster_bytes(std::uint64_t bytes, std::uint32_t block_size);
+
 struct qcow2_options {
   std::uint64_t bytes = 0;       // of what it holds
   std::uint32_t block_size = 0;  // sectors of the blocks that will be written
   const backing_image* backing = nullptr;
 };
 
-// Makes an image that holds nothing of its own. Its clusters are as large as they can be, up to 64
-// KiB, without one of them being in two blocks: so exactly the blocks that are written are
-// allocated. The name of a backing file in the same directory is relative: such a chain may be
-// moved as a whole. Throws device_error.
+// Makes an image that holds nothing of its own. A block that is written allocates nothing of
+// others, unless the clusters have to be larger. The name of a backing file in the same directory
+// is relative: such a chain may be moved as a whole. Throws device_error.
 void create_qcow2(const std::string& path, const qcow2_options&);
 
 // Throws device_error if the tables of an image are not consistent, or it is still in use. Reads

@@ -45,6 +45,23 @@ class Qcow2Image : public ::testing::Test {
   persistent_data::test::scratch_directory directory_;
 };
 
+TEST(Qcow2Clusters, AreAsLargeAsBlockAndImageLetThem) {
+  constexpr std::uint64_t tib = std::uint64_t{1} << 40;
+  EXPECT_EQ(qcow2_cluster_bytes(tib, 128), 64u << 10);
+  EXPECT_EQ(qcow2_cluster_bytes(tib, 8192), 64u << 10);
+  EXPECT_EQ(qcow2_cluster_bytes(tib, 8200), 4096u);
+  EXPECT_EQ(qcow2_cluster_bytes(8 * tib, 8200), 4096u);
+  EXPECT_EQ(qcow2_cluster_bytes(8 * tib + 512, 8200), 8192u);
+  EXPECT_EQ(qcow2_cluster_bytes(8000 * tib, 8200), 64u << 10);
+}
+
+TEST_F(Qcow2Image, MayBeOfALargeSourceWithSmallDivisors) {
+  constexpr std::uint64_t bytes = std::uint64_t{2'500'000} * 8200 * 512;
+  const std::string path = directory_ / "large";
+  create_qcow2(path, {.bytes = bytes, .block_size = 8200});
+  EXPECT_EQ(summary_of_image({path, image_format::qcow2}).bytes, bytes);
+}
+
 TEST_F(Qcow2Image, TellsItsSize) {
   EXPECT_EQ(summary_of_image({make("image"), image_format::qcow2}).bytes, 5 * block);
   EXPECT_EQ(summary_of_image({directory_.file("raw", std::string(block, 'x'))}).bytes, block);

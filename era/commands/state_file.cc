@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "era/commands/output.h"
+#include "era/commands/output_place.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/unique_fd.h"
 
@@ -71,6 +72,9 @@ std::optional<backup_state> read_state(const std::string& path) {
 
 void require_place_for_state(const std::string& path) {
   read_text(path);
+  if (find_output_place(path).descriptor >= 0)
+    throw pd::invalid_input(fmt::format(
+        "{}: is an open file, and a state is replaced as a whole; name it by its path", path));
   const output made_and_removed(path);
 }
 
