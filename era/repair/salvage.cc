@@ -8,17 +8,15 @@
 // 4. If the array then has an era that is newer than a writeset, all are folded into the array.
 // Without a superblock, search.cc does it all.
 //
-// One rule decides in every phase: whatever a block says that the format forbids, or that another
-// block contradicts, is a loss of all that it could have led to; whatever lies on the device in an
-// intact block that nothing explains counts as evidence of writes. So a size that no last block
-// confirms may be larger, and a counted block that says what cannot be may have listed every block.
+// One rule decides in every phase: if a block breaks the format, or another block contradicts it,
+// all that it could have led to is lost. An intact block that nothing explains is evidence of
+// writes. So a size that no last block confirms may be larger, and a counted block that says what
+// cannot be may have listed every block.
 // If sound blocks contradict the superblock, it may be the one whose last writes were lost: then
 // every block counts as written, and the era is a guess.
 #include "era/repair/salvage.h"
 
 #include <algorithm>
-#include <deque>
-#include <limits>
 #include <optional>
 #include <set>
 #include <utility>
@@ -28,6 +26,7 @@
 #include "era/check/check.h"
 #include "era/check/check_content.h"
 #include "era/metadata/order.h"
+#include "era/repair/noted_losses.h"
 #include "era/repair/search.h"
 #include "era/repair/superblock_values.h"
 #include "era/repair/unreachable.h"
@@ -36,8 +35,6 @@ namespace era {
 namespace {
 
 using pd::error_class;
-
-constexpr std::uint64_t last_era_of_a_key = std::numeric_limits<std::uint32_t>::max();
 
 bool is_of_live_trees(const finding& f) {
   if (f.where.snapshot) return false;
@@ -134,14 +131,14 @@ class salvager {
     const bool is_adopted = is_live() && adopt_snapshot(checked);
     const bool all_found = is_live() && take_unreachable(checked.suspects) && is_adopted;
     // The content of blocks that only others lead to has not been checked.
-    if (result_.writesets.size() == nr_checked) result_.lost.in_stripe = std::move(in_stripe_);
-    if (all_found && !lost_eras_.empty())
+    if (result_.writesets.size() == nr_checked)
+      result_.lost.in_stripe = std::move(losses_.in_stripe);
+    if (all_found && !losses_.eras.empty())
       assume("what the writeset tree has lost is all among them");
-    if (lost_current) lost_eras_.push_back({0, last_era_of_a_key + 1});
+    if (lost_current) losses_.eras.push_back(every_era);
     if (!all_found || lost_current) fill_lost_eras();
   }
 
- private:
   void assume(std::string text) const { report_.assumption(std::move(text)); }
 
   void map(pd::block_nr location, const suspect_references& suspects) {
@@ -149,48 +146,18 @@ class salvager {
     for (const pd::block_nr b : suspects.contested) counter.exclude(b);
     pd::btree_walk walk(queue_, counter);
     const finding_sink sink = [this](finding f) { note(std::move(f)); };
-    in_stripe_.resize(stripes_for(sb_.nr_blocks));
+    losses_ = noted_losses(sb_.nr_blocks);
     result_ = map_metadata(walk, given_.from, location, sb_, sink);
     progress_();
     newest_in_array_ = check_content(result_, device_, sink);
+    losses_.sort();
     progress_();
   }
 
   void note(finding f) {
     if (is_contradiction(f)) is_outdated_ = true;
-    const bool keys_doubted = pd::row_of(f.error.type).key_trust == pd::keys::doubted;
-    switch (f.where.what) {
-      case part::writeset_tree:
-        // A writeset of an impossible era is there, and only its era is lost.
-        if (!f.hidden.empty() &&
-            !(f.error.type == error_class::bad_value && f.hidden.begin <= last_era_of_a_key))
-          // Keys that contradict each other may hide other eras than they say.
-          lost_eras_.push_back(keys_doubted ? pd::range{0, last_era_of_a_key + 1} : f.hidden);
-        break;
-      case part::writeset:
-      case part::current_writeset:
-        // A size that no last block confirms may be too small.
-        note_losses(f.hidden);
-        if (f.error.type == error_class::out_of_order) break;
-        if (f.where.what == part::current_writeset)
-          current_size_in_doubt_ = true;
-        else if (size_in_doubt_.empty() || size_in_doubt_.back() != f.where.era.value)
-          size_in_doubt_.push_back(f.where.era.value);
-        break;
-      case part::era_array:
-        note_losses(f.hidden);
-        if (!f.hidden.empty()) lost_of_array_.push_back(f.hidden);
-        break;
-      case part::superblock:
-      case part::space_map:
-      case part::reference_counts: break;
-    }
+    losses_.note(f);
     report_.damage(std::move(f));
-  }
-
-  void note_losses(pd::range blocks) {
-    const std::uint64_t end = stripes_for(std::min<std::uint64_t>(blocks.end, sb_.nr_blocks));
-    for (std::uint64_t i = blocks.begin / blocks_per_stripe; i < end; ++i) in_stripe_[i] = true;
   }
 
   bool has_current() const { return given_.from == source::live && sb_.current_root != 0; }
@@ -212,72 +179,23 @@ class salvager {
     return ws.era.value != 0 && ws.era.value < sb_.current_era + (may_be_last ? 1u : 0u);
   }
 
-  // An era from the future in the live trees is a contradiction, and noted as such. Does anything
-  // else name one?
-  bool names_newer_era(const std::optional<view_summary>& snapshot) const {
-    const std::uint32_t told = sb_.current_era;
-    return told > max_current_era || (snapshot && snapshot->sb.current_era > told) ||
-           unreachable_.newest_era > told;
-  }
-
-  // The device may have grown since.
-  void require_size(const device_evidence& found) const {
-    const bool has_array = found.longest_array == result_.nr_blocks;
-    const bool may_have_grown = found.longest_array > result_.nr_blocks || !found.has_all_arrays ||
-                                (found.newest_era > sb_.current_era && !has_array);
-    if (may_have_grown && !given_.nr_blocks)
-      throw pd::damaged_metadata(fmt::format(
-          "{}: the superblock of era {} may be outdated, since sound blocks contradict it; the "
-          "newest era that any block names is {}, and the longest era array has {} blocks; give "
-          "how many blocks the origin has, with --nr-blocks N ({})",
-          device_.path(), std::uint32_t{sb_.current_era}, found.newest_era, found.longest_array,
-          repair_options::about_nr_blocks));
-  }
-
-  // The era of an outdated superblock is the oldest that the current one may be. An era too new
-  // costs time, one too old would lose writes.
-  std::uint32_t era_of_outdated() {
-    const std::uint32_t told = sb_.current_era;
-    if (!evidence_) evidence_ = find_evidence(device_, progress_);
-    const device_evidence& found = *evidence_;
-    // The current writeset is of a newer era than all that have a name.
-    const std::uint32_t least = told <= max_current_era ? told : 0;
-    const std::uint32_t era = std::max(least, found.newest_era + 1);
-    require_size(found);
-    assume(fmt::format(
-        "the current era is {}: the superblock says {}, and may be outdated, since sound blocks "
-        "contradict it; if it was a later one, give it with --current-era, or blocks written "
-        "since will be missing from lists",
-        era, told));
-    result_.least_current_era = {least};
-    return era;
-  }
-
+  // An era from the future in the live trees is a contradiction, and noted as such.
   void resolve_era(const std::optional<view_summary>& snapshot) {
-    const std::uint32_t told = sb_.current_era;
-    if (names_newer_era(snapshot)) is_outdated_ = true;
-    result_.least_current_era = {told};
-    std::uint32_t era = is_outdated_ ? era_of_outdated() : told;
-    if (era == 0 && !lost_eras_.empty()) {
-      era = 1;
-      assume("the current era is 1, since a lost part of the writeset tree may have had writesets");
-    }
-    if (given_.current_era) {
-      if (*given_.current_era < era)
-        throw pd::damaged_metadata(
-            fmt::format("{}: --current-era {} cannot be: the metadata goes on to era {}",
-                        device_.path(), *given_.current_era, era));
-      // The superblock would be outdated, and what was written since it is unknown.
-      if (*given_.current_era > era) {
-        era_was_told_ = true;
-        assume(fmt::format("the current era is {}, as told; the superblock says {}",
-                           *given_.current_era, told));
-      }
-      era = *given_.current_era;
-      result_.least_current_era = {era};
-    }
-    result_.current_era = {era};
-    result_.newest_possible = {told};
+    era_clues clues{.is_outdated = is_outdated_,
+                    .has_lost_eras = !losses_.eras.empty(),
+                    .newest_era = unreachable_.newest_era};
+    if (snapshot)
+      clues.newest_era = std::max(clues.newest_era, std::uint32_t{snapshot->sb.current_era});
+    const resolved_era era =
+        superblock_values(sb_, device_, given_, report_).resolve_current_era(clues, [&] {
+          if (!evidence_) evidence_ = find_evidence(device_, progress_);
+          return *evidence_;
+        });
+    is_outdated_ = era.is_outdated;
+    era_was_told_ = era.is_told;
+    result_.current_era = era.current;
+    result_.least_current_era = era.least_current;
+    result_.newest_possible = {sb_.current_era};
     result_.lost.era_is_guess = is_outdated_ && !given_.current_era;
     result_.lost.may_be_too_new = is_outdated_;
   }
@@ -295,18 +213,13 @@ class salvager {
   }
 
   void place_writesets() {
-    std::sort(size_in_doubt_.begin(), size_in_doubt_.end());
     std::uint64_t impossible = 0;
     era_nr first_impossible;
     // Those that are kept go to the end: there may be too many for a second list.
     for (std::size_t n = result_.writesets.size(); n > 0; --n) {
       writeset ws = std::move(result_.writesets.front());
       result_.writesets.pop_front();
-      const bool size_in_doubt =
-          ws.nr_bits > max_origin_blocks ||
-          (ws.is_current
-               ? current_size_in_doubt_
-               : std::binary_search(size_in_doubt_.begin(), size_in_doubt_.end(), ws.era.value));
+      const bool size_in_doubt = losses_.is_size_in_doubt(ws);
       const bool known =
           ws.is_current ? result_.current_era.value == sb_.current_era : is_possible(ws);
       if (!ws.is_current && !known && impossible++ == 0) first_impossible = ws.era;
@@ -330,7 +243,7 @@ class salvager {
   // are reached, so the space map's counts do not give them away as unreachable; their eras are in
   // the snapshot's own writeset tree. Returns false if that is damaged, too.
   bool adopt_snapshot(const check_summary& checked) {
-    if (!checked.snapshot || (lost_eras_.empty() && checked.suspects.unreached.empty()))
+    if (!checked.snapshot || (losses_.eras.empty() && checked.suspects.unreached.empty()))
       return true;
     bool is_whole = true;
     pd::reference_counter counter(device_.nr_blocks(), pd::reference_counter::counting::no);
@@ -381,13 +294,13 @@ class salvager {
     for (std::uint64_t stripe = 0; stripe < found.lost_stripes.size(); ++stripe)
       if (found.lost_stripes[stripe])
         assume_written(current, blocks_of_stripe(stripe, result_.nr_blocks));
-    if (found.too_many || found.has_evidence) lost_eras_.push_back({0, last_era_of_a_key + 1});
+    if (found.too_many || found.has_evidence) losses_.eras.push_back(every_era);
     return suspects.complete && suspects.contested.empty() && found.explained;
   }
 
   void fill_lost_eras() {
     std::set<std::uint32_t> eras;
-    for (const pd::range& lost : lost_eras_)
+    for (const pd::range& lost : losses_.eras)
       eras.insert(static_cast<std::uint32_t>(
           std::clamp<std::uint64_t>(lost.end - 1, 1, std::max(result_.current_era.value, 1u))));
     for (const std::uint32_t era : eras) {
@@ -401,7 +314,7 @@ class salvager {
   // Blocks whose era the array has lost count as written in the current one.
   void resolve_order() {
     newest_in_array_.resize(nr_stripes(result_));
-    for (const pd::range& lost : lost_of_array_)
+    for (const pd::range& lost : losses_.blocks_of_array)
       for (std::uint64_t s = lost.begin / blocks_per_stripe;
            s < newest_in_array_.size() && s * blocks_per_stripe < lost.end; ++s)
         newest_in_array_[s] = result_.current_era;
@@ -430,14 +343,10 @@ class salvager {
   metadata result_;
   unreachable_metadata unreachable_;
   std::optional<device_evidence> evidence_;
-  std::vector<pd::range> lost_eras_;
-  std::deque<std::uint32_t> size_in_doubt_;  // of the archived writesets of these eras
-  bool current_size_in_doubt_ = false;
-  bool era_was_told_ = false;             // a later one than the metadata has
-  bool is_outdated_ = false;              // the superblock may be: sound blocks contradict it
-  std::vector<bool> in_stripe_;           // as losses::in_stripe
-  std::vector<pd::range> lost_of_array_;  // origin blocks
-  std::vector<era_nr> newest_in_array_;   // by stripe
+  noted_losses losses_;
+  bool era_was_told_ = false;            // a later one than the metadata has
+  bool is_outdated_ = false;             // the superblock may be: sound blocks contradict it
+  std::vector<era_nr> newest_in_array_;  // by stripe
 };
 
 }  // namespace

@@ -54,17 +54,8 @@ void superblock_values::resolve_nr_blocks(pd::read_queue& queue, bool array_in_d
       max_origin_blocks, (std::min(device_.nr_blocks(), pd::max_metadata_blocks) - 1) *
                              std::uint64_t{eras_per_array_block});
   const bool plausible = told <= most;
-  pd::reference_counter counter(device_.nr_blocks(), pd::reference_counter::counting::no);
-  pd::btree_walk walk(queue, counter);
-  // A kernel that has made the array smaller may have left blocks after it.
-  const bool is_confirmed = plausible && sb_.current_nr_bits == told;
-  auto measured = pd::measure_array(
-      walk, {sb_.era_array_root}, is_confirmed ? std::optional<std::uint64_t>(told) : std::nullopt);
-  if (measured &&
-      (measured->value_size == sizeof(pd::le64) || measured->nr_values > max_origin_blocks))
-    measured.reset();
-  const auto length = measured ? static_cast<std::uint32_t>(measured->nr_values) : 0;
-
+  const auto measured = length_of_array(queue, plausible && sb_.current_nr_bits == told);
+  const std::uint32_t length = measured.value_or(0);
   const std::uint32_t said = plausible ? told : 0;
   const std::uint32_t found =
       std::max({said, length, measured && !array_in_doubt ? 0 : longest_bitset(queue, most)});
@@ -94,17 +85,88 @@ void superblock_values::resolve_nr_blocks(pd::read_queue& queue, bool array_in_d
                     measured ? fmt::format(", and the era array has {}", length) : ""));
 }
 
+// is_confirmed: a current writeset began with the superblock's number of blocks. A kernel that has
+// made the array smaller may have left blocks after it then.
+std::optional<std::uint32_t> superblock_values::length_of_array(pd::read_queue& queue,
+                                                                bool is_confirmed) const {
+  pd::reference_counter counter(device_.nr_blocks(), pd::reference_counter::counting::no);
+  pd::btree_walk walk(queue, counter);
+  std::optional<std::uint64_t> expected;
+  if (is_confirmed) expected = sb_.nr_blocks;
+  const auto measured = pd::measure_array(walk, {sb_.era_array_root}, expected);
+  if (!measured || measured->value_size == sizeof(pd::le64) ||
+      measured->nr_values > max_origin_blocks)
+    return {};
+  return static_cast<std::uint32_t>(measured->nr_values);
+}
+
 // Bits of the longest bitset that the metadata has room for. If the era array does not tell, the
 // origin may have as many blocks.
 std::uint32_t superblock_values::longest_bitset(pd::read_queue& queue, std::uint64_t most) const {
   pd::reference_counter counter(device_.nr_blocks(), pd::reference_counter::counting::no);
   pd::btree_walk walk(queue, counter);
-  const metadata m =
-      map_metadata(walk, given_.from, superblock_location, sb_, [](const finding&) {});
+  const metadata m = map_metadata(walk, given_.from, superblock_location, sb_, ignore_findings);
   std::uint32_t longest = sb_.current_nr_bits <= most ? std::uint32_t{sb_.current_nr_bits} : 0;
   for (const writeset& ws : m.writesets)
     if (ws.nr_bits <= most) longest = std::max(longest, ws.nr_bits);
   return longest;
+}
+
+resolved_era superblock_values::resolve_current_era(
+    const era_clues& clues, const std::function<device_evidence()>& find_evidence) const {
+  const std::uint32_t told = sb_.current_era;
+  resolved_era result{.current = {told}, .least_current = {told}};
+  result.is_outdated = clues.is_outdated || told > max_current_era || clues.newest_era > told;
+  if (result.is_outdated) {
+    const device_evidence found = find_evidence();
+    require_size(found);
+    result.current = {oldest_possible_era(found)};
+    if (told > max_current_era) result.least_current = {0};
+    report_.assumption(fmt::format(
+        "the current era is {}: the superblock says {}, and may be outdated, since sound blocks "
+        "contradict it; if it was a later one, give it with --current-era, or blocks written "
+        "since will be missing from lists",
+        result.current, told));
+  }
+  if (result.current.value == 0 && clues.has_lost_eras) {
+    result.current = {1};
+    report_.assumption(
+        "the current era is 1, since a lost part of the writeset tree may have had writesets");
+  }
+  if (!given_.current_era) return result;
+  const era_nr given{*given_.current_era};
+  if (given < result.current)
+    throw pd::damaged_metadata(
+        fmt::format("{}: --current-era {} cannot be: the metadata goes on to era {}",
+                    device_.path(), given, result.current));
+  // The superblock would be outdated, and what was written since it is unknown.
+  if (given > result.current) {
+    result.is_told = true;
+    report_.assumption(
+        fmt::format("the current era is {}, as told; the superblock says {}", given, told));
+  }
+  result.current = result.least_current = given;
+  return result;
+}
+
+// The current writeset is of a newer era than all that have a name.
+std::uint32_t superblock_values::oldest_possible_era(const device_evidence& found) const {
+  const std::uint32_t told = sb_.current_era;
+  return std::max(told <= max_current_era ? told : 0, found.newest_era + 1);
+}
+
+// The device may have grown since.
+void superblock_values::require_size(const device_evidence& found) const {
+  const bool has_array = found.longest_array == sb_.nr_blocks;
+  const bool may_have_grown = found.longest_array > sb_.nr_blocks || !found.has_all_arrays ||
+                              (found.newest_era > sb_.current_era && !has_array);
+  if (may_have_grown && !given_.nr_blocks)
+    throw pd::damaged_metadata(fmt::format(
+        "{}: the superblock of era {} may be outdated, since sound blocks contradict it; the "
+        "newest era that any block names is {}, and the longest era array has {} blocks; give "
+        "how many blocks the origin has, with --nr-blocks N ({})",
+        device_.path(), std::uint32_t{sb_.current_era}, found.newest_era, found.longest_array,
+        repair_options::about_nr_blocks));
 }
 
 }  // namespace era

@@ -121,5 +121,88 @@ TEST(SuperblockValues, AnArrayThatWasMadeSmallerHasTheSizeOfTheSuperblock) {
   EXPECT_NE(said, "");
 }
 
+class CurrentEra : public ::testing::Test {
+ protected:
+  CurrentEra() {
+    sb_.current_era = 7;
+    sb_.nr_blocks = 3000;
+  }
+  resolved_era resolve(const era_clues& clues) {
+    said_.clear();
+    const repair_report report{ignore_findings,
+                               [&](const std::string& text) { said_ += text + '\n'; }};
+    return superblock_values(sb_, device_, given_, report).resolve_current_era(clues, [&] {
+      ++scans_;
+      return found_;
+    });
+  }
+  std::string error_of(const era_clues& clues) {
+    try {
+      resolve(clues);
+      return "";
+    } catch (const pd::damaged_metadata& e) {
+      return e.what();
+    }
+  }
+
+  built_metadata built_{small_metadata()};
+  pd::block_device device_{built_.path(), pd::access::reading};
+  superblock sb_{};
+  repair_options given_;
+  device_evidence found_{.newest_era = 5, .longest_array = 3000};
+  std::string said_;
+  int scans_ = 0;
+};
+
+TEST_F(CurrentEra, IsTheSuperblocks) {
+  const resolved_era era = resolve({.newest_era = 7});
+  EXPECT_EQ(era.current, era_nr{7});
+  EXPECT_EQ(era.least_current, era_nr{7});
+  EXPECT_FALSE(era.is_outdated || era.is_told);
+  EXPECT_EQ(scans_, 0);
+  EXPECT_EQ(said_, "");
+}
+
+TEST_F(CurrentEra, OfAnOutdatedSuperblockIsPastAllThatHaveAName) {
+  EXPECT_EQ(resolve({.is_outdated = true}).current, era_nr{7});
+  found_.newest_era = 11;
+  for (const era_clues& clues : {era_clues{.is_outdated = true}, era_clues{.newest_era = 8}}) {
+    const resolved_era era = resolve(clues);
+    EXPECT_EQ(era.current, era_nr{12});
+    EXPECT_EQ(era.least_current, era_nr{7});
+    EXPECT_TRUE(era.is_outdated);
+    EXPECT_THAT(said_, HasSubstr("the current era is 12: the superblock says 7"));
+  }
+  found_.longest_array = 4000;
+  EXPECT_THAT(error_of({.is_outdated = true}), HasSubstr("--nr-blocks N"));
+  given_.nr_blocks = 4000;
+  EXPECT_EQ(error_of({.is_outdated = true}), "");
+}
+
+TEST_F(CurrentEra, ThatCannotBeIsOutdated) {
+  sb_.current_era = 0xffffffff;
+  const resolved_era era = resolve({});
+  EXPECT_EQ(era.current, era_nr{6});
+  EXPECT_EQ(era.least_current, era_nr{0});
+}
+
+TEST_F(CurrentEra, IsAtLeastOneIfErasAreLost) {
+  sb_.current_era = 0;
+  EXPECT_EQ(resolve({}).current, era_nr{0});
+  EXPECT_EQ(resolve({.has_lost_eras = true}).current, era_nr{1});
+}
+
+TEST_F(CurrentEra, IsTheUsersIfItIsNoOlder) {
+  given_.current_era = 7;
+  EXPECT_FALSE(resolve({}).is_told);
+  given_.current_era = 9;
+  const resolved_era era = resolve({});
+  EXPECT_TRUE(era.is_told);
+  EXPECT_EQ(era.current, era_nr{9});
+  EXPECT_EQ(era.least_current, era_nr{9});
+  given_.current_era = 6;
+  EXPECT_THAT(error_of({}), HasSubstr("--current-era 6 cannot be: the metadata goes on to era 7"));
+}
+
 }  // namespace
 }  // namespace era
