@@ -84,8 +84,8 @@ void list(const std::string& path) {
 repair_options given_for(const std::string& path) {
   const pd::block_device device(path, pd::access::shared);
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  const auto sb =
-      read_superblock(queue, device.nr_blocks(), superblock_location, false, [](const finding&) {});
+  const auto sb = read_superblock(queue, device.nr_blocks(), superblock_location,
+                                  superblock_reading::once, ignore_findings);
   repair_options given;
   given.nr_blocks = sb.value().nr_blocks;
   return given;

@@ -76,8 +76,8 @@ class raw_target final : public backup_target {
   }
 
   void flush() override {
-    while (calls_.fsync(device_.descriptor()) != 0)
-      if (errno != EINTR) device_.fail(fmt::format("cannot be flushed: {}", std::strerror(errno)));
+    if (const int error = pd::flush_device(device_.descriptor(), calls_))
+      device_.fail(fmt::format("cannot be flushed: {}", std::strerror(error)));
     if (!device_.is_block_device())
       ::posix_fadvise(device_.descriptor(), 0, 0, POSIX_FADV_DONTNEED);
   }

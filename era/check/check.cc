@@ -28,8 +28,8 @@ class checker {
   check_summary check() {
     summary_.nr_metadata_blocks = device_.nr_blocks();
     const bool live_device = scope_.from == source::snapshot;
-    const auto sb =
-        read_superblock(queue_, device_.nr_blocks(), superblock_location, live_device, sink_);
+    const auto how = live_device ? superblock_reading::until_whole : superblock_reading::once;
+    const auto sb = read_superblock(queue_, device_.nr_blocks(), superblock_location, how, sink_);
     if (!sb) return std::move(summary_);
     summary_.live = view_summary{*sb, superblock_location};
     if (live_device)

@@ -62,12 +62,12 @@ class dumping {
   }
 
   int dump_salvaged() {
-    repair_reporter words(line_, device_, false);
+    repair_reporter reporter(line_, device_);
     repair_options given = chosen_.given;
     given.from = chosen_.from;
-    const metadata saved = words.salvage(given, [] {});
+    const metadata saved = reporter.salvage(given, [] {});
     // The summary may read the metadata, too: it has to be held till then.
-    const auto sum_up = [&](const copy_result& copied) { words.sum_up(saved, copied.assumed); };
+    const auto sum_up = [&](const copy_result& copied) { reporter.sum_up(saved, copied.assumed); };
     const bool is_whole = write(saved, loss_policy::assume_written, ignore_findings, sum_up);
     return is_whole ? exit_success : exit_failure;
   }

@@ -29,8 +29,8 @@ int repair(command_line& line, const options& chosen) {
         chosen.output));
   const auto check_signals = [&] { signals.check(); };
   read_progress reading(line, device, {.is_quiet = chosen.quiet, .known_total = false});
-  repair_reporter words(line, device, chosen.quiet);
-  const metadata saved = words.salvage(chosen.given, check_signals);
+  repair_reporter reporter(line, device, chosen.quiet);
+  const metadata saved = reporter.salvage(chosen.given, check_signals);
   reading.finish();
 
   progress shown(line.name(), copied_bytes(saved, copy_form::as_it_is),
@@ -49,7 +49,7 @@ int repair(command_line& line, const options& chosen) {
     builder.commit();
   };
   const int status = build_metadata(line, chosen.output, shown, check_signals, build);
-  if (status == exit_success) words.sum_up(saved, counted);
+  if (status == exit_success) reporter.sum_up(saved, counted);
   return status;
 }
 

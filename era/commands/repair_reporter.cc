@@ -25,9 +25,9 @@ void add_salvage_options(option_list& options, repair_options& given,
 }
 
 repair_reporter::repair_reporter(const command_line& line, const pd::block_device& device,
-                                 bool quiet)
-    : line_(line), device_(device), quiet_(quiet), groups_([this](const finding& f) {
-        if (!quiet_) line_.say_in_bulk(in_words(device_.path(), f));
+                                 bool is_quiet)
+    : line_(line), device_(device), is_quiet_(is_quiet), groups_([this](const finding& f) {
+        if (!is_quiet_) line_.say_in_bulk(in_words(device_.path(), f));
       }) {
   report_.damage = [this](finding f) {
     anything_ = true;
@@ -41,7 +41,7 @@ repair_reporter::repair_reporter(const command_line& line, const pd::block_devic
 }
 
 void repair_reporter::say(const std::string& text) const {
-  if (!quiet_) line_.say(fmt::format("{}: {}", device_.path(), text));
+  if (!is_quiet_) line_.say(fmt::format("{}: {}", device_.path(), text));
 }
 
 metadata repair_reporter::salvage(const repair_options& given,
@@ -57,7 +57,7 @@ metadata repair_reporter::salvage(const repair_options& given,
 }
 
 void repair_reporter::sum_up(const metadata& m, std::optional<std::uint64_t> counted) const {
-  if (quiet_) return;
+  if (is_quiet_) return;
   if (m.current_era.value >= max_current_era)
     say(fmt::format(
         "era {} is the last one that there can be: the device cannot go on with this, and needs "

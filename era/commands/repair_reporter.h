@@ -19,8 +19,8 @@ void add_salvage_options(option_list&, repair_options&,
 
 class repair_reporter {
  public:
-  // quiet: nothing is said.
-  repair_reporter(const command_line&, const pd::block_device&, bool quiet);
+  // is_quiet: nothing is said.
+  repair_reporter(const command_line&, const pd::block_device&, bool is_quiet = false);
 
   // As salvage_metadata; says what it reports.
   metadata salvage(const repair_options&, const pd::progress_function& on_progress);
@@ -35,7 +35,7 @@ class repair_reporter {
 
   const command_line& line_;
   const pd::block_device& device_;
-  bool quiet_, anything_ = false;
+  bool is_quiet_, anything_ = false;
   finding_groups groups_;
   repair_report report_;
 };

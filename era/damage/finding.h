@@ -42,7 +42,7 @@ struct finding {
   // the era array, eras for the writeset tree, metadata blocks for the space map. Empty: nothing.
   pd::range hidden;
 
-  // All but a leak is fatal.
+  // Every finding except a leak is fatal.
   bool fatal() const noexcept { return pd::row_of(error.type).is_fatal; }
 };
 
@@ -62,7 +62,8 @@ using finding_sink = std::function<void(finding)>;
 // A finding_sink for what is read a second time, or cannot have any.
 inline void ignore_findings(const finding&) {}
 
-// For readers of persistent-data: a sink that says of which part the damage is. per_value: origin
+// For readers of persistent-data: a sink that says of which part the damage is. The finding_sink
+// must outlive it. per_value: origin
 // blocks in one hidden unit (64 for a bitset's words); limit: the end of what can be hidden.
 pd::block_error_sink sink_of(const place&, const finding_sink&, std::uint64_t per_value,
                              std::uint64_t limit);

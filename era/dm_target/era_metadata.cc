@@ -80,7 +80,8 @@ void era_metadata::open(const pd::block& first) {
   };
   if (const auto wrong = validate_superblock(first, superblock_location)) refuse(wrong->text);
   const auto& sb = first.as<superblock>();
-  if (const auto wrong = check_superblock(sb, store_.nr_blocks(), false); !wrong.empty())
+  if (const auto wrong = check_superblock(sb, store_.nr_blocks(), superblock_copy::live);
+      !wrong.empty())
     refuse(wrong.front().text);
   if (sb.data_block_size != block_size_)
     throw pd::invalid_input(fmt::format("{}: the metadata is for blocks of {} sectors, not {}",
@@ -311,7 +312,8 @@ void era_metadata::drop_snapshot() {
     const pd::block_ptr copy = changes_->tx.read(superblock_kind, now_.metadata_snap);
     const auto& sb = copy->content.as<superblock>();
     // The checksum was right when the block was read, or the block was made here.
-    if (sb.magic != superblock_magic || !check_superblock(sb, store_.nr_blocks(), true).empty())
+    if (sb.magic != superblock_magic ||
+        !check_superblock(sb, store_.nr_blocks(), superblock_copy::of_snapshot).empty())
       throw pd::damaged_metadata(
           fmt::format("{}: the metadata snapshot's superblock in block {} is wrong", store_.name(),
                       now_.metadata_snap));

@@ -33,14 +33,14 @@ class checker {
   checker(const superblock& sb, std::uint64_t nr_metadata_blocks)
       : sb_(sb), nr_metadata_blocks_(nr_metadata_blocks) {}
 
-  std::vector<error_detail> check(bool is_copy) {
+  std::vector<error_detail> check(superblock_copy copy) {
     sizes();
     root("writeset tree", sb_.writeset_tree_root);
     root("era array", sb_.era_array_root);
     if (sb_.writeset_tree_root == sb_.era_array_root)
       add(error_class::cross_linked, "the writeset tree and the era array have the same root");
     era();
-    if (!is_copy) live_fields();
+    if (copy == superblock_copy::live) live_fields();
     return std::move(errors_);
   }
 
@@ -138,8 +138,8 @@ std::optional<error_detail> validate_superblock(const pd::block& b, pd::block_nr
 }
 
 std::vector<error_detail> check_superblock(const superblock& sb, std::uint64_t nr_metadata_blocks,
-                                           bool is_copy) {
-  return checker(sb, std::min(nr_metadata_blocks, pd::max_metadata_blocks)).check(is_copy);
+                                           superblock_copy copy) {
+  return checker(sb, std::min(nr_metadata_blocks, pd::max_metadata_blocks)).check(copy);
 }
 
 bool is_unformatted(const error_detail& f) {

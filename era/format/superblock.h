@@ -60,11 +60,14 @@ inline constexpr std::uint32_t clean_shutdown = 1;
 // Is this an era superblock of a version that is known? Everything else about it may be wrong.
 std::optional<pd::error_detail> validate_superblock(const pd::block&, pd::block_nr where);
 
+// A metadata snapshot's superblock is a copy: the space map and the current writeset that it names
+// are not held.
+enum class superblock_copy { live, of_snapshot };
+
 // Returns what is implausible in a superblock that validate_superblock has accepted, each field
-// against the others and against the device's size in blocks. Not for what a snapshot's copy does
-// not hold: its space map and its current writeset are not looked at if is_copy is set.
+// against the others and against the device's size in blocks; of a snapshot's, what is held.
 std::vector<pd::error_detail> check_superblock(const superblock&, std::uint64_t nr_metadata_blocks,
-                                               bool is_copy);
+                                               superblock_copy);
 
 // The error_detail of a block 0 of zeros: it may have been a superblock that was wiped.
 bool is_unformatted(const pd::error_detail&);

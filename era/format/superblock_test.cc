@@ -51,14 +51,15 @@ pd::block holding(std::string_view text) {
 TEST(Superblock, IsAccepted) {
   EXPECT_FALSE(validate_superblock(sealed(good_superblock()), {0}));
   EXPECT_FALSE(validate_superblock(sealed(good_superblock(), 584), {584}));
-  EXPECT_THAT(check_superblock(good_superblock(), nr_metadata_blocks, false), IsEmpty());
+  EXPECT_THAT(check_superblock(good_superblock(), nr_metadata_blocks, superblock_copy::live),
+              IsEmpty());
 }
 
 TEST(Superblock, MayHaveTheCleanShutdownFlagAndAUuid) {
   superblock sb = good_superblock();
   sb.flags = clean_shutdown;
   sb.uuid[3] = 7;
-  EXPECT_THAT(check_superblock(sb, nr_metadata_blocks, false), IsEmpty());
+  EXPECT_THAT(check_superblock(sb, nr_metadata_blocks, superblock_copy::live), IsEmpty());
 }
 
 TEST(Superblock, JustFormattedIsPlausible) {
@@ -66,7 +67,7 @@ TEST(Superblock, JustFormattedIsPlausible) {
   sb.nr_blocks = 0;
   sb.current_era = 0;
   sb.current_root = 0;
-  EXPECT_THAT(check_superblock(sb, nr_metadata_blocks, false), IsEmpty());
+  EXPECT_THAT(check_superblock(sb, nr_metadata_blocks, superblock_copy::live), IsEmpty());
 }
 
 TEST(Superblock, HasItsMagicVersionAndPlace) {
@@ -99,10 +100,10 @@ class ImplausibleField : public ::testing::TestWithParam<implausible> {};
 TEST_P(ImplausibleField, IsReported) {
   superblock sb = good_superblock();
   GetParam().change(sb);
-  const auto flaws = check_superblock(sb, nr_metadata_blocks, false);
-  ASSERT_EQ(flaws.size(), 1u);
-  EXPECT_EQ(flaws[0].type, GetParam().expected);
-  EXPECT_THAT(flaws[0].text, HasSubstr(GetParam().says));
+  const auto errors = check_superblock(sb, nr_metadata_blocks, superblock_copy::live);
+  ASSERT_EQ(errors.size(), 1u);
+  EXPECT_EQ(errors[0].type, GetParam().expected);
+  EXPECT_THAT(errors[0].text, HasSubstr(GetParam().says));
 }
 
 using pd::error_class;
@@ -148,9 +149,9 @@ TEST(Superblock, ACopyIsNotAskedForWhatItDoesNotHold) {
   superblock sb = good_superblock();
   sb.space_map = {};
   sb.current_root = ~0ull;
-  EXPECT_THAT(check_superblock(sb, nr_metadata_blocks, true), IsEmpty());
+  EXPECT_THAT(check_superblock(sb, nr_metadata_blocks, superblock_copy::of_snapshot), IsEmpty());
   sb.era_array_root = 0;
-  EXPECT_THAT(check_superblock(sb, nr_metadata_blocks, true),
+  EXPECT_THAT(check_superblock(sb, nr_metadata_blocks, superblock_copy::of_snapshot),
               ElementsAre(Field(&pd::error_detail::type, error_class::bad_pointer)));
 }
 

@@ -35,7 +35,7 @@ struct losses {
   // The array has eras that are newer than a writeset's. Digestion would replace them with the
   // older one, so that a copy has no writesets: all are folded into its array.
   bool must_fold = false;
-  // The device holds a metadata snapshot, too, which is not among this.
+  // The device holds a metadata snapshot, too. It is not part of this metadata.
   bool snapshot = false;
 };
 

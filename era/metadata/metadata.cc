@@ -54,13 +54,15 @@ class writeset_mapper {
     for (std::size_t mapped = 0; !entries_.empty(); entries_.pop_front(), ++mapped) {
       if (mapped % roots_ahead == 0) prefetch_roots();
       const entry& e = entries_.front();
-      map(pd::block_nr{e.leaf}, {{}, e.era, e.nr_bits}, {e.root});
+      map(pd::block_nr{e.leaf}, {.bits = {}, .era = e.era, .nr_bits = e.nr_bits}, {e.root});
     }
   }
 
   void map_current() {
     if (m_.in_snapshot() || sb_.current_root == 0) return;
-    map(std::nullopt, {{}, {sb_.current_era}, sb_.current_nr_bits, true}, {sb_.current_root});
+    map(std::nullopt,
+        {.bits = {}, .era = {sb_.current_era}, .nr_bits = sb_.current_nr_bits, .is_current = true},
+        {sb_.current_root});
   }
 
  private:
@@ -201,12 +203,13 @@ void metadata::resolve() {
 }
 
 std::optional<superblock> read_superblock(pd::read_queue& queue, std::uint64_t nr_metadata_blocks,
-                                          pd::block_nr where, bool may_be_torn,
+                                          pd::block_nr where, superblock_reading how,
                                           const finding_sink& sink) {
   const bool is_copy = where != superblock_location;
   const place here{part::superblock, {}, is_copy};
   superblock_read read = read_once(queue, where);
-  for (int i = 1; may_be_torn && read.wrong && i < torn_reads; ++i) {
+  const int most = how == superblock_reading::until_whole ? torn_reads : 1;
+  for (int i = 1; read.wrong && i < most; ++i) {
     std::this_thread::sleep_for(torn_pause);
     read = read_once(queue, where);
   }
@@ -214,7 +217,8 @@ std::optional<superblock> read_superblock(pd::read_queue& queue, std::uint64_t n
     sink({here, pd::one_block(where), std::move(*read.wrong), every_origin_block});
     return {};
   }
-  for (pd::error_detail& wrong : check_superblock(read.sb, nr_metadata_blocks, is_copy))
+  const auto copy = is_copy ? superblock_copy::of_snapshot : superblock_copy::live;
+  for (pd::error_detail& wrong : check_superblock(read.sb, nr_metadata_blocks, copy))
     sink({here, pd::one_block(where), std::move(wrong), {}});
   return read.sb;
 }
@@ -226,7 +230,7 @@ std::optional<superblock> read_snapshot_superblock(pd::read_queue& queue,
   const pd::block_nr where{live.metadata_snap};
   const place here{part::superblock, {}, true};
   if (where.value >= nr_metadata_blocks) return {};  // reported with the live superblock
-  auto snap = read_superblock(queue, nr_metadata_blocks, where, false, sink);
+  auto snap = read_superblock(queue, nr_metadata_blocks, where, superblock_reading::once, sink);
   if (!snap) return {};
   const auto implausible = [&](std::string detail) {
     sink({here, pd::one_block(where), {error_class::bad_value, std::move(detail)}, {}});
@@ -274,10 +278,10 @@ void require_snapshot(const pd::block_device& device, const superblock& live) {
 void require_still_held(const pd::block_device& device, pd::block_nr snapshot,
                         std::optional<std::uint32_t> csum) {
   pd::read_queue queue(device.make_engine(), device.nr_blocks());
-  const auto read = [&](pd::block_nr where, bool may_be_torn) {
-    return read_superblock(queue, device.nr_blocks(), where, may_be_torn, ignore_findings);
+  const auto read = [&](pd::block_nr where, superblock_reading how) {
+    return read_superblock(queue, device.nr_blocks(), where, how, ignore_findings);
   };
-  const auto live = read(superblock_location, true);
+  const auto live = read(superblock_location, superblock_reading::until_whole);
   if (!live)
     throw pd::device_error(fmt::format(
         "{}: the superblock cannot be read again, so that nobody knows whether the "
@@ -285,7 +289,7 @@ void require_still_held(const pd::block_device& device, pd::block_nr snapshot,
         device.path()));
   if (live->metadata_snap == snapshot.value) {
     if (!csum) return;
-    const auto snap = read(snapshot, false);
+    const auto snap = read(snapshot, superblock_reading::once);
     if (snap && snap->csum == *csum) return;
   }
   throw pd::device_error(fmt::format(

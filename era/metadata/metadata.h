@@ -73,11 +73,14 @@ struct metadata {
 // Throws device_error if the live superblock says that no snapshot is held.
 void require_snapshot(const pd::block_device&, const superblock& live);
 
+// On a live device a read may be torn: until_whole reads a superblock that cannot be used up to 10
+// times.
+enum class superblock_reading { once, until_whole };
+
 // Reads a superblock, and reports what is wrong with it as findings. Returns nullopt if it cannot
-// be used at all. On a live device a read may be torn: if may_be_torn, a superblock that cannot be
-// used is read up to 10 times.
+// be used at all.
 std::optional<superblock> read_superblock(pd::read_queue&, std::uint64_t nr_metadata_blocks,
-                                          pd::block_nr where, bool may_be_torn,
+                                          pd::block_nr where, superblock_reading,
                                           const finding_sink&);
 
 // Reads the snapshot's superblock, to which the live one points.

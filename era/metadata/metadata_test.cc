@@ -155,9 +155,9 @@ class TornSuperblock : public HeldSnapshot {
         queue_(device_.make_engine(), device_.nr_blocks()) {}
 
   // The number of findings.
-  std::size_t read(bool may_be_torn) {
+  std::size_t read(superblock_reading how) {
     std::size_t findings = 0;
-    const auto sb = read_superblock(queue_, device_.nr_blocks(), superblock_location, may_be_torn,
+    const auto sb = read_superblock(queue_, device_.nr_blocks(), superblock_location, how,
                                     [&](const finding&) { ++findings; });
     EXPECT_EQ(sb.has_value(), findings == 0);
     return findings;
@@ -172,20 +172,20 @@ TEST_F(TornSuperblock, IsReadAgainUntilItIsWhole) {
   for (const int torn : {0, 1, 3, 9}) {
     calls_.torn = torn;
     calls_.reads = 0;
-    EXPECT_EQ(read(true), 0u) << torn;
+    EXPECT_EQ(read(superblock_reading::until_whole), 0u) << torn;
     EXPECT_EQ(calls_.reads, torn + 1);
   }
 }
 
 TEST_F(TornSuperblock, ThatStaysTornIsDamaged) {
   calls_.torn = 1000;
-  EXPECT_EQ(read(true), 1u);
+  EXPECT_EQ(read(superblock_reading::until_whole), 1u);
   EXPECT_EQ(calls_.reads, 10);
 }
 
 TEST_F(TornSuperblock, OfADeviceThatNobodyWritesIsDamaged) {
   calls_.torn = 1;
-  EXPECT_EQ(read(false), 1u);
+  EXPECT_EQ(read(superblock_reading::once), 1u);
   EXPECT_EQ(calls_.reads, 1);
 }
 

@@ -257,8 +257,10 @@ class salvager {
     for (; !snapshot.writesets.empty(); snapshot.writesets.pop_front()) {
       writeset& ws = snapshot.writesets.front();
       const bool known = is_possible(ws);
-      take({std::move(ws.bits), known ? ws.era : result_.current_era, result_.nr_blocks, false,
-            !known});
+      take({.bits = std::move(ws.bits),
+            .era = known ? ws.era : result_.current_era,
+            .nr_bits = result_.nr_blocks,
+            .era_is_assumed = !known});
     }
     return is_whole;
   }
@@ -275,7 +277,10 @@ class salvager {
       oldest = std::min(oldest, era);
       newest = std::max(newest, era);
       // Nothing confirms its size: what it has lost counts up to the end of the origin.
-      take({std::move(ws.bits), era, result_.nr_blocks, false, !known});
+      take({.bits = std::move(ws.bits),
+            .era = era,
+            .nr_bits = result_.nr_blocks,
+            .era_is_assumed = !known});
     }
     if (const std::size_t n = found.writesets.size(); n == 1)
       assume(fmt::format("a writeset that nothing leads to is of era {}", newest));

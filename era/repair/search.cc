@@ -252,7 +252,8 @@ class searcher {
   // Then the device has not been resized since, and what it holds is still in place.
   bool fits(const superblock& sb) {
     if (sb.nr_blocks != result_.nr_blocks) return false;
-    if (!check_superblock(sb, device_.nr_blocks(), true).empty()) return false;
+    if (!check_superblock(sb, device_.nr_blocks(), superblock_copy::of_snapshot).empty())
+      return false;
     const auto array = measure({sb.era_array_root});
     const block_class tree = scan_.class_of({sb.writeset_tree_root});
     return array && array->nr_values == sb.nr_blocks &&

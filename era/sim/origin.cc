@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "persistent-data/io/flush_file.h"
 #include "persistent-data/io/whole_transfer.h"
 
 namespace era::sim {
@@ -52,8 +53,8 @@ void file_origin::discard(std::uint64_t sector, std::uint64_t count) {
 }
 
 void file_origin::flush() {
-  while (::fdatasync(opened_.descriptor()) != 0)
-    if (errno != EINTR) fail("flushed", errno);
+  if (const int error = pd::flush_data(opened_.descriptor(), pd::system_calls::real()))
+    fail("flushed", error);
 }
 
 }  // namespace era::sim

@@ -9,7 +9,9 @@ namespace era::test {
 std::optional<metadata> open_metadata(pd::read_queue& queue, const pd::block_device& device,
                                       source from, const finding_sink& sink) {
   const bool live = from == source::live;
-  auto sb = read_superblock(queue, device.nr_blocks(), superblock_location, !live, sink);
+  auto sb =
+      read_superblock(queue, device.nr_blocks(), superblock_location,
+                      live ? superblock_reading::once : superblock_reading::until_whole, sink);
   pd::block_nr location = superblock_location;
   if (sb && !live) {
     require_snapshot(device, *sb);

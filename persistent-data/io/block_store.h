@@ -9,7 +9,8 @@
 
 namespace persistent_data {
 
-// For one thread. All throw device_error, with the device's name in the message.
+// For one thread. All throw device_error, with the device's name in the message. Blocks are below
+// nr_blocks(): the caller sees to that.
 class block_store {
  public:
   virtual ~block_store() = default;

@@ -2,11 +2,11 @@
 // One pread or pwrite for each block, and fdatasync for a flush.
 #include "persistent-data/io/file_store.h"
 
-#include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "persistent-data/format/errors.h"
+#include "persistent-data/io/flush_file.h"
 #include "persistent-data/io/whole_transfer.h"
 
 namespace persistent_data {
@@ -27,10 +27,9 @@ class file_store final : public block_store {
     require_done(where, "written", write_whole(fd_, b.bytes, offset_of(where), calls_));
   }
   void flush() override {
-    while (calls_.fdatasync(fd_) != 0)
-      if (errno != EINTR)
-        throw device_error(
-            fmt::format("{}: cannot flush what was written: {}", name_, std::strerror(errno)));
+    if (const int error = flush_data(fd_, calls_))
+      throw device_error(
+          fmt::format("{}: cannot flush what was written: {}", name_, std::strerror(error)));
   }
 
  private:

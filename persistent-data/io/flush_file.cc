@@ -12,13 +12,21 @@
 
 namespace persistent_data {
 
-int flush_file(int fd, system_calls& calls) {
-  while (calls.fsync(fd) != 0)
-    if (errno == EINVAL)
-      return 0;
-    else if (errno != EINTR)
-      return errno;
+int flush_data(int fd, system_calls& calls) {
+  while (calls.fdatasync(fd) != 0)
+    if (errno != EINTR) return errno;
   return 0;
+}
+
+int flush_device(int fd, system_calls& calls) {
+  while (calls.fsync(fd) != 0)
+    if (errno != EINTR) return errno;
+  return 0;
+}
+
+int flush_file(int fd, system_calls& calls) {
+  const int error = flush_device(fd, calls);
+  return error == EINVAL ? 0 : error;
 }
 
 int flush_directory(int fd, system_calls& calls) {

@@ -8,8 +8,14 @@
 
 namespace persistent_data {
 
-// Returns 0 or the error's number; 0 also if the target cannot be flushed, such as a pipe. A file
-// system that became read-only meanwhile, after an error, has lost what was written.
+// Each returns 0 or the error's number. A file system that became read-only meanwhile, after an
+// error, has lost what was written.
+//
+// The content of a file or device, and what is needed to read it.
+int flush_data(int fd, system_calls&);
+// The content, and all that is known of the file.
+int flush_device(int fd, system_calls&);
+// The same, but 0 if the target cannot be flushed, such as a pipe.
 int flush_file(int fd, system_calls&);
 
 // Makes the names in a directory durable: of new files, and of renamed ones. The descriptor may be

@@ -67,7 +67,8 @@ constexpr engine_choice resolve(engine_choice chosen, bool is_block_device) {
   return is_block_device ? engine_choice::uring : engine_choice::sync;
 }
 
-// Requests of a file are several at a time only if they go past the page cache.
+// Several requests of a file are under way at once only if they bypass the page cache: without an
+// engine for that, the cache is kept.
 constexpr page_cache cache_for(engine_choice chosen) {
   return resolve(chosen, false) == engine_choice::sync ? page_cache::for_files
                                                        : page_cache::where_needed;

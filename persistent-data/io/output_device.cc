@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "persistent-data/io/file_store.h"
+#include "persistent-data/io/flush_file.h"
 
 namespace persistent_data {
 
@@ -57,9 +57,7 @@ std::unique_ptr<block_store> output_device::make_store() const {
 std::unique_ptr<write_queue> output_device::make_queue() const {
   std::unique_ptr<io_engine> engine = make_engine(engine_, opened_.descriptor(), calls_);
   const auto flush = [fd = opened_.descriptor(), &calls = calls_] {
-    while (calls.fsync(fd) != 0)
-      if (errno != EINTR) return errno;
-    return 0;
+    return flush_device(fd, calls);
   };
   return std::make_unique<write_queue>(std::move(engine), flush, path());
 }

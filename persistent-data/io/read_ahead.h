@@ -42,7 +42,7 @@ class read_ahead {
   void drop(list&);
   const block* find_in(list&, block_nr);
 
-  // The engine goes first at the end: it waits for what is still on its way into the buffers.
+  // Before the engine, whose destructor waits for the requests that still use them.
   std::unique_ptr<list[]> lists_;
   std::unique_ptr<io_engine> engine_;
   const std::uint64_t nr_blocks_;

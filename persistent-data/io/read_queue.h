@@ -50,7 +50,7 @@ class read_queue {
   int read_block(block_nr, block*);
   block* buffer(std::size_t slot) const noexcept;
 
-  // The engine goes first at the end: it waits for what is still on its way into the buffers.
+  // Before the engine, whose destructor waits for the requests that still use them.
   std::unique_ptr<block[]> buffers_;
   std::unique_ptr<io_engine> engine_;
   std::uint64_t nr_blocks_;

@@ -99,8 +99,8 @@ with_prefetch(State, Make, Prefetch) -> with_prefetch<State, Make, Prefetch>;
 // each of its items; while many items are left, before the previous item is made (see
 // with_prefetch). At most 2 * nr_workers results wait, and 3 * nr_workers with prefetch. An
 // exception of either ends the work and is thrown here. If there is one item or one worker, no
-// thread is started. If the system has no more threads, those that there are do the work, or this
-// one does.
+// thread is started. If the system starts no more threads, those that it started do the work, or
+// the caller's does.
 template <class NewWorker, class Use>
 void in_order(unsigned nr_workers, std::size_t items, NewWorker new_worker, Use use) {
   using worker_type = decltype(new_worker());

@@ -43,7 +43,7 @@ class write_queue {
   void require_no_failure() const;
   block* buffer(std::size_t slot) const noexcept;
 
-  // The engine goes first at the end: it waits for what is still on its way from the buffers.
+  // Before the engine, whose destructor waits for the requests that still use them.
   std::unique_ptr<block[]> buffers_;
   std::unique_ptr<io_engine> engine_;
   std::function<int()> flush_;

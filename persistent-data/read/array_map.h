@@ -73,8 +73,9 @@ array_map map_array(btree_walk&, std::optional<block_nr> from, block_nr root, ar
 
 // Learns an array's shape from its tree and its last block. The value_size of an array without
 // blocks is 0. Returns nullopt if they are damaged, or are no array. Values in between may be
-// damaged. The counter is used up. expected: a number of 4-byte values that the array has if the
-// block with the last of them ends there, whatever comes after it.
+// damaged. The counter is used up. expected: a number of 4-byte values to prefer: it is returned if
+// the block that holds the last of them ends with it, since later blocks are then left over from a
+// larger array.
 std::optional<array_shape> measure_array(btree_walk&, block_nr root,
                                          std::optional<std::uint64_t> expected = {});
 

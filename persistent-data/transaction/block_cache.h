@@ -21,7 +21,7 @@ struct cached_block {
   const block_kind* kind = nullptr;
   block content;
 };
-// While somebody has one, it stays what it is.
+// The cache neither drops nor reuses a block while a caller holds a pointer to it.
 using block_ptr = std::shared_ptr<cached_block>;
 
 // For one thread.

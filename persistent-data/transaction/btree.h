@@ -27,13 +27,20 @@ class untyped_btree {
  public:
   untyped_btree(transaction&, std::uint32_t value_size, value_references);
 
+  // All read one node of each level, except release, which reads all nodes that only this tree has.
+  //
+  // Makes an empty tree, and returns its root.
   block_nr make();
   // Gives up the reference to a root, and what goes with it.
   void release(block_nr root);
 
+  // Returns false if the key is not there.
   bool lookup(block_nr root, std::uint64_t key, std::byte* value) const;
+  // The lowest key; nullopt if the tree is empty.
   std::optional<std::uint64_t> lowest(block_nr root) const;
 
+  // The others return the new root, and throw no_space, too.
+  //
   // Releases the old value of the key, if there is one.
   block_nr insert(block_nr root, std::uint64_t key, const std::byte* value);
   // Throws damaged_metadata if there is no such key. change gets the value in a leaf that belongs

@@ -24,6 +24,7 @@ class space_map_editor {
 
   std::uint64_t nr_blocks() const noexcept { return used_at_commit_.size(); }
   std::uint64_t nr_used() const noexcept { return nr_used_; }
+  // References to the block; 0: it is free.
   std::uint32_t count(block_nr) const;
 
   // A block that is free and was so at the last commit: what that one reaches stays as it is until

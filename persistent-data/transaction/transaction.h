@@ -15,7 +15,8 @@ namespace persistent_data {
 // throws.
 class transaction {
  public:
-  // On metadata whose space map a superblock describes; or on a new device.
+  // On metadata whose space map a superblock describes; or on a new device. The store must outlive
+  // the transaction. cache_blocks: how many blocks are kept in memory.
   transaction(block_store&, std::size_t cache_blocks, const disk_sm_root&);
   transaction(block_store&, std::size_t cache_blocks);
   transaction(const transaction&) = delete;

@@ -29,7 +29,7 @@ class bitset_builder {
     });
   }
 
-  // The words from one on that is not before the end of an earlier run.
+  // Appends words from first_word on. Requires that no bit at or after first_word was set.
   void append(std::uint64_t first_word, std::span<const le64> words) {
     assert(first_word > words_.size() || (first_word == words_.size() && word_ == 0));
     fill_up_to(first_word);
