@@ -50,10 +50,10 @@ std::string with_unit(std::uint64_t bytes) {
 
 class backup {
  public:
-  backup(command_line& line, const backup_options& chosen, const backup_steps& steps)
+  backup(command_line& line, const backup_options& chosen, const backup_callbacks& callbacks)
       : line_(line),
         chosen_(chosen),
-        steps_(steps),
+        callbacks_(callbacks),
         chain_(chosen),
         source_(chosen.source, pd::access::reading),
         device_(chosen.metadata, access_to(chosen.from), line.engine()) {
@@ -64,15 +64,31 @@ class backup {
   }
 
   int run() {
+    prepare();
+    std::optional<new_image> image;
+    if (chosen_.is_new_image()) image.emplace(chosen_.target);
+    const auto found = list();
+    if (!found) return exit_failure;
+    backup_state next = next_state(found->opened);
+    callbacks_.metadata_was_read();
+    if (!chosen_.bitmap.empty()) return mark(found->listed, found->opened, next, *image);
+    return copy_all(*found, next, image);
+  }
+
+ private:
+  // Requires that options, state and places go together. Changes nothing.
+  void prepare() const {
     require_separate_places(chosen_, source_, device_);
     if (!chosen_.state.empty()) require_place_for_state(chosen_.state);
     chain_.require_target();
     if (chain_.since() == 0 && !chosen_.backing.empty())
       throw pd::invalid_input(fmt::format(
           "{}: all blocks are copied, and --backing has no effect; leave it out", chosen_.state));
-    std::optional<new_image> image;
-    if (chosen_.is_new_image()) image.emplace(chosen_.target);
-    const auto found = list_changes(
+  }
+
+  // Returns nullopt if damage hides blocks.
+  std::optional<changes> list() {
+    auto found = list_changes(
         line_, device_,
         {.window = {chain_.since(), std::uint64_t{1} << 32},
          .from = chosen_.from,
@@ -80,43 +96,56 @@ class backup {
          .given = chosen_.given,
          .in_doubt = "blocks are copied",
          .opened = [&](era_nr current) { chain_.require_later_era(current, device_); }});
-    if (!found) return exit_failure;
-    const metadata& m = found->opened;
-    chain_.require_metadata(m, device_, source_);
-    backup_state next = next_state(m);
-    if (!chosen_.state.empty() || chosen_.json) to_json(next);  // or it fails when all is copied
-    steps_.metadata_was_read();
-    if (!chosen_.bitmap.empty()) return mark(found->listed, m, next, *image);
+    if (found) chain_.require_metadata(found->opened, device_, source_);
+    return found;
+  }
 
+  // Returns the exit status.
+  int copy_all(const changes& found, backup_state& next, std::optional<new_image>& image) {
+    const metadata& m = found.opened;
     auto target = open_target(m, image, [&] {
       if (chain_.since() == 0) chain_.give_up(next);
     });
     const auto start = std::chrono::steady_clock::now();
-    const copy_report copied = copy(found->listed, m, *target);
-    // A plain file, or the state, has to remember blocks past the old end that are missing.
-    const bool is_whole = chain_.since() == 0 || has_all_past(target->held_bytes(), copied, m);
-    if (!is_whole && image && chosen_.state.empty())
-      throw pd::device_error(
-          fmt::format("{}: is not made: blocks past the end of the last backup could not be read, "
-                      "and only a state remembers them; give --state, or copy all with --full",
-                      chosen_.target));
-    if (is_whole) target->end_growth();
-    if (is_whole || image) target.reset();
-    if (image) {
-      check_qcow2(image->temporary_path());
-      image->commit();
-    }
+    const copy_report copied = copy(found.listed, m, *target);
     next.unread = copied.unread;
-    if (!chosen_.state.empty()) write_state(next, image);
-    if (target && !chosen_.state.empty()) target->end_growth();
+    const bool is_whole = chain_.since() == 0 || has_all_past(target->held_bytes(), copied, m);
+    finish(std::move(target), image, next, is_whole);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    report(found->listed, m, copied, next,
+    report(found.listed, m, copied, next,
            fmt::format("copied to {} in {:.1f} s{}", chosen_.target, seconds.count(),
                        chosen_.verify ? ", and read back" : ""));
     return copied.unread.empty() ? exit_success : exit_failure;
   }
 
- private:
+  // Ends the growth of the target and writes the state. Blocks past the end of the last backup that
+  // could not be read must be remembered at every moment, by the growth mark of a plain file or by
+  // the state:
+  // 1. The backup lacks none of them, or is a full one (is_whole): end_growth, then the state. If
+  //    end_growth fails, the state is not replaced.
+  // 2. It lacks some, and there is a state: the state, which lists them, then end_growth. If the
+  //    state cannot be written, the mark stays.
+  // 3. It lacks some, and there is no state: the mark stays, and the next run copies all blocks
+  //    past the old end again. An image has no mark, so no image is made.
+  // An image gets its name before the state names it.
+  void finish(std::unique_ptr<backup_target> target, std::optional<new_image>& image,
+              const backup_state& next, bool is_whole) const {
+    const bool has_state = !chosen_.state.empty();
+    if (!is_whole && image && !has_state)
+      throw pd::device_error(
+          fmt::format("{}: is not made: blocks past the end of the last backup could not be read, "
+                      "and only a state remembers them; give --state, or copy all with --full",
+                      chosen_.target));
+    if (is_whole) target->end_growth();
+    if (is_whole || image) target.reset();  // qemu-nbd must have ended
+    if (image) {
+      check_qcow2(image->temporary_path());
+      image->commit();
+    }
+    if (has_state) write_state(next, image);
+    if (target && has_state) target->end_growth();
+  }
+
   // If the state cannot be written, the same command has to run again, and to find its name free. A
   // state that only could not be flushed names the image already.
   void write_state(const backup_state& next, std::optional<new_image>& image) const {
@@ -128,6 +157,7 @@ class backup {
     }
   }
 
+  // Throws invalid_input if a text of the state is no UTF-8.
   backup_state next_state(const metadata& m) const {
     backup_state next;
     next.source = chosen_.source;
@@ -142,6 +172,7 @@ class backup {
     if (!chosen_.state.empty())
       next.witnesses = choose_witnesses(
           m, device_, std::uint64_t{std::random_device()()} << 32 | std::random_device()());
+    if (!chosen_.state.empty() || chosen_.json) to_json(next);  // or it fails when all is copied
     return next;
   }
 
@@ -254,7 +285,7 @@ class backup {
                          .unreadable = [&](origin_range r, int error) { tell_unread(r, error); },
                          .progress =
                              [&](std::uint64_t more) {
-                               steps_.check_signals();
+                               callbacks_.check_signals();
                                shown.update(done += more);
                              }});
     copy_report copied = copier.copy(blocks);
@@ -310,7 +341,7 @@ class backup {
 
   command_line& line_;
   const backup_options& chosen_;
-  const backup_steps& steps_;
+  const backup_callbacks& callbacks_;
   const backup_chain chain_;
   data_device source_;
   pd::block_device device_;
@@ -322,8 +353,9 @@ image_format format_by_name(const std::string& path) {
   return path.ends_with(".qcow2") ? image_format::qcow2 : image_format::raw;
 }
 
-int run_backup(command_line& line, const backup_options& chosen, const backup_steps& steps) {
-  return backup(line, chosen, steps).run();
+int run_backup(command_line& line, const backup_options& chosen,
+               const backup_callbacks& callbacks) {
+  return backup(line, chosen, callbacks).run();
 }
 
 }  // namespace era

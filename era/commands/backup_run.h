@@ -33,13 +33,14 @@ struct backup_options {
 };
 
 // Calls into the caller on the way; both may throw, which ends the backup.
-struct backup_steps {
+struct backup_callbacks {
   std::function<void()> metadata_was_read = [] {};
   std::function<void()> check_signals = [] {};
 };
 
 // Returns the exit status. Throws invalid_input if something does not fit together, and
-// device_error; then the state is as it was, or says that a full backup has to begin again.
-int run_backup(command_line&, const backup_options&, const backup_steps&);
+// device_error; then the state is as it was, or says that a full backup has to begin again, or
+// describes this backup if only a later step failed.
+int run_backup(command_line&, const backup_options&, const backup_callbacks&);
 
 }  // namespace era
