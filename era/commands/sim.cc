@@ -28,13 +28,13 @@ namespace era {
 namespace {
 
 // A text that is empty was not given.
-struct chosen_options {
+struct options {
   std::string metadata, origin, script, trace, trace_device;
   std::optional<std::uint64_t> create, size;  // sectors
   std::optional<std::uint32_t> block_size;    // sectors
   std::optional<std::uint32_t> group;
   sim::era_length era_every;
-  sim::simulation::digestion digestion = sim::simulation::digestion::automatic;
+  sim::digestion_mode digestion = sim::digestion_mode::automatic;
 };
 
 // A line that cannot be done. The message has the file and the line.
@@ -75,7 +75,7 @@ class simulator {
  public:
   // Opens everything. If a file is created for the metadata, it goes away again unless a command is
   // run or the input ends.
-  simulator(const command_line& line, const chosen_options& chosen)
+  simulator(const command_line& line, const options& chosen)
       : line_(line), chosen_(chosen), reader_(chosen.trace_device) {
     talks_ = input().empty() && ::isatty(STDIN_FILENO) == 1;
     lines_.emplace(input().empty() ? "-" : input(),
@@ -123,13 +123,17 @@ class simulator {
       origin_ = std::make_unique<sim::no_origin>();
     else
       open_origin();
-    sim::simulation_surroundings around{
-        chosen_.metadata, chosen_.origin.empty() ? "-" : chosen_.origin, origin_sectors_,
-        [this](std::uint64_t done, std::uint64_t total) { step(done, total); },
-        chosen_.group.value_or(1)};
+    sim::simulation_options how{
+        .metadata = chosen_.metadata,
+        .origin = chosen_.origin.empty() ? "-" : chosen_.origin,
+        .origin_sectors = origin_sectors_,
+        .group = chosen_.group.value_or(1),
+        .digestion = chosen_.digestion,
+        .out = [this](std::string_view text) { print(text); },
+        .progress = [this](std::uint64_t done,
+                           std::uint64_t total) { report_progress(done, total); }};
     try {
-      simulation_.emplace(*store_, *origin_, find_geometry(sb), std::move(around),
-                          chosen_.digestion, [this](std::string_view text) { print(text); });
+      simulation_.emplace(*store_, *origin_, find_geometry(sb), std::move(how));
     } catch (const pd::damaged_metadata& e) {
       throw pd::damaged_metadata(with_way_out(e));
     }
@@ -291,7 +295,7 @@ class simulator {
     }
   }
 
-  void step(std::uint64_t done, std::uint64_t total) {
+  void report_progress(std::uint64_t done, std::uint64_t total) {
     ask([&] { signals_.check(); });
     shown_->update([&](double seconds) { return how_far(done, total, seconds); });
   }
@@ -346,7 +350,7 @@ class simulator {
   }
 
   const command_line& line_;
-  const chosen_options& chosen_;
+  const options& chosen_;
   const interruption signals_;
   bool is_ending_ = false, talks_ = false, at_prompt_ = false;
   output out_{""};
@@ -367,7 +371,7 @@ class simulator {
 int sim_command(int argc, char** argv) {
   command_line line("era_sim", "Simulates a dm-era device: by a script, a trace or by hand.",
                     "[options] --metadata {device|file}");
-  chosen_options chosen;
+  options chosen;
   auto& o = line.options();
   o.require(o.add_text("--metadata", chosen.metadata, "{device|file}",
                        "The metadata device, or an existing file"));
@@ -392,10 +396,10 @@ int sim_command(int argc, char** argv) {
       trace);
   o.add_number("--group", chosen.group, {1, 65536, 1}, "N",
                "Random and sequential writes that share a commit (default: 1)");
-  o.add_choice<sim::simulation::digestion>("--digest", chosen.digestion,
-                                           {{"auto", sim::simulation::digestion::automatic},
-                                            {"manual", sim::simulation::digestion::manual}},
-                                           "Digest by itself, or by command (default: auto)");
+  o.add_choice<sim::digestion_mode>(
+      "--digest", chosen.digestion,
+      {{"auto", sim::digestion_mode::automatic}, {"manual", sim::digestion_mode::manual}},
+      "Digest by itself, or by command (default: auto)");
   line.add_io_engine();
   return line.run(argc, argv, [&] { return simulator(line, chosen).run(); });
 }
