@@ -48,16 +48,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (std::uint64_t b = 0; b < device.nr_blocks(); ++b) device[{b}] = pd::block{};
   pd::test::recording_store store(device);
   era::sim::no_origin origin;
-  std::uint64_t steps = 0;
-  era::sim::simulation_surroundings around{"metadata", "origin", std::nullopt, [&](auto, auto) {
-                                             if (++steps > 3000) throw enough();
-                                           }};
+  std::uint64_t reports = 0;
   const bool is_trace = (data[0] & 1) != 0;
-  using digestion = era::sim::simulation::digestion;
+  using digestion = era::sim::digestion_mode;
+  const era::sim::simulation_options options{
+      .metadata = "metadata",
+      .origin = "origin",
+      .origin_sectors = std::nullopt,
+      .digestion = (data[0] & 2) != 0 ? digestion::automatic : digestion::manual,
+      .progress = [&](auto, auto) {
+        if (++reports > 3000) throw enough();
+      }};
   try {
-    era::sim::simulation simulation(store, origin, {8, 40'000}, around,
-                                    (data[0] & 2) != 0 ? digestion::automatic : digestion::manual,
-                                    [](std::string_view) {});
+    era::sim::simulation simulation(store, origin, {8, 40'000}, options);
     run(simulation, {reinterpret_cast<const char*>(data + 1), size - 1}, is_trace);
   } catch (const enough&) {
   } catch (const pd::error&) {

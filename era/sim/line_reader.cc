@@ -37,6 +37,8 @@ bool line_reader::read_more() {
   return !at_end_;
 }
 
+std::string line_reader::place() const { return fmt::format("{}:{}", name(), line_number_); }
+
 std::optional<std::string_view> line_reader::next() {
   std::size_t newline = buffer_.find('\n', next_);
   while (newline == buffer_.npos && buffer_.size() - next_ <= longest_line) {

@@ -31,6 +31,8 @@ class line_reader {
   // For messages: the file's name, and the number of the last line, from 1; 0 before the first.
   const std::string& name() const noexcept { return input_.name(); }
   std::uint64_t line_number() const noexcept { return line_number_; }
+  // Returns both: "script:12".
+  std::string place() const;
 
   // Bytes of the lines that were returned, and of the whole file; nullopt if that is not known.
   std::uint64_t bytes_done() const noexcept { return bytes_done_; }

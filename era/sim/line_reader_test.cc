@@ -44,6 +44,7 @@ class LineReader : public ::testing::Test {
     line_reader in(file(content), [](int) {});
     const auto lines = all_of(in);
     EXPECT_EQ(in.line_number(), lines.size());
+    EXPECT_EQ(in.place(), in.name() + ":" + std::to_string(lines.size()));
     EXPECT_EQ(in.bytes_done(), content.size());
     EXPECT_EQ(in.bytes(), content.size());
     return lines;

@@ -50,14 +50,11 @@ era_length parse_era_length(std::string_view text) {
 }
 
 simulation::simulation(pd::block_store& metadata, origin_device& origin,
-                       const target::geometry& geometry, simulation_surroundings around,
-                       digestion how, std::function<void(std::string_view)> out)
-    : around_(std::move(around)),
-      metadata_(metadata, [this] { step(); }),
-      origin_(origin, [this] { step(); }),
+                       const target::geometry& geometry, simulation_options options)
+    : options_(std::move(options)),
+      metadata_(metadata, [this] { report_progress(); }),
+      origin_(origin, [this] { report_progress(); }),
       target_(metadata_, origin_, accepted(geometry)),
-      digestion_(how),
-      out_(std::move(out)),
       block_size_(geometry.block_size),
       length_(geometry.length) {
   target_.resume();
@@ -70,10 +67,10 @@ const target::geometry& simulation::accepted(const target::geometry& geometry) c
 }
 
 void simulation::require_in_origin(std::uint64_t length) const {
-  if (around_.most && length > *around_.most)
+  if (options_.origin_sectors && length > *options_.origin_sectors)
     throw pd::invalid_input(
-        fmt::format("{}: the origin has {} sectors, and the device would have {}", around_.origin,
-                    *around_.most, length));
+        fmt::format("{}: the origin has {} sectors, and the device would have {}", options_.origin,
+                    *options_.origin_sectors, length));
 }
 
 // All of a command or nothing.
@@ -105,7 +102,7 @@ bool simulation::run_command(const command& c) {
       return true;
     case verb::table:
       print(fmt::format("0 {} era {}\n", length_,
-                        target_.table_line(around_.metadata, around_.origin)));
+                        target_.table_line(options_.metadata, options_.origin)));
       break;
     case verb::suspend: target_.suspend(); break;
     case verb::resume: resume(); break;
@@ -124,7 +121,7 @@ bool simulation::run_command(const command& c) {
 
 void simulation::print(std::string_view text) {
   ++printed_;
-  out_(text);
+  options_.out(text);
 }
 
 void simulation::resume() {
@@ -145,11 +142,11 @@ void simulation::write(std::uint64_t sector, std::uint64_t count) {
 // Each 8 bytes hold the number of their sector, which shows where data came from.
 void simulation::write_data(std::uint64_t sector, std::uint64_t count) {
   constexpr std::uint64_t longest = 2048;
-  if (!around_.most) return;
+  if (!options_.origin_sectors) return;
   if (count > longest) total_ = count;
   for (std::uint64_t done = 0; done < count; done += longest) {
     if (count > longest) done_ = done;
-    step();
+    report_progress();
     const std::uint64_t now = std::min(longest, count - done);
     data_.resize(std::max<std::size_t>(data_.size(), now * pd::sector_size));
     for (std::uint64_t i = 0; i < now * 64; ++i) {
@@ -166,12 +163,12 @@ void simulation::write_pages(std::uint64_t count,
   total_ = count;
   for (done_ = 0; done_ < count;) {
     group_.clear();
-    for (std::uint64_t n = std::min(around_.group, count - done_); n > 0; --n) {
+    for (std::uint64_t n = std::min(options_.group, count - done_); n > 0; --n) {
       const std::uint64_t sector = next_block() * block_size_;
       group_.push_back({sector, std::min(sectors_per_page, length_ - std::min(length_, sector))});
       require_in_device(group_.back().sector, group_.back().count);
     }
-    step();
+    report_progress();
     target_.write_together(group_, [&](std::size_t i) {
       write_data(group_[i].sector, group_[i].count);
       ++writes_;
@@ -215,7 +212,7 @@ void simulation::digest(std::uint64_t steps) {
   std::uint64_t part = 64;
   total_ = steps == command::none ? 0 : steps;
   for (done_ = 0; done_ < steps;) {
-    step();
+    report_progress();
     const std::uint64_t wanted = std::min(part, steps - done_);
     std::uint64_t now = 0;
     try {
@@ -235,7 +232,7 @@ void simulation::digest(std::uint64_t steps) {
 
 // If it does not fit, the next commit may free what is missing.
 void simulation::digest_in_background() {
-  if (digestion_ == digestion::manual) return;
+  if (options_.digestion == digestion_mode::manual) return;
   try {
     digested_ += target_.digest(background_steps);
   } catch (const pd::no_space&) {
@@ -246,7 +243,7 @@ void simulation::digest_in_background() {
 
 void simulation::replay(const traced_request& r, const era_length& length) {
   done_ = total_ = 0;
-  step();
+  report_progress();
   end_era_if_due(length, r.seconds);
   if (r.flushes_first) target_.flush();
   switch (r.what) {

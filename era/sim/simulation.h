@@ -24,25 +24,28 @@ struct era_length {
 // "60s", "1000writes", "500blocks". Throws invalid_input.
 era_length parse_era_length(std::string_view);
 
-struct simulation_surroundings {
-  std::string metadata, origin;       // names, for the table line
-  std::optional<std::uint64_t> most;  // sectors of the origin; nullopt if there is none
+enum class digestion_mode { automatic, manual };
+
+struct simulation_options {
+  std::string metadata = {}, origin = {};            // names, for the table line
+  std::optional<std::uint64_t> origin_sectors = {};  // nullopt if there is no origin
+  std::uint64_t group = 1;  // pages of one command that are written at the same time; above 0
+  digestion_mode digestion = digestion_mode::automatic;
+  // Takes the text that status, table and help print.
+  std::function<void(std::string_view)> out = [](std::string_view) {};
   // Called often, also within long commands: how far the command is, in units of its own. total is
   // 0 if that is not known. If it throws, the command ends in the middle: marks are committed
   // before data is written, and a change that is not committed yet is given up.
-  std::function<void(std::uint64_t done, std::uint64_t total)> step = [](auto, auto) {};
-  std::uint64_t group = 1;  // pages of one command that are written at the same time; above 0
+  std::function<void(std::uint64_t done, std::uint64_t total)> progress = [](auto, auto) {};
 };
 
 class simulation {
  public:
-  enum class digestion { automatic, manual };
-
-  // Opens or formats the metadata, and resumes the device. out: takes the text that status, table
-  // and help print. Throws invalid_input, before anything is written, if the geometry cannot be or
-  // the device would be longer than its origin; and what the target throws.
+  // Opens or formats the metadata, and resumes the device. The devices must live as long as this.
+  // Throws invalid_input, before anything is written, if the geometry cannot be or the device would
+  // be longer than its origin; and what the target throws.
   simulation(pd::block_store& metadata, origin_device&, const target::geometry&,
-             simulation_surroundings, digestion, std::function<void(std::string_view)> out);
+             simulation_options);
 
   // Returns false if the command was a crash: nothing more is to be done. quit does nothing here.
   // Throws what the target throws; pd::no_space from digest says how many steps are digested.
@@ -81,16 +84,14 @@ class simulation {
   void require_in_origin(std::uint64_t length) const;
   void end_era_if_due(const era_length&, double seconds);
   void print(std::string_view);
-  void step() const { around_.step(done_, total_); }
+  void report_progress() const { options_.progress(done_, total_); }
   counters count() const;
 
-  simulation_surroundings around_;
+  simulation_options options_;
   std::uint64_t done_ = 0, total_ = 0;  // of the command that runs
   interruptible_store metadata_;
   interruptible_origin origin_;
   target target_;
-  digestion digestion_;
-  std::function<void(std::string_view)> out_;
   std::uint32_t block_size_;
   std::uint64_t length_;
   std::optional<std::uint64_t> new_length_;

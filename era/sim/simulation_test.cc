@@ -64,20 +64,24 @@ class interrupted_here : public std::runtime_error {
 class Simulation : public ::testing::Test {
  protected:
   // Ends the simulation as a power cut does, and begins another on the same metadata.
-  simulation& open(std::uint64_t blocks,
-                   simulation::digestion how = simulation::digestion::manual) {
+  simulation& open(std::uint64_t blocks, digestion_mode how = digestion_mode::manual) {
     simulation_.reset();
-    steps_ = 0;
-    simulation_surroundings around{"meta", "orig", most_, [this](auto done, auto total) {
+    reports_ = 0;
+    simulation_options options{.metadata = "meta",
+                               .origin = "orig",
+                               .origin_sectors = most_,
+                               .digestion = how,
+                               .out = [this](std::string_view text) { printed_ += text; },
+                               .progress =
+                                   [this](auto done, auto total) {
                                      last_done_ = done, last_total_ = total;
-                                     if (ends_at_step_ && ++steps_ >= ends_at_step_) {
-                                       ends_at_step_ = 0;
+                                     if (ends_at_report_ && ++reports_ >= ends_at_report_) {
+                                       ends_at_report_ = 0;
                                        throw interrupted_here();
                                      }
                                    }};
     simulation_ = std::make_unique<simulation>(
-        store_, origin_, target::geometry{block_size, blocks * block_size}, std::move(around), how,
-        [this](std::string_view text) { printed_ += text; });
+        store_, origin_, target::geometry{block_size, blocks * block_size}, std::move(options));
     return *simulation_;
   }
   bool run(const std::string& line) { return simulation_->run(*parse(line)); }
@@ -128,7 +132,7 @@ class Simulation : public ::testing::Test {
   recording_store store_{disk_};
   noting_origin origin_;
   std::optional<std::uint64_t> most_ = std::uint64_t{1} << 40;
-  std::uint64_t steps_ = 0, ends_at_step_ = 0, last_done_ = 0, last_total_ = 0;
+  std::uint64_t reports_ = 0, ends_at_report_ = 0, last_done_ = 0, last_total_ = 0;
   std::string printed_;
   std::unique_ptr<simulation> simulation_;
 };
@@ -238,8 +242,8 @@ class InterruptedLine : public Simulation, public ::testing::WithParamInterface<
     for (std::uint64_t b = 0; b < disk_.nr_blocks(); ++b) before_.push_back(disk_[{b}]);
   }
 
-  // Returns false if the line ended before it was at that step.
-  bool end_at(std::uint64_t step) {
+  // Ends the line when it reports its progress for the nth time. Returns false if it ended before.
+  bool end_at(std::uint64_t nth) {
     for (std::uint64_t b = 0; b < disk_.nr_blocks(); ++b) disk_[{b}] = before_[b];
     open(nr_blocks);
     if (GetParam() == std::string("resume")) {
@@ -249,10 +253,10 @@ class InterruptedLine : public Simulation, public ::testing::WithParamInterface<
     const auto before = eras();
     const std::uint32_t era = current_era();
     origin_.calls.clear();
-    steps_ = 0;
-    ends_at_step_ = step;
+    reports_ = 0;
+    ends_at_report_ = nth;
     const bool ended = error_of(GetParam()) == "interrupted";
-    ends_at_step_ = 0;
+    ends_at_report_ = 0;
     simulation_->leave();
     const auto after = eras();
     expect_nothing_lost(before, after);
@@ -283,9 +287,9 @@ class InterruptedLine : public Simulation, public ::testing::WithParamInterface<
 
 TEST_P(InterruptedLine, LosesNothing) {
   std::size_t ends = 0;
-  for (std::uint64_t step = 1; end_at(step); step += 1 + step / 16) {
+  for (std::uint64_t nth = 1; end_at(nth); nth += 1 + nth / 16) {
     ++ends;
-    if (HasFailure()) FAIL() << "ended at step " << step;
+    if (HasFailure()) FAIL() << "ended at report " << nth;
   }
   EXPECT_GE(ends, 2u);
 }
@@ -298,9 +302,9 @@ INSTANTIATE_TEST_SUITE_P(All, InterruptedLine,
 
 TEST(InterruptibleOrigin, ALongDiscardCanEndBetweenItsPieces) {
   noting_origin origin;
-  int steps = 0;
+  int reports = 0;
   interruptible_origin divided(origin, [&] {
-    if (++steps == 3) throw interrupted_here();
+    if (++reports == 3) throw interrupted_here();
   });
   constexpr std::uint64_t piece = interruptible_origin::longest_discard;
   EXPECT_THROW(divided.discard(8, 2 * piece + 8), interrupted_here);
@@ -359,8 +363,8 @@ TEST_F(Simulation, DigestsAllOnANearlyFullDevice) {
   for (std::uint64_t size = 350; size < 430; size += 7) {
     scratch_device disk(size);
     recording_store store(disk);
-    simulation s(store, origin_, {block_size, blocks * block_size}, {"meta", "orig", {}},
-                 simulation::digestion::manual, [](std::string_view) {});
+    simulation s(store, origin_, {block_size, blocks * block_size},
+                 {.digestion = digestion_mode::manual});
     s.run(*parse(fmt::format("write 0 {}", blocks * block_size)));
     s.run(*parse("message checkpoint"));
     s.run(*parse("digest all"));
@@ -377,8 +381,8 @@ TEST_F(Simulation, SaysHowFarADigestionWent) {
   constexpr std::uint64_t array_blocks = 200, blocks = array_blocks * 1018;
   scratch_device disk(340);
   recording_store store(disk);
-  simulation s(store, origin_, {block_size, blocks * block_size}, {"meta", "orig", {}},
-               simulation::digestion::manual, [](std::string_view) {});
+  simulation s(store, origin_, {block_size, blocks * block_size},
+               {.digestion = digestion_mode::manual});
   const auto error_of = [&](const std::string& line) -> std::string {
     try {
       s.run(*parse(line));
@@ -415,8 +419,8 @@ TEST_F(Simulation, AWriteDoesNotFailIfDigestionBesideItDoesNotFit) {
   constexpr std::uint64_t blocks = 200 * 1018;
   scratch_device disk(340);
   recording_store store(disk);
-  simulation s(store, origin_, {block_size, blocks * block_size}, {"meta", "orig", {}},
-               simulation::digestion::automatic, [](std::string_view) {});
+  simulation s(store, origin_, {block_size, blocks * block_size},
+               {.digestion = digestion_mode::automatic});
   s.run(*parse("message take_metadata_snap"));
   s.run(*parse(fmt::format("write 0 {}", blocks * block_size)));
   s.run(*parse("message checkpoint"));
@@ -436,7 +440,7 @@ TEST_F(Simulation, AWriteDoesNotFailIfDigestionBesideItDoesNotFit) {
 // --- Answers
 
 TEST_F(Simulation, AnswersWithWhatACommandDid) {
-  open(200000, simulation::digestion::manual);
+  open(200000, digestion_mode::manual);
   const auto answer_to = [&](const char* line) {
     run(line);
     return simulation_->answer();
