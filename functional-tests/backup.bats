@@ -217,6 +217,53 @@ load backup_helpers
   cmp origin backup.img
   refused 'state.live: is the target, and has to be the journal of state' backup --full state.live
   [[ ! -s state.live ]]
+  cp backup.img other.live
+  refused 'other.live: is there, and no journal of era_backup' era_backup --metadata m.img --source origin --full --state other new.img
+  cmp backup.img other.live
+}
+
+@test "a backup keeps others out until it has ended" {
+  command -v qemu-nbd >/dev/null || skip 'needs qemu-utils'
+  device
+  truncate -s 16M backup.img
+  qemu-nbd --fork --persistent -k "$PWD/socket" --pid-file=pid -f raw backup.img 3>&-
+  kill -STOP "$(<pid)"
+  backup -q "nbd+unix:///?socket=$PWD/socket" 3>&- &
+  while [[ ! -e state.live ]] || flock -n state.live true; do :; done
+  refused 'state: another backup with this state is at work' backup new.img
+  kill -CONT "$(<pid)"
+  wait $!
+  kill "$(<pid)"
+  cmp origin backup.img
+  flock -n state.live true
+}
+
+# In a directory that may not be written to, the state is overwritten in its place.
+@test "a state has no journal if none can be made beside it" {
+  needs_modes
+  device
+  mkdir there
+  backup -q backup.img
+  mv state there
+  rm state.live
+  chmod 555 there
+  theirs() { unprivileged era_backup --metadata m.img --source origin --state there/state "$@"; }
+  simulate 'write 0 8'
+  exec 9<there
+  flock 9
+  refused 'there/state: another backup with this state is at work' theirs backup.img
+  exec 9<&-
+  theirs -q backup.img
+  cmp origin backup.img
+  [[ $(ls there) = state ]]
+  chmod 755 there
+  : >there/state.live
+  chmod 400 there/state.live
+  simulate 'write 128 8'
+  theirs -q backup.img
+  cmp origin backup.img
+  chmod 000 there/state.live
+  refused 'let this user read and write the journal of the state' theirs backup.img
 }
 
 @test "damaged metadata is refused, unless it is to be repaired" {

@@ -121,16 +121,20 @@ void era_device::refuse_metadata_snapshot(const status& found) const {
                     name_, name_, drop));
 }
 
-era_device_leftovers era_device::clean_up() {
-  era_device_leftovers found;
+bool era_device::end_suspension() {
   const mapped_device_info info = existing();
-  found.was_suspended = info.suspended;
   if (info.suspended && info.has_inactive_table)
     throw pd::device_error(
         fmt::format("era device {} is suspended, and somebody has loaded a table: activate it with "
                     "dmsetup resume {}, or forget it with dmsetup clear {}",
                     name_, name_, name_));
   if (info.suspended) resume("");
+  return info.suspended;
+}
+
+era_device_leftovers era_device::clean_up() {
+  era_device_leftovers found;
+  found.was_suspended = end_suspension();
   found.had_metadata_snapshot = read_status().has_metadata_snapshot;
   if (found.had_metadata_snapshot) drop_metadata_snapshot();
   return found;

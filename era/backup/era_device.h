@@ -58,6 +58,9 @@ class era_device {
   // somebody else's. Throws if the device is suspended and a table is loaded: somebody is changing
   // it.
   era_device_leftovers clean_up();
+  // Resumes the device if it is suspended, and returns whether it was. Requires and throws the
+  // same.
+  bool end_suspension();
 
   // Suspends the device, runs the command, and resumes the device; the command has the variables
   // ERA_DEVICE, the name, and ERA_NEXT, the next era, in its environment. Throws, with nothing

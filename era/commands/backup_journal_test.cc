@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One backup with a state at a time, by whatever name.
+// One backup with a state at a time, by whatever name. backup.bats tests other users.
 #include "era/commands/backup_journal.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <optional>
@@ -36,51 +36,56 @@ class BackupJournal : public ::testing::Test {
 TEST_F(BackupJournal, RemembersTheDevice) {
   {
     backup_journal journal(state_);
-    EXPECT_EQ(journal.device(), "");
-    journal.note("a_longer_name");
-    journal.note("my_era");
-    EXPECT_EQ(journal.device(), "my_era");
+    EXPECT_EQ(journal.read().device, "");
+    journal.write({"a_longer_name"});
+    journal.write({"my_era"});
+    EXPECT_EQ(journal.read().device, "my_era");
+    EXPECT_TRUE(journal.read().may_hold_snapshot);
+    journal.write({"my_era", false});
   }
   backup_journal journal(state_);
-  EXPECT_EQ(journal.device(), "my_era");
-  journal.note("");
-  EXPECT_EQ(journal.device(), "");
-  EXPECT_EQ(journal.path(), state_ + ".live");
+  EXPECT_EQ(journal.read().device, "my_era");
+  EXPECT_FALSE(journal.read().may_hold_snapshot);
+  journal.write({});
+  EXPECT_EQ(journal.read().device, "");
+  EXPECT_EQ(std::filesystem::file_size(journal.path()), 0u);
 }
 
 TEST_F(BackupJournal, IsForOneBackupAtATime) {
   std::filesystem::create_symlink("state", directory_ / "link");
-  directory_.file("state", "{}");
-  std::optional<backup_journal> first(state_);
+  std::optional<backup_journal> first(directory_ / "link");  // which leads to nothing yet
   EXPECT_EQ(error_of(state_),
             state_ + ": another backup with this state is at work; wait until it has finished");
+  directory_.file("state", "{}");
   EXPECT_THAT(error_of(directory_ / "link"), HasSubstr("is at work"));
   EXPECT_EQ(error_of(directory_ / "other"), "");
   first.reset();
-  EXPECT_EQ(error_of(directory_ / "link"), "");
+  EXPECT_EQ(error_of(state_), "");
 }
 
-// In a directory that may not be written to, a state is overwritten in its place.
-TEST_F(BackupJournal, LocksTheStateIfItCannotBeMade) {
+TEST_F(BackupJournal, MayBeWrittenByThoseWhoWriteTheState) {
   directory_.file("state", "{}");
-  const bool is_root = ::geteuid() == 0;
-  constexpr uid_t nobody = 65534;
-  ::chmod((directory_ / "").c_str(), 0555);
-  if (is_root) {
-    ASSERT_EQ(::seteuid(nobody), 0);
+  ::chmod(state_.c_str(), 0664);
+  const backup_journal journal(state_);
+  struct stat made {};
+  ASSERT_EQ(::stat(journal.path().c_str(), &made), 0);
+  EXPECT_EQ(made.st_mode & 0777, 0664u);
+}
+
+TEST_F(BackupJournal, IsNoOtherFile) {
+  for (const char* text : {"my_era", "\n", "my_era\nor\n", "QFI\xfb", "a\nsuspended"}) {
+    directory_.file("state.live", text);
+    EXPECT_THAT(error_of(state_), HasSubstr("is there, and no journal of era_backup")) << text;
   }
-  {
-    backup_journal first(state_);
-    EXPECT_THAT(error_of(state_), HasSubstr("is at work"));
-    EXPECT_EQ(first.device(), "");
-    EXPECT_THROW(first.note("my_era"), persistent_data::device_error);
-  }
-  EXPECT_EQ(error_of(state_), "");
-  EXPECT_EQ(error_of(directory_ / "new"), "");
-  if (is_root) {
-    ASSERT_EQ(::seteuid(0), 0);
-  }
-  ::chmod((directory_ / "").c_str(), 0755);
+  directory_.file("state.live", std::string(300, 'x') + '\n');
+  EXPECT_THAT(error_of(state_), HasSubstr("no journal"));
+  std::filesystem::remove(directory_ / "state.live");
+  ASSERT_EQ(::mkfifo((directory_ / "state.live").c_str(), 0600), 0);
+  EXPECT_THAT(error_of(state_), HasSubstr("no journal"));
+  std::filesystem::remove(directory_ / "state.live");
+  std::filesystem::create_symlink("elsewhere", directory_ / "state.live");
+  EXPECT_NE(error_of(state_), "");
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "elsewhere"));
 }
 
 }  // namespace

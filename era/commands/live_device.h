@@ -41,8 +41,9 @@ class live_device {
   void release();
 
  private:
-  // After a failure: says so if it cannot be done.
-  void forget_journal();
+  void clean_up_after(const journal_entry& last);
+  // Says so if it cannot be done: the failure that came first is the one that counts.
+  void note_after_failure(const journal_entry&) noexcept;
 
   const command_line& line_;
   const std::string name_;
