@@ -58,7 +58,7 @@ std::vector<witness> choose_witnesses(const metadata& m, const pd::block_device&
   const auto bucket_of_era = [&](std::uint32_t era) { return era == 0 ? 0 : 1 + eras.of(era - 1); };
   const auto new_worker = [&] {
     return pd::with_prefetch{
-        stripe_folder(m, device, fold_what::everything, loss_policy::assume_written),
+        stripe_folder(m, device, fold_scope::everything, loss_policy::assume_written),
         [&](stripe_folder& folder, std::size_t stripe) {
           candidates found;
           std::vector<finding> none;
@@ -88,6 +88,7 @@ std::vector<witness> choose_witnesses(const metadata& m, const pd::block_device&
                  for (std::size_t i = 0; i < found.by_era.size(); ++i)
                    take(all.by_era, i, found.by_era[i]);
                });
+  require_still_held(device, m);
   std::vector<witness> result;
   for (const auto* candidates : {&all.by_place, &all.by_era})
     for (const candidate& c : *candidates)
@@ -110,7 +111,7 @@ std::optional<contradiction> find_contradiction(const std::vector<witness>& note
     at = next;
   }
   const auto new_worker = [&] {
-    return [&, folder = stripe_folder(m, device, fold_what::everything,
+    return [&, folder = stripe_folder(m, device, fold_scope::everything,
                                       loss_policy::assume_written)](std::size_t i) mutable {
       std::optional<contradiction> result;
       std::vector<finding> none;
@@ -133,6 +134,7 @@ std::optional<contradiction> find_contradiction(const std::vector<witness>& note
                [&](std::size_t, const std::optional<contradiction>& found) {
                  if (!first) first = found;
                });
+  require_still_held(device, m);
   return first;
 }
 

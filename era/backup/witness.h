@@ -27,7 +27,8 @@ struct witness {
 
 // Chooses witnesses, by ascending block: up to half of them spread over the device, the others over
 // the eras. Equal seeds choose equally. Blocks whose era is not known for sure are left out. Folds
-// all stripes, with nr_workers() threads.
+// all stripes, with nr_workers() threads. Throws device_error if a metadata snapshot was dropped
+// meanwhile.
 std::vector<witness> choose_witnesses(const metadata&, const pd::block_device&, std::uint64_t seed,
                                       std::size_t most = max_witnesses);
 
@@ -39,7 +40,7 @@ struct contradiction {
 // Returns a witness that contradicts the metadata, if there is one: its era has changed, and not to
 // `later` or a newer one. later: no block can have been written in an older era since the witnesses
 // were chosen. Requires witnesses in ascending order of their blocks; those past the end of
-// the device are left out. Folds the stripes that have witnesses.
+// the device are left out. Folds the stripes that have witnesses. Throws as choose_witnesses.
 std::optional<contradiction> find_contradiction(const std::vector<witness>&, era_nr later,
                                                 const metadata&, const pd::block_device&);
 

@@ -61,6 +61,21 @@ TEST(Witness, IsOneOfTwoThousandOnEveryLargerDevice) {
   }
 }
 
+// The blocks of a dropped snapshot are reused.
+TEST(Witness, IsNotChosenFromADroppedSnapshot) {
+  test::built_metadata built(test::small_metadata());
+  test::hold_snapshot(built);
+  const pd::block_device device(built.path(), pd::access::shared);
+  pd::read_queue queue(device.make_engine(), device.nr_blocks());
+  const auto m = test::open_metadata(queue, device, source::snapshot, ignore_findings);
+  ASSERT_TRUE(m);
+  const std::vector<witness> chosen = choose_witnesses(*m, device, 1);
+  EXPECT_FALSE(find_contradiction(chosen, {9}, *m, device));
+  test::drop_snapshot(built);
+  EXPECT_THROW(choose_witnesses(*m, device, 1), pd::device_error);
+  EXPECT_THROW(find_contradiction(chosen, {9}, *m, device), pd::device_error);
+}
+
 TEST(Witness, IsSpreadOverDeviceAndEras) {
   era_list eras(100000);
   eras[77777] = 5;

@@ -284,8 +284,8 @@ void require_still_held(const pd::block_device& device, pd::block_nr snapshot,
   const auto live = read(superblock_location, superblock_reading::until_whole);
   if (!live)
     throw pd::device_error(fmt::format(
-        "{}: the superblock cannot be read again, so that nobody knows whether the "
-        "metadata snapshot was dropped while it was read: what was found does not count",
+        "{}: the superblock cannot be read again: the metadata snapshot may have been dropped "
+        "meanwhile, and what was found does not count",
         device.path()));
   if (live->metadata_snap == snapshot.value) {
     if (!csum) return;

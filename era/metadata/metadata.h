@@ -93,10 +93,10 @@ std::optional<superblock> read_snapshot_superblock(pd::read_queue&,
 metadata map_metadata(pd::btree_walk&, source, pd::block_nr location, const superblock&,
                       const finding_sink&);
 
-// Whoever has read a metadata snapshot calls this before it uses what was found, damage too: the
-// blocks of a snapshot that was dropped are reused. Throws device_error if the live superblock does
-// not name this snapshot any more, or cannot be read. csum: of the snapshot's superblock; nullopt
-// if that could not be read. Reads two blocks.
+// Every reader of a metadata snapshot calls this after its last read, before it uses or reports
+// what it found: the blocks of a snapshot that was dropped are reused. Throws device_error if the
+// live superblock does not name this snapshot any more, or cannot be read. csum: of the snapshot's
+// superblock; nullopt if that could not be read. Reads two blocks.
 void require_still_held(const pd::block_device&, pd::block_nr snapshot,
                         std::optional<std::uint32_t> csum);
 // The same for metadata that was read from a snapshot; does nothing for live metadata.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Whatever the damage could have led to is lost.
+// All that the damage could have led to is lost.
 #include "era/repair/noted_losses.h"
 
 #include <algorithm>

@@ -39,7 +39,7 @@ class superblock_values {
   superblock_values(superblock&, const pd::block_device&, const repair_options&,
                     const repair_report&);
 
-  // Both put the value into the superblock, as if it had said it.
+  // Both put the value into the superblock, as if it held it.
   //
   // The user's, that of the superblock, or that of the metadata snapshot, in this order.
   void resolve_block_size(const std::optional<view_summary>& snapshot);
