@@ -30,6 +30,7 @@
 #include "era/backup/nbd_target.h"
 #include "era/backup/qcow2_image.h"
 #include "era/format/units.h"
+#include "persistent-data/format/divide_up.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/unique_fd.h"
 
@@ -39,6 +40,7 @@ namespace {
 namespace fs = std::filesystem;
 namespace pd = persistent_data;
 
+constexpr std::uint64_t max_bits = std::uint64_t{1} << 32;         // as qemu says
 constexpr std::uint64_t max_granularity = std::uint64_t{1} << 31;  // as the format says
 constexpr std::size_t max_bitmap_name = 1023;                      // the same
 constexpr std::size_t piece = 32 << 20;
@@ -78,6 +80,13 @@ void validate(const bitmap_options& options) {
                                        options.source, options.bytes, pd::sector_size));
 }
 
+// A block's largest power of two, so that nothing else is marked; or more, since qemu makes no
+// bitmap of more than 2^32 bits: then some of the blocks beside are marked, too.
+std::uint64_t granularity_for(std::uint64_t bytes, std::uint32_t block_size) {
+  const std::uint64_t least = std::bit_ceil(pd::divide_up(bytes, max_bits));
+  return std::clamp(largest_power_in_block(block_size), least, max_granularity);
+}
+
 void mark(const std::string& scratch, const std::string& name, std::uint64_t bytes,
           const std::function<std::optional<byte_range>()>& feed) {
   // Its pages stay the page of zeros if the server takes requests to write zeros.
@@ -106,9 +115,8 @@ void mark(const std::string& scratch, const std::string& name, std::uint64_t byt
 void create_bitmap_image(const std::string& path, const bitmap_options& options,
                          const std::function<std::optional<byte_range>()>& feed) {
   validate(options);
-  const std::uint64_t divisor = std::uint64_t{1}
-                                << std::countr_zero(bytes_of_block(options.block_size));
-  const std::string granularity = fmt::to_string(std::min(divisor, max_granularity));
+  const std::string granularity =
+      fmt::to_string(granularity_for(options.bytes, options.block_size));
   const std::string cluster =
       fmt::format("cluster_size={}", qcow2_cluster_bytes(options.bytes, options.block_size));
   const std::string size = fmt::to_string(options.bytes);

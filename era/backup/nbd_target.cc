@@ -3,6 +3,8 @@
 #include "era/backup/nbd_target.h"
 
 #include <algorithm>
+#include <charconv>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -28,6 +30,27 @@ namespace era {
 
 namespace pd = persistent_data;
 
+namespace {
+
+// With %XX as the byte that it stands for.
+std::string decoded(const std::string& text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned byte = 0;
+    const char* const digits = text.data() + i + 1;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+      result += static_cast<char>(byte);
+      i += 2;
+    } else {
+      result += text[i];
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
 bool is_nbd_uri(const std::string& name) {
   for (const char* scheme : {"nbd:", "nbds:", "nbd+unix:", "nbds+unix:", "nbd+vsock:"})
     if (name.starts_with(scheme)) return true;
@@ -38,10 +61,10 @@ bool has_relative_socket(const std::string& uri) {
   std::size_t at = uri.find('?');
   while (at != std::string::npos) {
     const std::size_t end = uri.find_first_of("&;#", at + 1);
-    const std::string parameter = uri.substr(at + 1, end == std::string::npos ? end : end - at - 1);
-    const std::string value = parameter.substr(parameter.find('=') + 1);
-    if (parameter.starts_with("socket=") && !value.starts_with('/') && !value.starts_with("%2F") &&
-        !value.starts_with("%2f"))
+    const std::string parameter =
+        decoded(uri.substr(at + 1, end == std::string::npos ? end : end - at - 1));
+    constexpr std::string_view key = "socket=";
+    if (parameter.starts_with(key) && parameter.size() > key.size() && parameter[key.size()] != '/')
       return true;
     at = end;
   }

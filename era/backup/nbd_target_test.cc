@@ -171,10 +171,11 @@ class server {
 
 TEST(NbdUri, MayHaveARelativeSocket) {
   for (const char* uri : {"nbd+unix:///?socket=s", "nbd+unix:///disk?socket=../a/s",
-                          "nbds+unix:///?tls-certificates=c&socket=s"})
+                          "nbds+unix:///?tls-certificates=c&socket=s", "nbd+unix:///?%73ocket=s"})
     EXPECT_TRUE(has_relative_socket(uri)) << uri;
-  for (const char* uri : {"nbd+unix:///?socket=/run/s", "nbd+unix:///?socket=%2frun%2fs",
-                          "nbd://host/socket=s", "nbd://host", "nbd+unix:///a?x=1&socket=/s"})
+  for (const char* uri :
+       {"nbd+unix:///?socket=/run/s", "nbd+unix:///?socket=%2frun%2fs", "nbd://host/socket=s",
+        "nbd://host", "nbd+unix:///?socket=", "nbd+unix:///?%2", "nbd+unix:///a?x=1&socket=/s"})
     EXPECT_FALSE(has_relative_socket(uri)) << uri;
 }
 

@@ -14,19 +14,22 @@
 
 namespace era {
 
-void allow_open_files(std::uint64_t needed, const std::string& who) {
+void allow_open_files(std::uint64_t needed, const std::string& who, const std::string& other_ways) {
   namespace pd = persistent_data;
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0)
-    throw pd::device_error(fmt::format("{}: {}", who, std::strerror(errno)));
-  if (limit.rlim_cur >= needed) return;
-  const rlim_t most = limit.rlim_max;
-  limit.rlim_cur = needed;
-  if (most < needed || ::setrlimit(RLIMIT_NOFILE, &limit) != 0)
+  const auto fail = [&] {
     throw pd::device_error(
-        fmt::format("{}: no more than {} files may be open, and {} are needed; raise the limit "
-                    "(ulimit -n)",
-                    who, most, needed));
+        fmt::format("{}: cannot raise the limit of open files: {}", who, std::strerror(errno)));
+  };
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) fail();
+  if (limit.rlim_cur >= needed) return;
+  if (limit.rlim_max < needed)
+    throw pd::device_error(fmt::format(
+        "{} needs {} open files, and no more than {} files may be open: raise the limit (ulimit "
+        "-n){}",
+        who, needed, limit.rlim_max, other_ways));
+  limit.rlim_cur = needed;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) fail();
 }
 
 }  // namespace era

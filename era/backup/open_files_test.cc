@@ -40,7 +40,7 @@ TEST_F(OpenFiles, StayBelowTheHardLimit) {
     allow_open_files(std::uint64_t{before_.rlim_max} + 1, "the chain");
     FAIL();
   } catch (const persistent_data::device_error& e) {
-    EXPECT_THAT(e.what(), HasSubstr("the chain: no more than "));
+    EXPECT_THAT(e.what(), HasSubstr("the chain needs "));
     EXPECT_THAT(e.what(), HasSubstr("(ulimit -n)"));
   }
   EXPECT_EQ(soft_limit(), before_.rlim_cur);

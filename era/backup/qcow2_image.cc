@@ -89,10 +89,12 @@ std::string run_qemu_img(std::vector<std::string> arguments) {
   return run_program(arguments, "qemu-utils");
 }
 
+std::uint64_t largest_power_in_block(std::uint32_t block_size) noexcept {
+  return std::uint64_t{1} << std::countr_zero(bytes_of_block(block_size));
+}
+
 std::uint64_t qcow2_cluster_bytes(std::uint64_t bytes, std::uint32_t block_size) {
-  const std::uint64_t largest_divisor = std::uint64_t{1}
-                                        << std::countr_zero(bytes_of_block(block_size));
-  std::uint64_t cluster = std::clamp(largest_divisor, min_cluster, max_cluster);
+  std::uint64_t cluster = std::clamp(largest_power_in_block(block_size), min_cluster, max_cluster);
   // qemu opens no image whose first table takes more than 32 MiB. An entry of 8 bytes leads to a
   // cluster of such entries, and each of those to a cluster.
   const auto most_bytes = [](std::uint64_t c) { return ((32 << 20) / 8) * (c / 8) * c; };

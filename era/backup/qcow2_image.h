@@ -42,9 +42,12 @@ image_summary summary_of_image(const backing_image&);
 // Runs qemu-img with these arguments; see run_program.
 std::string run_qemu_img(std::vector<std::string> arguments);
 
-// The clusters of an image of so many bytes, in bytes: as large as they can be, up to 64 KiB,
-// without one of them being in two blocks, or as much larger as so large an image needs.
-// block_size: in sectors, above 0.
+// Returns the largest power of two, in bytes, that divides a block. block_size: in sectors, above
+// 0.
+std::uint64_t largest_power_in_block(std::uint32_t block_size) noexcept;
+
+// Returns the cluster size in bytes: the largest power of two up to 64 KiB that divides a block, or
+// more if qemu opens no image of so many bytes with it. block_size: in sectors, above 0.
 std::uint64_t qcow2_cluster_bytes(std::uint64_t bytes, std::uint32_t block_size);
 
 struct qcow2_options {

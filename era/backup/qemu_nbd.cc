@@ -93,7 +93,7 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
 }  // namespace
 
 qemu_nbd::qemu_nbd(const std::vector<std::string>& arguments) {
-  allow_open_files(qemu_nbd_files, "cannot start qemu-nbd");
+  allow_open_files(qemu_nbd_files, "cannot start qemu-nbd: it");
   pd::unique_fd server = make_socket();
   client_ = connected_to(server);
   std::vector<std::string> words = arguments, variables = environment();

@@ -192,11 +192,9 @@ class backup {
   // Measures what a new image continues. Only a block device may be larger than the source.
   plain_image_size measure_below(const backing_image& below) const {
     const image_summary found = summary_of_image(below);
-    allow_open_files(
-        found.nr_files + qemu_nbd_files,
-        fmt::format("{}: is a chain of {} files; merge some of them (qemu-img commit), "
-                    "or begin a new one with --full",
-                    below.path, found.nr_files));
+    allow_open_files(found.nr_files + qemu_nbd_files,
+                     fmt::format("{}: a chain of {} files", below.path, found.nr_files),
+                     ", merge images (qemu-img commit), or begin a new chain with --full");
     for (const std::string& file : found.files)
       require_separate_backing(file, chosen_, source_, device_);
     plain_image_size image{found.bytes, found.bytes};
