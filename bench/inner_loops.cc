@@ -69,7 +69,7 @@ void checksum_plain(benchmark::State& state) {
 }
 BENCHMARK(checksum_plain);
 
-void verify(benchmark::State& state) {
+void validate(benchmark::State& state) {
   auto data = random_blocks();
   for (std::size_t i = 0; i < blocks; ++i)
     pd::prepare_for_write(pd::array_block_kind, data[i], {i + 1});
@@ -78,16 +78,16 @@ void verify(benchmark::State& state) {
       benchmark::DoNotOptimize(pd::validate(pd::array_block_kind, data[i], {i + 1}));
   count_blocks(state);
 }
-BENCHMARK(verify);
+BENCHMARK(validate);
 
-void seal(benchmark::State& state) {
+void prepare_for_write(benchmark::State& state) {
   auto data = random_blocks();
   for (auto _ : state)
     for (std::size_t i = 0; i < blocks; ++i)
       pd::prepare_for_write(pd::array_block_kind, data[i], {i + 1});
   count_blocks(state);
 }
-BENCHMARK(seal);
+BENCHMARK(prepare_for_write);
 
 std::span<const pd::le32> as_eras(const pd::block& b) {
   return {reinterpret_cast<const pd::le32*>(b.bytes.data()), pd::block_size / sizeof(pd::le32)};

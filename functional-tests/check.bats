@@ -120,7 +120,7 @@ finds() {
   copy_block crash.img "$(array_block crash.img 0)" "$root"
   finds wrong-place era-array crash.img
   poke crash.img $((root * 4096 + 16)) 8 "$root"
-  seal crash.img "$root" array
+  prepare_for_write crash.img "$root" array
   finds wrong-kind era-array crash.img
 }
 
@@ -134,7 +134,7 @@ finds() {
   image crash
   where=$(array_block crash.img 0)
   poke crash.img $((where * 4096 + 8)) 4 1017
-  seal crash.img "$where" array
+  prepare_for_write crash.img "$where" array
   finds bad-shape era-array crash.img
 }
 
@@ -143,7 +143,7 @@ finds() {
     image crash
     root=$(superblock crash.img era_array_root)
     poke crash.img "$(pointer_to crash.img "$root" 1)" 8 $target
-    seal crash.img "$root" node
+    prepare_for_write crash.img "$root" node
     finds bad-pointer era-array crash.img
   done
 }
@@ -152,7 +152,7 @@ finds() {
   image crash
   root=$(superblock crash.img era_array_root)
   poke crash.img "$(pointer_to crash.img "$root" 1)" 8 "$(array_block crash.img 0)"
-  seal crash.img "$root" node
+  prepare_for_write crash.img "$root" node
   finds cross-linked era-array crash.img
 }
 
@@ -161,7 +161,7 @@ finds() {
   root=$(superblock crash.img era_array_root)
   [[ $(peek crash.img $((root * 4096 + 16)) 4) = 3 ]]
   poke crash.img $((root * 4096 + 16)) 4 2
-  seal crash.img "$root" node
+  prepare_for_write crash.img "$root" node
   finds missing era-array crash.img
 }
 
@@ -169,7 +169,7 @@ finds() {
   image crash
   where=$(array_block crash.img 1)
   poke crash.img $((where * 4096 + 24 + 4 * 7)) 4 $(($(superblock crash.img current_era) + 1))
-  seal crash.img "$where" array
+  prepare_for_write crash.img "$where" array
   finds bad-value era-array crash.img
   run -1 --separate-stderr era_check crash.img
   [[ $stderr = *"metadata block $where: era array: "*"origin block $((1018 + 7)) was last written"* ]] || fail "$stderr"
@@ -178,11 +178,11 @@ finds() {
 @test "bad-value: a superblock of another version, or with an impossible block size" {
   image crash
   poke crash.img 40 4 2
-  seal crash.img 0 superblock
+  prepare_for_write crash.img 0 superblock
   finds bad-value superblock crash.img
   image crash
   poke crash.img 172 4 7
-  seal crash.img 0 superblock
+  prepare_for_write crash.img 0 superblock
   finds bad-value superblock crash.img
   finds bad-value superblock crash.img --super-block-only
 }

@@ -144,8 +144,8 @@ class CorruptionSweep : public ::testing::TestWithParam<const char*> {
   // A destroyed block: one finding in that view, which names the block and hides what it covers.
   void expect_exact(const std::vector<finding>& found, std::uint64_t nr, const used_block& use,
                     bool in_snapshot) {
-    const auto& stretch = in_snapshot ? use.snapshot_span : use.live_span;
-    if (use.what != role::writeset_node && !stretch) return;
+    const auto& span = in_snapshot ? use.snapshot_span : use.live_span;
+    if (use.what != role::writeset_node && !span) return;
     const place where = use.what == role::writeset_node
                             ? place{part::writeset_tree, {}, in_snapshot}
                             : place{use.where.what, use.where.era, in_snapshot};
@@ -154,7 +154,7 @@ class CorruptionSweep : public ::testing::TestWithParam<const char*> {
       if (!sweep::hides_something(f) || f.where.snapshot != in_snapshot) continue;
       ++here;
       const bool exact =
-          stretch ? f.hidden == *stretch : f.hidden.begin == 0 && f.hidden.end > 0xffffffff;
+          span ? f.hidden == *span : f.hidden.begin == 0 && f.hidden.end > 0xffffffff;
       if (f.where != where || f.blocks != pd::block_range{nr, nr + 1} || !exact)
         fail("is not described exactly: " + in_words(f));
     }

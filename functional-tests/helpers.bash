@@ -145,8 +145,8 @@ crc32c() {
     echo "$((crc))"'
 }
 
-# seal FILE BLOCK KIND: makes the checksum right again.
-seal() {
+# prepare_for_write FILE BLOCK KIND: makes the checksum right again.
+prepare_for_write() {
   local salt
   case $3 in
     superblock) salt=146538381 ;;
@@ -172,7 +172,7 @@ set_count() {
   offset=$((bitmap * 4096 + 16 + $2 / 4))
   byte=$(peek "$1" $offset 1)
   poke "$1" $offset 1 $((byte & ~(3 << shift) | ($3 >> 1 | ($3 & 1) << 1) << shift))
-  seal "$1" "$bitmap" bitmap
+  prepare_for_write "$1" "$bitmap" bitmap
 }
 
 # leak FILE BLOCK: counts a free block as used, consistently.
@@ -182,9 +182,9 @@ leak() {
   index=$(superblock "$1" bitmap_root)
   nr_free=$((index * 4096 + 24))
   poke "$1" $nr_free 4 $(($(peek "$1" $nr_free 4) - 1))
-  seal "$1" "$index" index
+  prepare_for_write "$1" "$index" index
   poke "$1" 52 8 $(($(superblock "$1" nr_allocated) + 1))
-  seal "$1" 0 superblock
+  prepare_for_write "$1" 0 superblock
 }
 
 # --- Dumps.

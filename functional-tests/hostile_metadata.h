@@ -67,7 +67,8 @@ class hostile_metadata {
 
   template <class Change>
   void superblock(Change change) {
-    pd::test::reseal<era::superblock>(era::superblock_kind, image_.blocks()[0], {0}, change);
+    pd::test::change_and_prepare<era::superblock>(era::superblock_kind, image_.blocks()[0], {0},
+                                                  change);
   }
 
   // The one bitmap of the space map that the images have.
@@ -76,15 +77,15 @@ class hostile_metadata {
     const auto& root = image_.blocks()[0].as<era::superblock>().space_map;
     const auto& index = image_.blocks()[root.bitmap_root].as<pd::index_block>();
     const std::uint64_t where = index.entries[0].blocknr;
-    pd::test::reseal<pd::bitmap_block>(pd::space_map_bitmap_kind, image_.blocks()[where], {where},
-                                       change);
+    pd::test::change_and_prepare<pd::bitmap_block>(pd::space_map_bitmap_kind,
+                                                   image_.blocks()[where], {where}, change);
   }
 
   template <class Change>
   void index(Change change) {
     const std::uint64_t where = image_.blocks()[0].as<era::superblock>().space_map.bitmap_root;
-    pd::test::reseal<pd::index_block>(pd::space_map_index_kind, image_.blocks()[where], {where},
-                                      change);
+    pd::test::change_and_prepare<pd::index_block>(pd::space_map_index_kind, image_.blocks()[where],
+                                                  {where}, change);
   }
 
  private:

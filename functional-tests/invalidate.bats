@@ -316,9 +316,9 @@ lost_writes() {
   # A free block holds a sound array block, and the array's first pointer goes there.
   copy_block many-eras.img "$(array_block many-eras.img 5)" 2047
   poke many-eras.img $((2047 * 4096 + 16)) 8 2047
-  seal many-eras.img 2047 array
+  prepare_for_write many-eras.img 2047 array
   poke many-eras.img "$(pointer_to many-eras.img "$root" 0)" 8 2047
-  seal many-eras.img "$root" node
+  prepare_for_write many-eras.img "$root" node
   refused 'metadata block 2047: reference counts' era_invalidate --written-since 1 many-eras.img
   refused 'is damaged: nothing is listed' era_invalidate --written-since 1 many-eras.img
 }
@@ -354,7 +354,7 @@ lost_writes() {
   written_in 1 $no_end grow >sound
   root=$(superblock grow.img writeset_tree_root)
   poke grow.img $((root * 4096 + 16)) 4 0 # its number of entries
-  seal grow.img "$root" node
+  prepare_for_write grow.img "$root" node
   run -0 --separate-stderr era_invalidate --repair --format text --written-since 1 grow.img
   [[ $stderr = *'is damaged:'* ]]
   [[ -z $(comm -23 <(blocks <sound) <(blocks <<<"$output")) ]]
@@ -366,7 +366,7 @@ lost_writes() {
     era_sim --metadata m.img --create-metadata 1M --size 128M --digest manual
   [[ $(superblock m.img current_era) = 3 ]]
   poke m.img 184 4 1
-  seal m.img 0 superblock
+  prepare_for_write m.img 0 superblock
   refused 'era 3 cannot have begun\|is damaged' era_invalidate --written-since 3 m.img
   run -0 --separate-stderr era_invalidate --repair --format text --written-since 3 m.img
   same "$output" '0 2048' # an era past the current one says that the superblock is outdated

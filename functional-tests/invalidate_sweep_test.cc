@@ -42,7 +42,7 @@ std::vector<std::uint32_t> eras_of(const std::string& path) {
 
 // count_assumed() reads fewer stripes.
 std::uint64_t assumed_in_all_stripes(const metadata& m, const pd::block_device& device) {
-  stripe_folder folder(m, device, fold_what::everything, loss_policy::assume_written);
+  stripe_folder folder(m, device, fold_scope::everything, loss_policy::assume_written);
   std::vector<finding> findings;
   std::uint64_t assumed = 0;
   for (std::uint64_t stripe = 0; stripe < nr_stripes(m); ++stripe) {

@@ -40,7 +40,7 @@ constexpr sizes one_bitset_block{160, 5'000}, two_bitset_blocks{240, 40'000};
 constexpr sizes crowded{40, 3'000};
 
 // Faults that a target has had; the test must find each.
-enum class fault {
+enum class device_behaviour {
   none,
   written_before_commit,     // the block is marked in memory, and the origin writes, too early
   superblock_before_flush,   // the superblock may arrive before what it refers to
@@ -72,15 +72,15 @@ class recording_origin final : public origin_device {
 // Runs a random workload over a recorded metadata device.
 class workload {
  public:
-  workload(unsigned seed, fault what, const sizes& s)
+  workload(unsigned seed, device_behaviour what, const sizes& s)
       : random_(seed),
-        fault_(what),
+        behaviour_(what),
         most_blocks_(s.most_origin_blocks),
         cache_blocks_(2 + below(3)),
         disk_(s.metadata_blocks) {
     store_.records = true;
     origin_.wrote = [this](std::uint64_t block) {
-      if (fault_ != fault::written_before_commit) note(block);
+      if (behaviour_ != device_behaviour::written_before_commit) note(block);
     };
   }
 
@@ -122,7 +122,7 @@ class workload {
     } catch (const pd::device_error&) {
       if (store_.failing_operation == 0) throw;
       has_failed_ = true;
-      if (fault_ == fault::goes_on_after_failure) open();
+      if (behaviour_ == device_behaviour::goes_on_after_failure) open();
     } catch (const pd::no_space&) {
       was_full_ = true;
     } catch (const pd::invalid_input&) {
@@ -158,14 +158,14 @@ class workload {
       const std::uint32_t count = 1 + below(std::min(5u, nr_blocks_ - block));
       writes.push_back({std::uint64_t{block} * block_size, std::uint64_t{count} * block_size});
     }
-    if (fault_ == fault::written_before_commit)
+    if (behaviour_ == device_behaviour::written_before_commit)
       for (const target::extent& w : writes) note(w.sector / block_size);
     target_->write_together(
         writes, [&](std::size_t i) { origin_.write(writes[i].sector, writes[i].count, nullptr); });
   }
 
   void write(std::uint64_t block, std::uint64_t count) {
-    if (fault_ == fault::written_before_commit)
+    if (behaviour_ == device_behaviour::written_before_commit)
       for (std::uint64_t b = block; b < block + count; ++b) note(b);
     if (below(8) == 0)
       target_->discard(block * block_size, count * block_size);
@@ -205,7 +205,7 @@ class workload {
   }
 
   std::mt19937 random_;
-  fault fault_;
+  device_behaviour behaviour_;
   std::uint32_t most_blocks_;
   std::size_t cache_blocks_;
   scratch_device disk_;
@@ -220,8 +220,8 @@ class workload {
 // Cuts the power of a workload everywhere.
 class cutter {
  public:
-  cutter(const workload& w, unsigned seed, fault what)
-      : w_(w), random_(seed), fault_(what), durable_(w.nr_blocks()), survivor_(w.nr_blocks()) {}
+  cutter(const workload& w, unsigned seed, device_behaviour what)
+      : w_(w), random_(seed), behaviour_(what), durable_(w.nr_blocks()), survivor_(w.nr_blocks()) {}
 
   // From an event on, until a cut loses something; how many were tried.
   std::size_t run(std::size_t first) {
@@ -249,7 +249,7 @@ class cutter {
       unflushed_.push_back({e.where, e.content.get(), e.has_failed});
     else if (e.has_failed)
       for (pending& p : unflushed_) p.may_be_lost = true;
-    else if (fault_ != fault::superblock_before_flush || ++flushes_ % 2 == 0)
+    else if (behaviour_ != device_behaviour::superblock_before_flush || ++flushes_ % 2 == 0)
       arrive();
   }
 
@@ -319,7 +319,7 @@ class cutter {
     auto& sb = survivor_[{0}].as<superblock>();
     std::uint64_t length = std::uint64_t{sb.nr_blocks} * block_size;
     if (length == 0) length = std::uint64_t{100} * block_size;
-    if (fault_ == fault::current_writeset_dropped && sb.current_root != 0) {
+    if (behaviour_ == device_behaviour::current_writeset_dropped && sb.current_root != 0) {
       sb.current_root = 0;
       pd::prepare_for_write(superblock_kind, survivor_[{0}], {0});
     }
@@ -376,7 +376,7 @@ class cutter {
 
   const workload& w_;
   std::mt19937 random_;
-  fault fault_;
+  device_behaviour behaviour_;
   // Between two cuts they are the same.
   scratch_device durable_, survivor_;
   std::vector<recording_store::event> written_again_;  // by whoever opened the survivor
@@ -391,7 +391,7 @@ struct result {
   std::string wrong;
 };
 
-result cut_from(const workload& w, std::size_t first, unsigned seed, fault what) {
+result cut_from(const workload& w, std::size_t first, unsigned seed, device_behaviour what) {
   cutter c(w, seed, what);
   result r;
   r.cuts = c.run(first);
@@ -400,7 +400,7 @@ result cut_from(const workload& w, std::size_t first, unsigned seed, fault what)
   return r;
 }
 
-result cut_everywhere(unsigned seed, fault what, int commands) {
+result cut_everywhere(unsigned seed, device_behaviour what, int commands) {
   workload w(seed, what, seed % 3 == 0 ? two_bitset_blocks : one_bitset_block);
   w.run(commands);
   return cut_from(w, 0, seed, what);
@@ -408,9 +408,9 @@ result cut_everywhere(unsigned seed, fault what, int commands) {
 
 // A write or flush of the last commands of a workload fails, mostly one that ends a commit, and
 // other commands follow.
-result cut_after_failure(unsigned seed, fault what) {
+result cut_after_failure(unsigned seed, device_behaviour what) {
   constexpr int commands = 12;
-  workload before(seed, fault::none, crowded), w(seed, what, crowded);
+  workload before(seed, device_behaviour::none, crowded), w(seed, what, crowded);
   before.run(commands);
   std::mt19937 random(seed);
   std::size_t at = 0;
@@ -432,7 +432,7 @@ TEST(PowerCut, LosesNoWrite) {
   const unsigned seeds = seeds_or(12);
   std::size_t cuts = 0, evictions = 0;
   for (unsigned seed = 1; seed <= seeds; ++seed) {
-    const result r = cut_everywhere(seed, fault::none, 40);
+    const result r = cut_everywhere(seed, device_behaviour::none, 40);
     cuts += r.cuts;
     evictions += r.evictions;
     ASSERT_EQ(r.wrong, "") << "seed " << seed;
@@ -447,7 +447,7 @@ TEST(PowerCut, AfterAFailureLosesNoWrite) {
   const unsigned seeds = 6 * seeds_or(12);
   std::size_t cuts = 0;
   for (unsigned seed = 1; seed <= seeds; ++seed) {
-    const result r = cut_after_failure(seed, fault::none);
+    const result r = cut_after_failure(seed, device_behaviour::none);
     cuts += r.cuts;
     ASSERT_EQ(r.wrong, "") << "seed " << seed;
   }
@@ -457,8 +457,9 @@ TEST(PowerCut, AfterAFailureLosesNoWrite) {
 
 // The test bites.
 TEST(PowerCut, FindsTargetsThatLoseWrites) {
-  for (const fault what : {fault::written_before_commit, fault::superblock_before_flush,
-                           fault::current_writeset_dropped}) {
+  for (const device_behaviour what :
+       {device_behaviour::written_before_commit, device_behaviour::superblock_before_flush,
+        device_behaviour::current_writeset_dropped}) {
     std::string wrong;
     for (unsigned seed = 1; seed <= 5 && wrong.empty(); ++seed)
       wrong = cut_everywhere(seed, what, 30).wrong;
@@ -466,7 +467,7 @@ TEST(PowerCut, FindsTargetsThatLoseWrites) {
   }
   std::string wrong;
   for (unsigned seed = 1; seed <= 20 && wrong.empty(); ++seed)
-    wrong = cut_after_failure(seed, fault::goes_on_after_failure).wrong;
+    wrong = cut_after_failure(seed, device_behaviour::goes_on_after_failure).wrong;
   EXPECT_NE(wrong, "") << "a target that goes on after a failed commit was not found";
 }
 

@@ -342,7 +342,7 @@ S
   printf '<superblock uuid=""' | dd of=m.img conv=notrunc status=none
   poke m.img 32 8 0
   refused 'm.img: superblock (block 0): it is XML' era_sim --metadata m.img --script /dev/null
-  cp good.img m.img && poke m.img 40 4 2 && seal m.img 0 superblock
+  cp good.img m.img && poke m.img 40 4 2 && prepare_for_write m.img 0 superblock
   refused 'has version 2; only version 1 is known' era_sim --metadata m.img --script /dev/null
   zero_block m.img 0
   refused 'm.img: is not formatted; give the size' era_sim --metadata m.img --script /dev/null
@@ -351,7 +351,7 @@ S
 @test "the uuid becomes zeros, as with the kernel" {
   sim --create-metadata 1M --size 1M </dev/null
   poke m.img 16 8 12345
-  seal m.img 0 superblock
+  prepare_for_write m.img 0 superblock
   run -0 era_check m.img
   sim </dev/null
   [[ $(peek m.img 16 8) = 0 ]]

@@ -8,6 +8,7 @@
 
 #include "era/metadata/content.h"
 #include "era/metadata/order.h"
+#include "persistent-data/format/divide_up.h"
 #include "persistent-data/io/workers.h"
 
 namespace era {
@@ -93,14 +94,12 @@ std::vector<era_nr> check_content(const metadata& m, const pd::block_device& dev
   const auto new_worker = [&] {
     return pd::with_prefetch{content_reader(device), check, prefetch};
   };
-  std::vector<era_nr> newest((m.eras.known_end() + array_blocks_per_stripe - 1) /
-                             array_blocks_per_stripe);
+  std::vector<era_nr> newest(pd::divide_up(m.eras.known_end(), array_blocks_per_stripe));
   const auto use = [&](std::size_t, checked_blocks checked) {
     for (finding& f : checked.findings) sink(std::move(f));
     for (const auto& [stripe, era] : checked.newest) newest[stripe] = std::max(newest[stripe], era);
   };
-  pd::in_order(device.nr_workers(), (blocks.size() + blocks_per_item - 1) / blocks_per_item,
-               new_worker, use);
+  pd::in_order(device.nr_workers(), pd::divide_up(blocks.size(), blocks_per_item), new_worker, use);
   if (!m.in_snapshot())
     find_out_of_order(
         m, device, loss_policy::omit, newest,

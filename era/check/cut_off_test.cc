@@ -26,8 +26,8 @@ TEST(CutOff, IsABitsetWithABit) {
   pd::block b = array_block<pd::le64>(1);
   EXPECT_TRUE(may_list_writes(b, where));
   // The number of values may lie.
-  pd::test::reseal<pd::array_header>(pd::array_block_kind, b, where,
-                                     [](auto& header) { header.nr_entries = 0; });
+  pd::test::change_and_prepare<pd::array_header>(pd::array_block_kind, b, where,
+                                                 [](auto& header) { header.nr_entries = 0; });
   EXPECT_TRUE(may_list_writes(b, where));
 }
 
@@ -49,8 +49,8 @@ TEST(CutOff, IsNothingElse) {
 
 TEST(CutOff, MayBeAShapeThatCannotBe) {
   pd::block b = array_block<pd::le64>(0);
-  pd::test::reseal<pd::array_header>(pd::array_block_kind, b, where,
-                                     [](auto& header) { header.value_size = 16; });
+  pd::test::change_and_prepare<pd::array_header>(pd::array_block_kind, b, where,
+                                                 [](auto& header) { header.value_size = 16; });
   EXPECT_TRUE(may_list_writes(b, where));
 }
 

@@ -28,9 +28,9 @@ xml_form form_of(const options& chosen) {
   return chosen.compact ? xml_form::compact : xml_form::full;
 }
 
-class dumping {
+class dump_job {
  public:
-  dumping(command_line& line, const options& chosen)
+  dump_job(command_line& line, const options& chosen)
       : line_(line),
         chosen_(chosen),
         device_(line.device(), access_to(chosen.from), line.engine()),
@@ -116,7 +116,7 @@ int dump_command(int argc, char** argv) {
       o.add_flag("-r,--repair", chosen.repair, "Dump what can be saved of damaged metadata");
   add_salvage_options(o, chosen.given, repair);
   line.add_device();
-  return line.run(argc, argv, [&] { return dumping(line, chosen).run(); });
+  return line.run(argc, argv, [&] { return dump_job(line, chosen).run(); });
 }
 
 }  // namespace era

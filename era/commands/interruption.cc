@@ -46,7 +46,7 @@ interruption::~interruption() {
 void interruption::check() const {
   signalfd_siginfo info;
   if (::read(fd_, &info, sizeof info) == sizeof info)
-    throw interrupted(
+    throw interruption_error(
         fmt::format("ended by a signal ({})", ::strsignal(static_cast<int>(info.ssi_signo))));
 }
 

@@ -7,7 +7,7 @@
 
 namespace era {
 
-class interrupted : public std::runtime_error {
+class interruption_error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
@@ -23,11 +23,11 @@ class interruption {
   interruption(const interruption&) = delete;
   interruption& operator=(const interruption&) = delete;
 
-  // Throws interrupted if a signal has come.
+  // Throws interruption_error if a signal has come.
   void check() const;
   // Wait until the descriptor can be read, or takes a write of up to PIPE_BUF bytes, or has ended.
-  // Throw interrupted if a signal comes. A FIFO without a writer cannot be read yet, if it was
-  // opened with O_NONBLOCK.
+  // Throw interruption_error if a signal comes. A FIFO without a writer cannot be read yet, if it
+  // was opened with O_NONBLOCK.
   void wait_for(int fd) const;
   void wait_for_room(int fd) const;
 

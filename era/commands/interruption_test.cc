@@ -22,7 +22,7 @@ std::string message(const std::function<void()>& step) {
   try {
     step();
     return "";
-  } catch (const interrupted& e) {
+  } catch (const interruption_error& e) {
     return e.what();
   }
 }

@@ -145,7 +145,7 @@ class simulator {
         if (const ending end = run_line(*text); end != ending::none) return end;
       } catch (const pd::closed_pipe&) {
         throw;
-      } catch (const interrupted&) {
+      } catch (const interruption_error&) {
         throw;
       } catch (const std::exception& e) {
         say(with_way_out(e));
@@ -215,7 +215,7 @@ class simulator {
     if (is_ending_) return;
     try {
       question();
-    } catch (const interrupted&) {
+    } catch (const interruption_error&) {
       is_ending_ = true;
       throw;
     }

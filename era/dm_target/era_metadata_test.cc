@@ -75,8 +75,9 @@ TEST_F(EraMetadata, ADamagedSuperblockIsRefusedAndKept) {
               AllOf(HasSubstr("store: "), HasSubstr("checksum"), HasSubstr("; see era_check")));
   disk_[superblock_location] = sound;
   EXPECT_EQ(refusal(), "");
-  pd::test::reseal<superblock>(superblock_kind, disk_[superblock_location], superblock_location,
-                               [](auto& sb) { sb.era_array_root = 64; });
+  pd::test::change_and_prepare<superblock>(superblock_kind, disk_[superblock_location],
+                                           superblock_location,
+                                           [](auto& sb) { sb.era_array_root = 64; });
   EXPECT_THAT(refusal(),
               AllOf(HasSubstr("store: "), HasSubstr("64"), HasSubstr("; see era_check")));
 }

@@ -22,8 +22,8 @@
 namespace era {
 namespace {
 
+using pd::test::change_and_prepare;
 using pd::test::recording_store;
-using pd::test::reseal;
 using pd::test::scratch_device;
 
 constexpr std::uint32_t block_size = 8, nr_blocks = 3000;
@@ -65,7 +65,7 @@ class TargetDamage : public ::testing::Test {
   }
   template <class Change>
   void change_superblock(pd::block_nr where, Change change) {
-    reseal<superblock>(superblock_kind, disk_[where], where, change);
+    change_and_prepare<superblock>(superblock_kind, disk_[where], where, change);
   }
 
   scratch_device disk_{160};
@@ -82,8 +82,8 @@ TEST_F(TargetDamage, OfTheEraArrayStopsDigestionAndLosesNoEra) {
   target_.reset();
   const pd::node_view leaf(disk_[{sb().era_array_root}]);
   const pd::block_nr first{leaf.value<pd::le64>(0)};
-  reseal<pd::array_header>(pd::array_block_kind, disk_[first], first,
-                           [](auto& header) { header.nr_entries = 10; });
+  change_and_prepare<pd::array_header>(pd::array_block_kind, disk_[first], first,
+                                       [](auto& header) { header.nr_entries = 10; });
   up();
   EXPECT_THROW(target_->digest(10), pd::damaged_metadata);
   EXPECT_THROW(target_->digest(10), pd::damaged_metadata);
@@ -199,7 +199,7 @@ TEST_F(TargetDamage, AWritesetOfAnEraThatCannotBeIsNotDigested) {
   const pd::block_nr where{sb().writeset_tree_root};
   const std::uint64_t key = (std::uint64_t{1} << 32) + 3;
   std::memcpy(disk_[where].bytes.data() + sizeof(pd::node_header), &key, sizeof key);
-  reseal<pd::node_header>(pd::btree_node_kind, disk_[where], where, [](auto&) {});
+  change_and_prepare<pd::node_header>(pd::btree_node_kind, disk_[where], where, [](auto&) {});
   up();
   EXPECT_THROW(target_->digest(100), pd::damaged_metadata);
   write(6);

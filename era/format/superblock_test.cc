@@ -35,7 +35,7 @@ superblock good_superblock() {
   return sb;
 }
 
-pd::block sealed(const superblock& sb, std::uint64_t where = 0) {
+pd::block prepared(const superblock& sb, std::uint64_t where = 0) {
   pd::block b{};
   b.as<superblock>() = sb;
   pd::prepare_for_write(superblock_kind, b, {where});
@@ -49,8 +49,8 @@ pd::block holding(std::string_view text) {
 }
 
 TEST(Superblock, IsAccepted) {
-  EXPECT_FALSE(validate_superblock(sealed(good_superblock()), {0}));
-  EXPECT_FALSE(validate_superblock(sealed(good_superblock(), 584), {584}));
+  EXPECT_FALSE(validate_superblock(prepared(good_superblock()), {0}));
+  EXPECT_FALSE(validate_superblock(prepared(good_superblock(), 584), {584}));
   EXPECT_THAT(check_superblock(good_superblock(), nr_metadata_blocks, superblock_copy::live),
               IsEmpty());
 }
@@ -73,16 +73,16 @@ TEST(Superblock, JustFormattedIsPlausible) {
 TEST(Superblock, HasItsMagicVersionAndPlace) {
   superblock sb = good_superblock();
   sb.magic = 1;
-  EXPECT_EQ(validate_superblock(sealed(sb), {0})->type, pd::error_class::bad_value);
+  EXPECT_EQ(validate_superblock(prepared(sb), {0})->type, pd::error_class::bad_value);
   sb = good_superblock();
   sb.version = 2;
-  EXPECT_THAT(validate_superblock(sealed(sb), {0})->text, HasSubstr("version 2"));
-  EXPECT_EQ(validate_superblock(sealed(good_superblock(), 5), {0})->type,
+  EXPECT_THAT(validate_superblock(prepared(sb), {0})->text, HasSubstr("version 2"));
+  EXPECT_EQ(validate_superblock(prepared(good_superblock(), 5), {0})->type,
             pd::error_class::wrong_place);
 }
 
 TEST(Superblock, DamagedIsNotTakenForForeign) {
-  pd::block b = sealed(good_superblock());
+  pd::block b = prepared(good_superblock());
   b.bytes[200] ^= std::byte{1};
   EXPECT_EQ(validate_superblock(b, {0})->type, pd::error_class::bad_checksum);
   EXPECT_THAT(validate_superblock(b, {0})->text, HasSubstr("checksum does not match"));

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "persistent-data/format/block.h"
+#include "persistent-data/format/divide_up.h"
 #include "persistent-data/format/strong.h"
 
 namespace era {
@@ -33,7 +34,7 @@ constexpr std::uint64_t bytes_of_block(std::uint32_t sectors) noexcept {
 }
 // How many blocks a device of this size has; the last one may be shorter. Both in the same unit.
 constexpr std::uint64_t blocks_for(std::uint64_t size, std::uint64_t size_of_block) noexcept {
-  return size / size_of_block + (size % size_of_block != 0);
+  return persistent_data::divide_up(size, size_of_block);
 }
 
 }  // namespace era

@@ -10,6 +10,7 @@
 #include "era/format/units.h"
 #include "persistent-data/format/array_block.h"
 #include "persistent-data/format/bits.h"
+#include "persistent-data/format/divide_up.h"
 #include "persistent-data/format/le.h"
 #include "persistent-data/format/strong.h"
 
@@ -38,7 +39,7 @@ inline constexpr std::uint64_t blocks_per_stripe = bits_per_bitset_block;
 
 // The stripes of an origin, the last of which may be shorter, and the origin blocks of one.
 constexpr std::uint64_t stripes_for(std::uint64_t nr_blocks) noexcept {
-  return nr_blocks / blocks_per_stripe + (nr_blocks % blocks_per_stripe != 0);
+  return pd::divide_up(nr_blocks, blocks_per_stripe);
 }
 inline origin_range blocks_of_stripe(std::uint64_t stripe, std::uint64_t nr_blocks) noexcept {
   return pd::intersection(

@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "era/format/writeset.h"
+#include "persistent-data/format/divide_up.h"
 
 namespace era {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 constexpr std::uint64_t stripe_size = bits_per_bitset_block;
 
 std::uint64_t first_whole(const assumed_ranges::entry& e) {
-  return (e.begin + stripe_size - 1) / stripe_size;
+  return pd::divide_up(e.begin, stripe_size);
 }
 std::uint64_t end_of_whole(const assumed_ranges::entry& e) {
   return std::max(first_whole(e), e.end / stripe_size);

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "persistent-data/format/divide_up.h"
 #include "persistent-data/io/workers.h"
 
 namespace era {
@@ -69,7 +70,7 @@ struct copied_stripe {
 // Reads and encodes stripes, for one thread.
 class stripe_encoder {
  public:
-  stripe_encoder(const metadata& m, const pd::block_device& device, fold_what what,
+  stripe_encoder(const metadata& m, const pd::block_device& device, fold_scope what,
                  loss_policy policy, const metadata_sink& sink)
       : m_(m), sink_(sink), reader_(m, device, policy), folder_(m, device, what, policy) {}
 
@@ -123,7 +124,7 @@ class copier {
   }
 
   copy_result copy() {
-    const fold_what what = is_folded_ ? fold_what::everything : fold_what::era_array_only;
+    const fold_scope what = is_folded_ ? fold_scope::everything : fold_scope::era_array_only;
     const auto new_worker = [&, what] {
       return pd::with_prefetch{stripe_encoder(m_, device_, what, chosen_.losses, to_),
                                [this](stripe_encoder& encoder, std::uint64_t item) {
@@ -175,7 +176,7 @@ class copier {
   std::uint64_t end_of_writesets() const { return ends_.empty() ? 0 : ends_.back(); }
 
   std::uint64_t bitset_items() const {
-    return (end_of_writesets() + bitset_stripes_per_item_ - 1) / bitset_stripes_per_item_;
+    return pd::divide_up(end_of_writesets(), bitset_stripes_per_item_);
   }
   pd::range stripes_of(std::uint64_t item) const {
     if (item < bitset_items())

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "era/metadata/vectorized.h"
+#include "persistent-data/format/divide_up.h"
 #include "persistent-data/io/workers.h"
 
 namespace era {
@@ -93,7 +94,7 @@ change_list list_blocks(const metadata& m, const pd::block_device& device, const
       total.blocks.add(std::move(stripe.chosen));
     }
   };
-  const std::uint64_t items = (stripes + stripes_per_item - 1) / stripes_per_item;
+  const std::uint64_t items = pd::divide_up(stripes, stripes_per_item);
   pd::in_order(device.nr_workers(), items, new_worker, use);
   require_still_held(device, m);
   return total;
@@ -102,7 +103,7 @@ change_list list_blocks(const metadata& m, const pd::block_device& device, const
 std::uint64_t count_assumed(const metadata& m, const pd::block_device& device) {
   const std::vector<std::uint64_t> suspects = stripes_in_doubt(m);
   const auto new_worker = [&] {
-    return [&, folder = stripe_folder(m, device, fold_what::everything,
+    return [&, folder = stripe_folder(m, device, fold_scope::everything,
                                       loss_policy::assume_written)](std::uint64_t i) mutable {
       std::vector<finding> none;
       folder.fold(suspects[i], none);

@@ -13,6 +13,7 @@
 #include "era/metadata/content.h"
 #include "era/metadata/metadata.h"
 #include "era/metadata/order.h"
+#include "persistent-data/format/divide_up.h"
 #include "persistent-data/format/errors.h"
 #include "persistent-data/io/output_device.h"
 #include "persistent-data/write/array_builder.h"
@@ -94,7 +95,7 @@ std::uint64_t blocks_suggested(std::uint32_t nr_blocks) noexcept {
   constexpr std::uint64_t writesets = 4, mebibyte = 256;
   const std::uint64_t content = array_space(nr_blocks) + writesets * bitset_space(nr_blocks);
   const std::uint64_t all = 2 * content + blocks_needed(0, 2 * content);
-  return std::min((all + mebibyte - 1) / mebibyte * mebibyte, pd::max_metadata_blocks);
+  return std::min(pd::divide_up(all, mebibyte) * mebibyte, pd::max_metadata_blocks);
 }
 
 struct metadata_builder::state {

@@ -23,7 +23,7 @@ class order_checker {
  public:
   order_checker(const metadata& m, const pd::block_device& device, loss_policy policy)
       : current_era_(m.current_era),
-        array_(m, device, fold_what::era_array_only, policy),
+        array_(m, device, fold_scope::era_array_only, policy),
         reader_(m, device, policy) {}
 
   compared_stripe check(std::uint64_t stripe, era_nr newest) {

@@ -51,26 +51,26 @@ origin_range stripe_blocks(const metadata& m, std::uint64_t stripe) noexcept {
 stripe_reader::stripe_reader(const metadata& m, const pd::block_device& device, loss_policy policy)
     : metadata_(m), policy_(policy), reader_(device) {}
 
-void stripe_reader::read(std::uint64_t stripe, fold_what what, const evidence_sink& sink,
+void stripe_reader::read(std::uint64_t stripe, fold_scope what, const evidence_sink& sink,
                          std::vector<finding>& findings) {
   begin(stripe, stripe_blocks(metadata_, stripe), sink, findings);
   add_positions_of_array(stripe);
-  if (what == fold_what::everything)
+  if (what == fold_scope::everything)
     for (const std::uint32_t i : metadata_.writesets_at(stripe)) want(metadata_.writesets[i]);
   read_wanted();
   if (policy_ != loss_policy::assume_written) return;
   add_stray_eras(array_blocks_of(stripe));
-  if (what != fold_what::everything) return;
+  if (what != fold_scope::everything) return;
   add_stray_bits();
   add_ranges();
   add_eras_anywhere();
 }
 
-void stripe_reader::prefetch(pd::range stripes, fold_what what) {
+void stripe_reader::prefetch(pd::range stripes, fold_scope what) {
   positions_.clear();
   for (std::uint64_t s = stripes.begin; s < stripes.end; ++s) {
     add_positions_of_array(s);
-    if (what == fold_what::era_array_only) continue;
+    if (what == fold_scope::era_array_only) continue;
     for (const std::uint32_t i : metadata_.writesets_at(s)) {
       if (positions_.size() >= pd::read_ahead::most_blocks) break;
       add_position(metadata_.writesets[i], s);
@@ -252,7 +252,7 @@ void stripe_reader::add_written(origin_range blocks, write_evidence e) const {
   (*sink_)(e);
 }
 
-stripe_folder::stripe_folder(const metadata& m, const pd::block_device& device, fold_what what,
+stripe_folder::stripe_folder(const metadata& m, const pd::block_device& device, fold_scope what,
                              loss_policy policy)
     : metadata_(m), what_(what), reader_(m, device, policy) {}
 
@@ -332,7 +332,7 @@ std::span<std::uint64_t> stripe_filter::filter(std::uint64_t stripe,
     begin_.add(e);
     end_.add(e);
   };
-  reader_.read(stripe, fold_what::everything, add, findings);
+  reader_.read(stripe, fold_scope::everything, add, findings);
   nr_in_doubt_ = 0;
   auto& listed = begin_.assumed;
   for (std::size_t w = 0; w < listed.size(); ++w) {

@@ -29,7 +29,7 @@ enum class loss_policy {
   omit             // nothing; for what only looks for further damage
 };
 
-enum class fold_what {
+enum class fold_scope {
   everything,
   era_array_only  // as far as writesets have been digested
 };
@@ -42,10 +42,10 @@ class stripe_reader {
   // Hands over all evidence for the blocks of a stripe, in any order. The sink is done with it when
   // it returns. Adds findings if the policy is to refuse.
   using evidence_sink = std::function<void(const write_evidence&)>;
-  void read(std::uint64_t stripe, fold_what, const evidence_sink&, std::vector<finding>& findings);
+  void read(std::uint64_t stripe, fold_scope, const evidence_sink&, std::vector<finding>& findings);
 
   // Begins to read what read() needs for these stripes, for which it is going to be called.
-  void prefetch(pd::range stripes, fold_what);
+  void prefetch(pd::range stripes, fold_scope);
 
   // As read(), but only from bitsets of older eras, and without the evidence that replaces losses.
   void read_older(std::uint64_t stripe, era_nr than, const evidence_sink&,
@@ -97,7 +97,7 @@ class stripe_reader {
 // For one thread; borrows the metadata and the device.
 class stripe_folder {
  public:
-  stripe_folder(const metadata&, const pd::block_device&, fold_what = fold_what::everything,
+  stripe_folder(const metadata&, const pd::block_device&, fold_scope = fold_scope::everything,
                 loss_policy = loss_policy::refuse);
 
   // Folds a stripe: returns assumed(). The result, and that of known(), is valid until the next
@@ -118,7 +118,7 @@ class stripe_folder {
 
  private:
   const metadata& metadata_;
-  const fold_what what_;
+  const fold_scope what_;
   stripe_reader reader_;
   std::vector<std::uint32_t> known_, assumed_;
   bool any_assumed_ = false;
@@ -137,7 +137,7 @@ class stripe_filter {
   std::span<std::uint64_t> filter(std::uint64_t stripe, std::vector<finding>& findings);
 
   // Begins to read stripes that are going to be filtered.
-  void prefetch(pd::range stripes) { reader_.prefetch(stripes, fold_what::everything); }
+  void prefetch(pd::range stripes) { reader_.prefetch(stripes, fold_scope::everything); }
 
   // Listed blocks of the last answer that may be outside of the window: one of their eras from
   // known() to assumed() is.

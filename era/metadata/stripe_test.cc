@@ -29,7 +29,7 @@ struct opened {
         m(open_metadata(queue, device, source::live,
                         [](const finding& f) { ADD_FAILURE() << f.error.text; })) {}
 
-  std::vector<std::uint32_t> fold_all(fold_what what = fold_what::everything) {
+  std::vector<std::uint32_t> fold_all(fold_scope what = fold_scope::everything) {
     std::vector<std::uint32_t> all;
     std::vector<finding> findings;
     stripe_folder folder(*m, device, what);
@@ -135,7 +135,7 @@ INSTANTIATE_TEST_SUITE_P(AroundBorders, FoldOfSize,
 
 TEST(Fold, OfTheEraArrayOnlyLeavesTheWritesetsOut) {
   const built_metadata built(described(5000));
-  const auto all = opened(built.path()).fold_all(fold_what::era_array_only);
+  const auto all = opened(built.path()).fold_all(fold_scope::era_array_only);
   ASSERT_EQ(all.size(), 5000u);
   for (std::uint64_t i = 0; i < 5000; ++i) ASSERT_EQ(all[i], i % 7);
 }
@@ -250,7 +250,7 @@ TEST(Fold, AssumesWhatALossMayHide) {
     opened o(built.path());
     built.write(*o.m->eras.block(33), pd::block{});              // in stripe 1
     built.write(*o.m->writesets[0].bits.block(1), pd::block{});  // of era 8
-    stripe_folder folder(*o.m, o.device, fold_what::everything, loss_policy::assume_written);
+    stripe_folder folder(*o.m, o.device, fold_scope::everything, loss_policy::assume_written);
     std::vector<finding> findings;
     folder.fold(0, findings);
     EXPECT_EQ(folder.nr_assumed(), 0u);
@@ -288,7 +288,7 @@ TEST(Fold, AssumesWhatAStrayBlockMayHaveSaid) {
   m.lost.eras.resolve();
   m.lost.bits.resolve();
   std::vector<finding> findings;
-  stripe_folder folder(m, o.device, fold_what::everything, loss_policy::assume_written);
+  stripe_folder folder(m, o.device, fold_scope::everything, loss_policy::assume_written);
   const auto fold = [&](std::uint64_t stripe) {
     const auto eras = folder.fold(stripe, findings);
     return std::vector(eras.begin(), eras.end());
@@ -314,7 +314,7 @@ TEST(Fold, OmitsALossInSilence) {
   opened o(built.path());
   built.write(*o.m->eras.block(1), pd::block{});
   std::vector<finding> findings;
-  stripe_folder folder(*o.m, o.device, fold_what::everything, loss_policy::omit);
+  stripe_folder folder(*o.m, o.device, fold_scope::everything, loss_policy::omit);
   const auto eras = folder.fold(0, findings);
   EXPECT_TRUE(findings.empty());
   EXPECT_EQ(eras[1017], 7u);
@@ -328,7 +328,7 @@ TEST(Filter, ListsWhatMayBeInTheWindow) {
   built.write(*o.m->eras.block(40), pd::block{});
   built.write(*o.m->writesets[2].bits.block(1), pd::block{});
   for (const era_range eras : {era_range{0, 1}, {3, 9}, {9, 11}, {10, 21}, {20, 99}, {21, 99}}) {
-    stripe_folder folder(*o.m, o.device, fold_what::everything, loss_policy::assume_written);
+    stripe_folder folder(*o.m, o.device, fold_scope::everything, loss_policy::assume_written);
     stripe_filter filter(*o.m, o.device, eras, loss_policy::assume_written);
     std::vector<finding> findings;
     const auto assumed = folder.fold(1, findings), known = folder.known();

@@ -8,6 +8,7 @@
 
 #include "era/metadata/content.h"
 #include "persistent-data/format/btree_node.h"
+#include "persistent-data/format/divide_up.h"
 #include "persistent-data/io/workers.h"
 
 namespace era {
@@ -49,7 +50,7 @@ void block_scan::scan(std::span<const pd::block_nr> blocks, const pd::progress_f
     superblocks_.insert(superblocks_.end(), found.superblocks.begin(), found.superblocks.end());
     newest_era_ = std::max(newest_era_, found.newest_era);
   };
-  const std::size_t batches = (blocks.size() + blocks_per_batch - 1) / blocks_per_batch;
+  const std::size_t batches = pd::divide_up(blocks.size(), blocks_per_batch);
   pd::in_order(device_.nr_workers(), batches, new_worker, use);
 }
 

@@ -76,8 +76,8 @@ TEST_F(BlockScan, TellsBrokenBlocksFromThoseThatSayWhatCannotBe) {
   device_[{first}] = pd::test::make_internal({first}, {0, 2}, {{20}, {21}});
   EXPECT_EQ(class_of(first), block_class::internal_node);
   put_bits(first, 1);
-  pd::test::reseal<pd::array_header>(pd::array_block_kind, device_[{first}], {first},
-                                     [](auto& header) { header.value_size = 5; });
+  pd::test::change_and_prepare<pd::array_header>(pd::array_block_kind, device_[{first}], {first},
+                                                 [](auto& header) { header.value_size = 5; });
   EXPECT_EQ(class_of(first), block_class::impossible);
 }
 
@@ -192,8 +192,8 @@ TEST(BlockScanOfMany, NamesEachWritesetOnceAndNotMoreThanThereIsRoomFor) {
 TEST_F(BlockScan, MergesBitsWhateverTheirNumber) {
   put_bits(20, 1);
   put_bits(21, 6);
-  pd::test::reseal<pd::array_header>(pd::array_block_kind, device_[{20}], {20},
-                                     [](auto& header) { header.nr_entries = 0; });
+  pd::test::change_and_prepare<pd::array_header>(pd::array_block_kind, device_[{20}], {20},
+                                                 [](auto& header) { header.nr_entries = 0; });
   auto& scan = scan_all();
   const auto merged = scan.merge_bits(scan.all(block_class::bits));
   ASSERT_EQ(merged.size(), pd::max_array_entries(sizeof(pd::le64)));

@@ -119,11 +119,11 @@ void mutator::node_keys() {
   const std::uint64_t n = node.size();
   if (n == 0) return;
   const auto exchange = [&](std::uint64_t i, std::uint64_t a, std::uint64_t b) {
-    resealed("node key order", fmt::format("keys {} and {} are {} and {}", i, i + 1, a, b),
-             [&](pd::block& content) {
-               const pd::le64 keys[] = {a, b};
-               std::memcpy(&content.bytes[key_at(i)], keys, sizeof keys);
-             });
+    emit_prepared("node key order", fmt::format("keys {} and {} are {} and {}", i, i + 1, a, b),
+                  [&](pd::block& content) {
+                    const pd::le64 keys[] = {a, b};
+                    std::memcpy(&content.bytes[key_at(i)], keys, sizeof keys);
+                  });
   };
   for (std::uint64_t i = 0; i + 1 < n; i += std::max<std::uint64_t>(1, (n - 2) / 3)) {
     const auto first = static_cast<std::uint32_t>(i);
@@ -215,7 +215,7 @@ void mutator::bitmap_fields() {
   const auto& bitmap = original_.as<pd::bitmap_block>();
   const std::uint64_t nr_blocks = subject_.metadata[0].as<superblock>().space_map.nr_blocks;
   const auto set = [&](std::string_view kind, std::uint32_t i, std::uint32_t count, options o) {
-    resealed(
+    emit_prepared(
         kind, fmt::format("block {}: {}, was {}", i, count, pd::count_at(bitmap, i)),
         [&](pd::block& b) { pd::set_count(b.as<pd::bitmap_block>(), i, count); }, o);
   };

@@ -69,7 +69,8 @@ bool mutator::is_dumped() const {
   return false;
 }
 
-void mutator::resealed(std::string_view kind, std::string detail, const change& how, options o) {
+void mutator::emit_prepared(std::string_view kind, std::string detail, const change& how,
+                            options o) {
   // If there are hundreds of array blocks, each takes its turn at a third of the cases.
   const bool one_of_many = subject_.roles.size() > 100 &&
                            (use_.what == role::era_block || use_.what == role::bitset_block);
@@ -103,7 +104,8 @@ void mutator::set32(std::string_view kind, std::size_t offset,
       const pd::le32 field = value;
       std::memcpy(&b.bytes[offset], &field, sizeof field);
     };
-    resealed(kind, fmt::format("at byte {}: {}, was {}", offset, value, get32(offset)), set, o);
+    emit_prepared(kind, fmt::format("at byte {}: {}, was {}", offset, value, get32(offset)), set,
+                  o);
   }
 }
 
@@ -114,7 +116,8 @@ void mutator::set64(std::string_view kind, std::size_t offset,
       const pd::le64 field = value;
       std::memcpy(&b.bytes[offset], &field, sizeof field);
     };
-    resealed(kind, fmt::format("at byte {}: {}, was {}", offset, value, get64(offset)), set, o);
+    emit_prepared(kind, fmt::format("at byte {}: {}, was {}", offset, value, get64(offset)), set,
+                  o);
   }
 }
 
@@ -183,8 +186,8 @@ void mutator::pointer(std::string_view kind, std::size_t offset, role to, bool b
       const pd::le64 field = value;
       std::memcpy(&b.bytes[offset], &field, sizeof field);
     };
-    resealed(kind, fmt::format("at byte {}: {} ({}), was {}", offset, value, what, was), set,
-             {expectation::error, in_snapshot_alone, dumped && dump_refuses});
+    emit_prepared(kind, fmt::format("at byte {}: {} ({}), was {}", offset, value, what, was), set,
+                  {expectation::error, in_snapshot_alone, dumped && dump_refuses});
   };
   // No pointer means that there is none of these: legal, and the rest is unreachable.
   const bool may_be_none =

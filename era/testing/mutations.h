@@ -65,9 +65,9 @@ class mutator {
   void emit(mutation, const pd::block& content);
   void destroy(std::string_view kind, std::string detail, const pd::block& content);
   bool is_dumped() const;
-  void resealed(std::string_view kind, std::string detail, const change&, options);
-  void resealed(std::string_view kind, std::string detail, const change& how) {
-    resealed(kind, std::move(detail), how, options{});
+  void emit_prepared(std::string_view kind, std::string detail, const change&, options);
+  void emit_prepared(std::string_view kind, std::string detail, const change& how) {
+    emit_prepared(kind, std::move(detail), how, options{});
   }
   void set32(std::string_view kind, std::size_t offset, std::initializer_list<std::uint64_t> values,
              options);

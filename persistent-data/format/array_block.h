@@ -9,6 +9,7 @@
 #include <span>
 
 #include "persistent-data/format/block.h"
+#include "persistent-data/format/divide_up.h"
 #include "persistent-data/format/le.h"
 
 namespace persistent_data {
@@ -32,8 +33,7 @@ static_assert(max_array_entries(4) == 1018 && max_array_entries(8) == 509);
 // Returns the number of array blocks of an array of nr_values values.
 constexpr std::uint64_t array_blocks_for(std::uint64_t nr_values,
                                          std::uint32_t value_size) noexcept {
-  const std::uint32_t full = max_array_entries(value_size);
-  return nr_values / full + (nr_values % full != 0);
+  return divide_up(nr_values, max_array_entries(value_size));
 }
 
 // The shape of an array block whose checksum holds. nr_entries is how many values the block has to

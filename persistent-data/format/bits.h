@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "persistent-data/format/divide_up.h"
 #include "persistent-data/format/strong.h"
 
 namespace persistent_data {
@@ -13,7 +14,7 @@ inline constexpr std::uint32_t bits_per_word = 64;
 
 // Returns the number of words that hold nr_bits bits.
 constexpr std::uint64_t bitset_words(std::uint64_t nr_bits) noexcept {
-  return nr_bits / bits_per_word + (nr_bits % bits_per_word != 0);
+  return divide_up(nr_bits, bits_per_word);
 }
 
 // Calls use(word, mask) for each word that the range touches, ascending. mask has the bits of the

@@ -132,7 +132,7 @@ TEST(Block, IsZeroSeesEveryByte) {
 }
 
 // Programs read them.
-TEST(Fault, HasANameForEach) {
+TEST(ErrorClassName, IsThereForEach) {
   const std::pair<error_class, std::string_view> names[] = {
       {error_class::io_error, "io-error"},
       {error_class::bad_checksum, "bad-checksum"},

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "persistent-data/format/block.h"
+#include "persistent-data/format/divide_up.h"
 #include "persistent-data/format/le.h"
 
 namespace persistent_data {
@@ -52,7 +53,7 @@ static_assert(sizeof(bitmap_block) == block_size);
 static_assert(offsetof(bitmap_block, blocknr) == space_map_bitmap_kind.blocknr_offset);
 
 constexpr std::uint32_t bitmaps_for(std::uint64_t nr_blocks) noexcept {
-  return static_cast<std::uint32_t>((nr_blocks + counts_per_bitmap - 1) / counts_per_bitmap);
+  return static_cast<std::uint32_t>(divide_up(nr_blocks, counts_per_bitmap));
 }
 
 // The two-bit count of entry i: its high bit is stored first.

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "persistent-data/format/divide_up.h"
 #include "persistent-data/io/file_store.h"
 #include "persistent-data/io/flush_file.h"
 
@@ -33,7 +34,7 @@ std::string shell_word(const std::string& path) {
 
 std::string how_to_enlarge(const std::string& path, bool is_block_device, std::uint64_t nr_blocks) {
   const std::uint64_t bytes = nr_blocks * block_size;
-  const std::uint64_t mebibytes = (bytes + mebibyte - 1) / mebibyte;
+  const std::uint64_t mebibytes = divide_up(bytes, mebibyte);
   if (is_block_device) return fmt::format("take a device of {} MiB", mebibytes);
   return fmt::format("make it so large first: truncate -s {}M {}", mebibytes, shell_word(path));
 }

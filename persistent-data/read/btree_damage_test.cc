@@ -282,7 +282,8 @@ TEST_P(DamagedBtree, ANodeAndALeaf) {
 }
 
 TEST_P(DamagedBtree, AWrongShape) {
-  test::reseal<node_header>(btree_node_kind, device[{5}], {5}, [](auto& h) { h.flags = 3; });
+  test::change_and_prepare<node_header>(btree_node_kind, device[{5}], {5},
+                                        [](auto& h) { h.flags = 3; });
   const outcome o = walk_all();
   EXPECT_EQ(o.events[4], "lost 80-100");
   EXPECT_EQ(o.damages.text(),

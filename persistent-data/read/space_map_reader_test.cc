@@ -46,15 +46,15 @@ class SpaceMap : public testing::Test {
 
   template <class Change>
   void change_entry(std::size_t i, Change change) {
-    test::reseal<index_block>(space_map_index_kind, device[laid.index], laid.index,
-                              [&](auto& index) { change(index.entries[i]); });
+    test::change_and_prepare<index_block>(space_map_index_kind, device[laid.index], laid.index,
+                                          [&](auto& index) { change(index.entries[i]); });
   }
 
   void set(std::uint64_t block, std::uint32_t count) {
     const block_nr bitmap = laid.bitmaps[block / 16320];
-    test::reseal<bitmap_block>(space_map_bitmap_kind, device[bitmap], bitmap, [&](auto& b) {
-      set_count(b, static_cast<std::uint32_t>(block % 16320), count);
-    });
+    test::change_and_prepare<bitmap_block>(
+        space_map_bitmap_kind, device[bitmap], bitmap,
+        [&](auto& b) { set_count(b, static_cast<std::uint32_t>(block % 16320), count); });
   }
 
   // Replaces the tree of large counts by one leaf.

@@ -47,10 +47,11 @@ block make_index(block_nr where, const std::vector<index_entry>&);
 // Counts from entry 0, each 0 to 3; those that are not named are 0.
 block make_bitmap(block_nr where, const std::vector<std::uint32_t>& counts);
 
-// Changes a field and makes the checksum right again: reseal<node_header>(btree_node_kind, b, {7},
+// Changes a field and makes the checksum right again:
+// change_and_prepare<node_header>(btree_node_kind, b, {7},
 // [](auto& header) { header.flags = 3; }).
 template <class Layout, class Change>
-void reseal(const block_kind& kind, block& b, block_nr where, Change change) {
+void change_and_prepare(const block_kind& kind, block& b, block_nr where, Change change) {
   change(b.as<Layout>());
   prepare_for_write(kind, b, where);
 }

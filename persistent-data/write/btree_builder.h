@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "persistent-data/format/divide_up.h"
 #include "persistent-data/format/node_editor.h"
 #include "persistent-data/write/block_writer.h"
 
@@ -20,7 +21,7 @@ struct node_layout {
   std::uint32_t room;
 
   std::uint64_t nr_nodes() const noexcept {
-    return nr_entries == 0 ? 1 : (nr_entries + room - 1) / room;
+    return nr_entries == 0 ? 1 : divide_up(nr_entries, room);
   }
   range entries_of(std::uint64_t node) const noexcept;
 };
