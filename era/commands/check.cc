@@ -152,7 +152,7 @@ template <class Report>
 int check(command_line& line, const options& chosen, Report report) {
   const check_scope scope{.from = chosen.from, .superblock_only = chosen.superblock_only};
   pd::block_device device(line.device(), access_to(chosen.from), line.engine());
-  if (!chosen.quiet) require_other_output(device, "");
+  if (!chosen.quiet) require_other_output(device, "the metadata", "");
   read_progress shown(line, device, {.is_quiet = chosen.quiet, .prints = chosen.json});
 
   std::uint64_t errors = 0, leaks = 0;

@@ -37,7 +37,7 @@ class dump_job {
         groups_([this](const finding& f) { line_.say(in_words(device_.path(), f)); }) {}
 
   int run() {
-    require_other_output(device_, chosen_.output);
+    require_other_output(device_, "the metadata", chosen_.output);
     const read_progress shown(
         line_, device_,
         {.known_total = !chosen_.repair, .prints = is_standard_output(chosen_.output)});

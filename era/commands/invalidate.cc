@@ -62,7 +62,7 @@ class invalidation {
         device_(line.device(), access_to(chosen.from), line.engine()) {}
 
   int run() {
-    require_other_output(device_, chosen_.output);
+    require_other_output(device_, "the metadata", chosen_.output);
     open_dump();
     const auto found = list_changes(
         line_, device_,
@@ -158,10 +158,7 @@ class invalidation {
     if (chosen_.cache.empty()) return;
     dump_.emplace(chosen_.cache, pd::input_stream::before_read{},
                   "name what cache_dump prints of the cache's metadata");
-    const bool standard = is_standard_output(chosen_.output);
-    if (standard ? dump_->overlaps(STDOUT_FILENO) : dump_->overlaps(chosen_.output))
-      throw pd::device_error(fmt::format("{}: is the dump of the cache itself; name another output",
-                                         standard ? "standard output" : chosen_.output));
+    require_other_output(*dump_, "the dump of the cache", chosen_.output);
   }
 
   void print_stale(const change_list& listed, const metadata& m) {

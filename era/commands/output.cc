@@ -213,11 +213,4 @@ void print(std::string_view text) {
   out.commit();
 }
 
-void require_other_output(const pd::block_device& metadata, const std::string& path) {
-  const bool standard = is_standard_output(path);
-  if (standard ? metadata.overlaps(STDOUT_FILENO) : metadata.overlaps(path))
-    throw pd::device_error(fmt::format("{}: is the metadata itself; name another output",
-                                       standard ? "standard output" : path));
-}
-
 }  // namespace era

@@ -2,14 +2,17 @@
 // The output of a command: standard output, or a file that appears whole or not at all.
 #pragma once
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include <fmt/format.h>
+
 #include "era/commands/temporary_name.h"
 #include "persistent-data/format/errors.h"
-#include "persistent-data/io/block_device.h"
 #include "persistent-data/io/system_calls.h"
 #include "persistent-data/io/unique_fd.h"
 
@@ -82,8 +85,14 @@ class output {
 // Writes all of it to standard output. Throws device_error, or closed_pipe.
 void print(std::string_view text);
 
-// Throws device_error if writing to the output would change the metadata that is read. path: as
-// output's.
-void require_other_output(const pd::block_device& metadata, const std::string& path);
+// Throws device_error if writing to the output would change the input: "out.img: is WHAT itself".
+// Input: has overlaps(), of a path and of a descriptor. path: as output's.
+template <class Input>
+void require_other_output(const Input& input, std::string_view what, const std::string& path) {
+  const bool standard = is_standard_output(path);
+  if (standard ? input.overlaps(STDOUT_FILENO) : input.overlaps(path))
+    throw pd::device_error(fmt::format("{}: is {} itself; name another output",
+                                       standard ? "standard output" : path, what));
+}
 
 }  // namespace era

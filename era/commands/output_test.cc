@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "era/testing/output_directory.h"
+#include "persistent-data/io/block_device.h"
 #include "persistent-data/testing/loop_devices.h"
 
 namespace era {
@@ -256,13 +257,13 @@ TEST_F(Output, IsNotTheMetadata) {
   std::ofstream(path("metadata")) << std::string(8192, 'm');
   std::ofstream(path("other")) << "o";
   const pd::block_device metadata(path("metadata"), pd::access::reading);
-  EXPECT_NO_THROW(require_other_output(metadata, path("other")));
-  EXPECT_NO_THROW(require_other_output(metadata, path("none")));
-  EXPECT_NO_THROW(require_other_output(metadata, ""));
+  EXPECT_NO_THROW(require_other_output(metadata, "the metadata", path("other")));
+  EXPECT_NO_THROW(require_other_output(metadata, "the metadata", path("none")));
+  EXPECT_NO_THROW(require_other_output(metadata, "the metadata", ""));
   EXPECT_FALSE(metadata.overlaps(STDOUT_FILENO));
   const pd::unique_fd fd(::open(path("metadata").c_str(), O_RDWR | O_CLOEXEC));
   for (const std::string& name : {path("metadata"), "/dev/fd/" + std::to_string(fd.get())})
-    EXPECT_THROW(require_other_output(metadata, name), pd::device_error) << name;
+    EXPECT_THROW(require_other_output(metadata, "the metadata", name), pd::device_error) << name;
   EXPECT_TRUE(metadata.overlaps(fd.get()));
 }
 
