@@ -8,7 +8,7 @@ build_packages=(autoconf g++ make libaio-dev libdevmapper-dev libexpat1-dev libf
   libjansson-dev liblzma-dev libnbd-dev liburing-dev libzstd-dev qemu-utils xz-utils zlib1g-dev)
 # shellcheck disable=SC2034
 test_packages=(acl attr bats clang-format-14 e2fsprogs gddrescue jq libgmock-dev libgtest-dev libnbd-bin mandoc mount
-  shellcheck thin-provisioning-tools zstd)
+  procps shellcheck thin-provisioning-tools zstd)
 # shellcheck disable=SC2034
 kernel_packages=(busybox-static cpio dmsetup kmod linux-image-amd64 qemu-system-x86 xz-utils)
 # shellcheck disable=SC2034
