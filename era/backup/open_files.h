@@ -7,9 +7,9 @@
 
 namespace era {
 
-// Lets so many files be open, if the soft limit is lower. Throws device_error if the hard limit is:
-// "WHO needs 90 open files, and no more than 64 files may be open: raise the limit (ulimit -n)",
-// and then `other_ways`.
+// Raises the soft limit of open files to `needed`, if it is lower. Throws device_error if the hard
+// limit is: "WHO needs 90 open files, and no more than 64 files may be open: raise the limit
+// (ulimit -n)", and then `other_ways`.
 void allow_open_files(std::uint64_t needed, const std::string& who,
                       const std::string& other_ways = "");
 

@@ -47,7 +47,7 @@ std::string run_qemu_img(std::vector<std::string> arguments);
 std::uint64_t largest_power_in_block(std::uint32_t block_size) noexcept;
 
 // Returns the cluster size in bytes: the largest power of two up to 64 KiB that divides a block, or
-// more if qemu opens no image of so many bytes with it. block_size: in sectors, above 0.
+// more if qemu opens no image of that size with it. block_size: in sectors, above 0.
 std::uint64_t qcow2_cluster_bytes(std::uint64_t bytes, std::uint32_t block_size);
 
 struct qcow2_options {

@@ -45,7 +45,7 @@ pd::unique_fd open_existing(const std::string& path, int& error) {
   return {};
 }
 
-// Whoever may write the state may write its journal.
+// The journal may be written by all who may write the state.
 pd::unique_fd make_like(const std::string& state, const std::string& path) {
   pd::unique_fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666));
   struct stat like {};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What each finding of a salvage may hide: eras of the writeset tree, sizes of writesets, origin
-// blocks.
+// Collects the losses that findings of a salvage may hide: eras of the writeset tree, sizes of
+// writesets, origin blocks.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What damage of each part and class hides.
+// Each part and class of damage hides something else.
 #include "era/repair/noted_losses.h"
 
 #include <gmock/gmock.h>

@@ -16,7 +16,7 @@
 
 namespace era {
 
-// What the rest of the metadata tells of the current era.
+// The rest of the metadata tells this of the current era.
 struct era_clues {
   bool is_outdated = false;    // sound blocks contradict the superblock: it may be an older one
   bool has_lost_eras = false;  // a lost part of the writeset tree may have had writesets

@@ -14,7 +14,7 @@
 #include <limits>
 
 #include "persistent-data/format/btree_node.h"
-#include "persistent-data/write/btree_builder.h"
+#include "persistent-data/format/btree_nodes.h"
 
 namespace persistent_data {
 

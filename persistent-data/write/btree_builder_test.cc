@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include "persistent-data/format/array_block.h"
 #include "persistent-data/testing/building_site.h"
 
 namespace persistent_data {
@@ -71,24 +70,6 @@ TEST(BtreeBuilder, LeavesNoNodeUnderfull) {
   EXPECT_EQ(build_and_walk(253).leaf_sizes, (std::vector<std::uint64_t>{127, 126}));
   EXPECT_EQ(build_and_walk(504).leaf_sizes, (std::vector<std::uint64_t>{252, 252}));
   EXPECT_EQ(build_and_walk(505).leaf_sizes, (std::vector<std::uint64_t>{252, 127, 126}));
-}
-
-TEST(BtreeBuilder, CountsItsNodesAhead) {
-  EXPECT_EQ(btree_nodes_for(0, 8), 1u);
-  EXPECT_EQ(btree_nodes_for(252, 8), 1u);
-  EXPECT_EQ(btree_nodes_for(253, 8), 3u);
-  EXPECT_EQ(btree_nodes_for(201, 12), 1u);
-  EXPECT_EQ(btree_nodes_for(202, 12), 3u);
-  EXPECT_EQ(btree_nodes_for(252 * 252, 8), 253u);
-  EXPECT_EQ(btree_nodes_for(252 * 252 + 1, 8), 253u + 1 + 2);
-}
-
-TEST(BtreeBuilder, IsDeepEnoughForTheLargestArray) {
-  // 2^31 - 1 eras: more than 252 * 252 * 32 blocks would be a fourth level.
-  const std::uint64_t blocks = array_blocks_for(0x7fffffff, 4);
-  EXPECT_EQ(blocks, 2109513u);
-  const std::uint64_t leaves = (blocks + 251) / 252, parents = (leaves + 251) / 252;
-  EXPECT_EQ(btree_nodes_for(blocks, 8), leaves + parents + 1);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Nodes, and how entries are shared among them.
-#include "persistent-data/write/btree_builder.h"
+#include "persistent-data/format/btree_nodes.h"
 
 #include <algorithm>
 
