@@ -52,7 +52,7 @@ pd::unique_fd make_like(const std::string& state, const std::string& path) {
   if (fd && ::stat(state.c_str(), &like) == 0) {
     // Not everyone may give a file away.
     [[maybe_unused]] const int ignored = ::fchown(fd.get(), like.st_uid, like.st_gid);
-    ::fchmod(fd.get(), like.st_mode & 0666);
+    ::fchmod(fd.get(), (like.st_mode & 0666) | 0600);
   }
   return fd;
 }
@@ -87,6 +87,8 @@ backup_journal::backup_journal(const std::string& state) : path_(path_for(state)
     error = errno;
     if (fd_) error = pd::flush_directory_of(path_, pd::system_calls::real());
     if (fd_ && error != 0) fail(path_, error);
+    // Another backup has made it in between.
+    if (!fd_ && error == EEXIST) fd_ = open_existing(path_, error);
   }
   if (fd_ && (::fcntl(fd_.get(), F_GETFL) & O_ACCMODE) == O_RDONLY) cannot_write_ = EACCES;
   if (!fd_ && (error == EACCES || error == EPERM || error == EROFS)) {

@@ -24,7 +24,7 @@ live_device::live_device(const command_line& line, const live_device_options& op
                          backup_journal& journal, device_mapper& mapper)
     : line_(line), name_(options.name), journal_(journal), device_(options.name, mapper) {
   clean_up_after(journal_.read());
-  journal_.write({name_});
+  journal_.write({.device = name_});
   try {
     const data_snapshot frozen = device_.snapshot_data(options.command, options.wait_for);
     next_era_ = frozen.next_era;
@@ -32,7 +32,7 @@ live_device::live_device(const command_line& line, const live_device_options& op
       line_.say(fmt::format("the snapshot command says:\n{}", without_newline(frozen.output)));
     device_.take_metadata_snapshot();
   } catch (const still_suspended&) {
-    note_after_failure({name_, /*may_hold_snapshot=*/false});
+    note_after_failure({.device = name_, .may_hold_snapshot = false});
     throw;
   } catch (...) {
     note_after_failure({});
