@@ -80,13 +80,6 @@ void validate(const bitmap_options& options) {
                                        options.source, options.bytes, pd::sector_size));
 }
 
-// A block's largest power of two, so that nothing else is marked; or more, since qemu makes no
-// bitmap of more than 2^32 bits: then some of the blocks beside are marked, too.
-std::uint64_t granularity_for(std::uint64_t bytes, std::uint32_t block_size) {
-  const std::uint64_t least = std::bit_ceil(pd::divide_up(bytes, max_bits));
-  return std::clamp(largest_power_in_block(block_size), least, max_granularity);
-}
-
 void mark(const std::string& scratch, const std::string& name, std::uint64_t bytes,
           const std::function<std::optional<byte_range>()>& feed) {
   // Its pages stay the page of zeros if the server takes requests to write zeros.
@@ -112,11 +105,16 @@ void mark(const std::string& scratch, const std::string& name, std::uint64_t byt
 
 }  // namespace
 
+std::uint64_t bitmap_granularity(std::uint64_t bytes, std::uint32_t block_size) noexcept {
+  const std::uint64_t least = std::bit_ceil(pd::divide_up(bytes, max_bits));
+  return std::clamp(largest_power_in_block(block_size), least, max_granularity);
+}
+
 void create_bitmap_image(const std::string& path, const bitmap_options& options,
                          const std::function<std::optional<byte_range>()>& feed) {
   validate(options);
   const std::string granularity =
-      fmt::to_string(granularity_for(options.bytes, options.block_size));
+      fmt::to_string(bitmap_granularity(options.bytes, options.block_size));
   const std::string cluster =
       fmt::format("cluster_size={}", qcow2_cluster_bytes(options.bytes, options.block_size));
   const std::string size = fmt::to_string(options.bytes);

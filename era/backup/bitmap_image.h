@@ -24,6 +24,11 @@ struct bitmap_options {
   std::uint32_t block_size = 0;  // in sectors, at least 1; ranges begin and end where blocks do
 };
 
+// Returns the bytes of one bit: the largest power of two that divides a block, so that no other
+// block is marked, or more on a large device, since qemu makes no bitmap of more than 2^32 bits:
+// then parts of blocks beside a marked one are marked, too. block_size: in sectors, above 0.
+std::uint64_t bitmap_granularity(std::uint64_t bytes, std::uint32_t block_size) noexcept;
+
 // Makes the image at path, or overwrites a file there. feed returns the ranges to mark, in any
 // order, then nullopt; a range that reaches beyond the end of the source ends there. The bitmap is
 // disabled: nobody who opens the image changes it.

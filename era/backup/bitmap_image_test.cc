@@ -104,6 +104,14 @@ class BitmapImage : public ::testing::Test {
   persistent_data::test::scratch_directory directory_;
 };
 
+TEST(BitmapGranularity, IsAsFineAsBlocksAndQemuLetIt) {
+  constexpr std::uint64_t tib = std::uint64_t{1} << 40;
+  EXPECT_EQ(bitmap_granularity(tib, 128), 64u << 10);
+  EXPECT_EQ(bitmap_granularity(16 * tib, 8200), 4096u);
+  EXPECT_EQ(bitmap_granularity(16 * tib + 512, 8200), 8192u);
+  EXPECT_EQ(bitmap_granularity(20 * tib, 128), 64u << 10);
+}
+
 TEST_F(BitmapImage, MarksExactlyTheRanges) {
   const auto seed = std::random_device()();
   std::mt19937 random(seed);
